@@ -1,0 +1,153 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a linter does not say: where things may stand, and how long."""
+
+import ast
+import pathlib
+import re
+import sys
+
+from oslotest import base
+
+import nova_snap
+
+PACKAGE = pathlib.Path(nova_snap.__file__).parent
+TESTS = pathlib.Path(__file__).parents[1]
+
+# Lines of a file that one still finds one's way in.
+LONGEST_FILE = 500
+
+# Lines of a function that fit a screen, without its docstring.
+LONGEST_FUNCTION = 40
+
+# A room is named by what is in it.
+NAMES_OF_NOTHING = {'utils', 'util', 'common', 'helpers', 'helper', 'manager',
+                    'misc'}
+
+# These know nothing but Python, and each other downwards.
+PURE_ROOMS = ('model', 'journal')
+WITHIN_PURE = ('nova_snap.errors', 'nova_snap.model', 'nova_snap.units')
+
+# Of keystoneauth1, what the options need: how they are loaded, what they
+# make and what they raise. The network is for services alone.
+KEYSTONE_IN_CONF = {'exceptions', 'loading', 'plugin'}
+
+# They are to be run all the time.
+QUICK_TESTS = ('unit', 'flow', 'fakes')
+
+
+def _name(path):
+    return str(path.relative_to(PACKAGE.parent))
+
+
+FILES = {_name(path): path for path in sorted(PACKAGE.rglob('*.py'))}
+TEST_FILES = {str(path.relative_to(TESTS.parent)): path
+              for path in sorted(TESTS.rglob('*.py'))}
+
+
+def _imports(path):
+    """Name the modules that a file imports, fully."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f'{node.module}.{alias.name}'
+                        for alias in node.names)
+
+
+def _allowed(path):
+    """Name what a file of a pure room may import beside Python."""
+    more = {'journal': ('nova_snap.journal',)}.get(
+        path.relative_to(PACKAGE).parts[0], ())
+    if path == PACKAGE / 'model' / 'domain.py':
+        more += ('lxml',)
+    return WITHIN_PURE + more
+
+
+def _functions(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def _length(function):
+    first = function.body[0]
+    docstring = 0
+    if ast.get_docstring(function, clean=False) is not None:
+        docstring = first.end_lineno - first.lineno + 1
+    return function.end_lineno - function.lineno + 1 - docstring
+
+
+class SourceTestCase(base.BaseTestCase):
+
+    def test_a_file_that_says_something_has_its_licence(self):
+        licence = (PACKAGE / 'units.py').read_text().split('\n"""')[0]
+        # A program begins with its interpreter.
+        texts = {name: re.sub(r'\A#!.*\n', '', path.read_text())
+                 for name, path in (FILES | TEST_FILES).items()}
+        self.assertEqual(
+            [], [name for name, text in texts.items()
+                 if text.strip()
+                 and text[:len(licence)].strip() != licence.strip()])
+
+    def test_a_file_is_not_too_long(self):
+        lines = {name: path.read_text().count('\n')
+                 for name, path in (FILES | TEST_FILES).items()}
+        self.assertEqual(
+            [], [f'{name}: {count} lines' for name, count in lines.items()
+                 if count > LONGEST_FILE])
+
+    def test_a_function_fits_a_screen(self):
+        self.assertEqual(
+            [], [f'{name}, {function.name}: {_length(function)} lines'
+                 for name, path in FILES.items()
+                 for function in _functions(path)
+                 if _length(function) > LONGEST_FUNCTION])
+
+    def test_a_room_is_named_by_what_is_in_it(self):
+        self.assertEqual(
+            [], [name for name in FILES
+                 if NAMES_OF_NOTHING
+                 & set(pathlib.Path(name).with_suffix('').parts)])
+
+
+class ImportTestCase(base.BaseTestCase):
+    """What the contracts in pyproject.toml cannot say."""
+
+    def test_a_pure_room_needs_python_alone(self):
+        self.assertEqual(
+            [], [f'{name}: {module}' for name, path in FILES.items()
+                 if path.relative_to(PACKAGE).parts[0] in PURE_ROOMS
+                 for module in _imports(path)
+                 if module.split('.')[0] not in sys.stdlib_module_names
+                 and not module.startswith(_allowed(path))])
+
+    def test_of_keystoneauth_the_options_use_its_loading(self):
+        self.assertEqual(
+            [], [f'{name}: {module}' for name, path in FILES.items()
+                 if path.parent == PACKAGE / 'conf'
+                 for module in _imports(path)
+                 if module.startswith('keystoneauth1.')
+                 and module.split('.')[1] not in KEYSTONE_IN_CONF])
+
+
+class TestsTestCase(base.BaseTestCase):
+
+    def test_no_test_waits_for_time_to_pass(self):
+        self.assertEqual(
+            [], [f'{name}:{node.lineno}' for name, path in TEST_FILES.items()
+                 if name.split('/')[1] in QUICK_TESTS
+                 for node in ast.walk(ast.parse(path.read_text()))
+                 if isinstance(node, ast.Attribute) and node.attr == 'sleep'
+                 and isinstance(node.value, ast.Name)
+                 and node.value.id == 'time'])
