@@ -1,0 +1,338 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A libvirt domain's XML as values.
+
+The one file of this room that knows XML. It decides nothing: which disk can
+be snapshotted, and how, is for :mod:`nova_snap.model.plan`.
+"""
+
+import collections.abc as cabc
+import dataclasses
+
+from lxml import etree
+
+NOVA_NAMESPACES = {
+    'nova': 'http://openstack.org/xmlns/libvirt/nova/1.1',
+    'nova10': 'http://openstack.org/xmlns/libvirt/nova/1.0',
+}
+# How Nova names the disk that a guest in rescue boots from: a file in the
+# instance's folder, or an image or a volume that has the instance's UUID in
+# front.
+# :source: nova/virt/libvirt/driver.py rescue; imagebackend.py Lvm, Rbd
+RESCUE_DISKS = ('/disk.rescue', '_disk.rescue')
+AGENT_CHANNEL = 'org.qemu.guest_agent.0'
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One file of a backing chain and the format libvirt opens it with.
+
+    :ivar is_local: a file or a block device; otherwise ``path`` is a name on
+        another host or a description, which must not be taken for a file
+    """
+
+    path: str
+    format: str
+    is_block: bool = False
+    is_local: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Mirror:
+    """The running copy job of a disk, as the live XML shows it.
+
+    :ivar path: None for a moment at its end
+    :ivar is_ending: it was told to end and has not ended yet
+    """
+
+    path: str | None
+    format: str | None
+    job: str
+    ready: bool
+    is_ending: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    """One disk.
+
+    :ivar driver_format: what QEMU opens the active layer with; never probed
+    :ivar has_slices: a layer is a part of its file, which a :class:`Layer`
+        does not tell
+    :ivar backing: the layers under the active one, the nearest first; known
+        only from the XML of a running domain
+    """
+
+    target_dev: str
+    source_type: str
+    source_path: str | None
+    driver_format: str | None
+    serial: str | None
+    encrypted: bool
+    has_slices: bool
+    backing: tuple[Layer, ...]
+    mirror: Mirror | None
+
+    @property
+    def active_layer(self) -> Layer:
+        """Return the layer the guest writes to.
+
+        Only for a disk of type file or block, which has a path and a format.
+        """
+        assert self.source_path and self.driver_format
+        return Layer(self.source_path, self.driver_format,
+                     self.source_type == 'block')
+
+
+@dataclasses.dataclass(frozen=True)
+class NovaMetadata:
+    """What Nova wrote into the domain about the instance.
+
+    The values of ``image_properties`` are those of Nova's objects ('True'),
+    not the strings of the image ('yes').
+    """
+
+    name: str
+    flavor_name: str
+    flavor_disk_gib: int
+    flavor_memory_mib: int
+    image_uuid: str | None
+    image_container_format: str | None
+    image_disk_format: str | None
+    image_min_disk: int
+    image_min_ram: int
+    image_properties: cabc.Mapping[str, str]
+    user_uuid: str
+    user_name: str
+    project_uuid: str
+    project_name: str
+    root_type: str
+    root_uuid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Domain:
+    """A domain as its XML describes it.
+
+    :ivar agent: 'absent' (no channel), 'disconnected' or 'connected'
+    :ivar hostdevs: a word for each passed-through device of the host
+    :ivar is_rescued: Nova has booted it from a rescue disk
+    :ivar tpm_is_volatile: a TPM whose state libvirt drops with the domain
+    :ivar qemu_user: uid and gid QEMU runs as, where the live XML tells
+    """
+
+    uuid: str
+    name: str
+    type: str
+    os_type: str
+    disks: tuple[Disk, ...]
+    agent: str
+    hostdevs: tuple[str, ...]
+    is_rescued: bool
+    tpm_is_volatile: bool
+    launch_security: bool
+    qemu_user: tuple[int, int] | None
+    nova: NovaMetadata | None
+
+    @property
+    def root_disk(self) -> Disk | None:
+        """Return the first disk, which is where the guest boots from.
+
+        :source: nova/virt/libvirt/utils.py find_disk
+        """
+        return self.disks[0] if self.disks else None
+
+    def disk(self, target_dev: str) -> Disk | None:
+        """Return the disk with this target, or None."""
+        for disk in self.disks:
+            if disk.target_dev == target_dev:
+                return disk
+        return None
+
+
+def parse(xml: str) -> Domain:
+    """Read the XML of a domain, live or inactive."""
+    # The XML is libvirt's own, but its metadata is written by others: no
+    # entity is expanded and nothing is fetched.
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    root = etree.fromstring(xml.encode(), parser)
+    nova = _nova(root)
+    return Domain(
+        uuid=_text(root, './uuid'),
+        name=_text(root, './name'),
+        type=root.get('type', ''),
+        os_type=_text(root, './os/type'),
+        disks=tuple(_disk(e) for e in root.findall('./devices/disk')
+                    if e.get('device', 'disk') in ('disk', 'lun')),
+        agent=_agent(root),
+        hostdevs=tuple(_hostdevs(root)),
+        is_rescued=nova is not None and _is_rescued(root),
+        tpm_is_volatile=_tpm_is_volatile(root),
+        launch_security=root.find('./launchSecurity') is not None,
+        qemu_user=_qemu_user(root),
+        nova=nova,
+    )
+
+
+def _text(element: etree._Element, path: str, default: str = '') -> str:
+    return (element.findtext(path) or default).strip()
+
+
+def _source_path(element: etree._Element) -> str | None:
+    source = element.find('./source')
+    if source is None:
+        return None
+    return source.get('file') or source.get('dev') or source.get('name')
+
+
+def _disk(element: etree._Element) -> Disk:
+    target = element.find('./target')
+    driver = element.find('./driver')
+    encrypted = (element.find('./encryption') is not None
+                 or element.find('./source/encryption') is not None)
+    return Disk(
+        target_dev='' if target is None else target.get('dev', ''),
+        source_type=element.get('type', 'file'),
+        source_path=_source_path(element),
+        driver_format=None if driver is None else driver.get('type'),
+        serial=_text(element, './serial') or None,
+        encrypted=encrypted,
+        has_slices=(element.find('./source/slices') is not None or
+                    element.find('.//backingStore/source/slices') is not None),
+        backing=tuple(_backing(element)),
+        mirror=_mirror(element),
+    )
+
+
+def _backing(element: etree._Element) -> cabc.Iterator[Layer]:
+    store = element.find('./backingStore')
+    while store is not None and store.find('./source') is not None:
+        store_format = store.find('./format')
+        yield Layer(
+            path=_source_path(store) or '',
+            format='' if store_format is None else store_format.get('type',
+                                                                    ''),
+            is_block=store.get('type') == 'block',
+            is_local=store.get('type') in ('file', 'block'))
+        store = store.find('./backingStore')
+
+
+def _mirror(element: etree._Element) -> Mirror | None:
+    mirror = element.find('./mirror')
+    if mirror is None:
+        return None
+    mirror_format = mirror.find('./format')
+    return Mirror(
+        path=_source_path(mirror) or mirror.get('file'),
+        format=None if mirror_format is None else mirror_format.get('type'),
+        job=mirror.get('job', 'copy'),
+        ready=mirror.get('ready') == 'yes',
+        is_ending=mirror.get('ready') in ('abort', 'pivot'))
+
+
+def _agent(root: etree._Element) -> str:
+    target = root.find(
+        f"./devices/channel/target[@name='{AGENT_CHANNEL}']")
+    if target is None:
+        return 'absent'
+    return target.get('state', 'disconnected')
+
+
+def _hostdevs(root: etree._Element) -> cabc.Iterator[str]:
+    for element in root.findall('./devices/hostdev'):
+        yield f'hostdev {element.get("type", "?")}'
+    for element in root.findall("./devices/interface[@type='hostdev']"):
+        mac = element.find('./mac')
+        yield 'interface ' + ('?' if mac is None else mac.get('address', '?'))
+
+
+def _is_rescued(root: etree._Element) -> bool:
+    """Look for the rescue disk, which may also be a CD or a floppy."""
+    return any((_source_path(element) or '').endswith(RESCUE_DISKS)
+               for element in root.findall('./devices/disk'))
+
+
+def _tpm_is_volatile(root: etree._Element) -> bool:
+    backend = root.find("./devices/tpm/backend[@type='emulator']")
+    return backend is not None and backend.get('persistent_state') != 'yes'
+
+
+def _qemu_user(root: etree._Element) -> tuple[int, int] | None:
+    label = _text(root, "./seclabel[@model='dac']/label")
+    user, _, group = label.replace('+', '').partition(':')
+    if user.isdigit() and group.isdigit():
+        return int(user), int(group)
+    return None
+
+
+def _nova(root: etree._Element) -> NovaMetadata | None:
+    for prefix in NOVA_NAMESPACES:
+        instance = root.find(f'./metadata/{prefix}:instance',
+                             NOVA_NAMESPACES)
+        if instance is not None:
+            return _nova_metadata(instance, prefix)
+    return None
+
+
+def _nova_metadata(instance: etree._Element, prefix: str) -> NovaMetadata:
+    def find(path: str) -> etree._Element | None:
+        return instance.find(
+            '/'.join(f'{prefix}:{part}' for part in path.split('/')),
+            NOVA_NAMESPACES)
+
+    def text(path: str) -> str:
+        element = find(path)
+        return '' if element is None else (element.text or '').strip()
+
+    def attribute(path: str, name: str) -> str:
+        element = find(path)
+        return '' if element is None else element.get(name, '')
+
+    def number(path: str) -> int:
+        # Whoever may write metadata may write anything into it.
+        word = text(path)
+        return int(word) if word.isdecimal() else 0
+
+    return NovaMetadata(
+        name=text('name'),
+        flavor_name=attribute('flavor', 'name'),
+        flavor_disk_gib=number('flavor/disk'),
+        flavor_memory_mib=number('flavor/memory'),
+        image_uuid=attribute('image', 'uuid') or None,
+        image_container_format=text('image/containerFormat') or None,
+        image_disk_format=text('image/diskFormat') or None,
+        image_min_disk=number('image/minDisk'),
+        image_min_ram=number('image/minRam'),
+        image_properties=_nova_image_properties(instance, prefix),
+        user_uuid=attribute('owner/user', 'uuid'),
+        user_name=text('owner/user'),
+        project_uuid=attribute('owner/project', 'uuid'),
+        project_name=text('owner/project'),
+        root_type=attribute('root', 'type'),
+        root_uuid=attribute('root', 'uuid'),
+    )
+
+
+def _nova_image_properties(instance: etree._Element,
+                           prefix: str) -> dict[str, str]:
+    path = f'{prefix}:image/{prefix}:properties/{prefix}:property'
+    return {element.get('name', ''): (element.text or '').strip()
+            for element in instance.findall(path, NOVA_NAMESPACES)}
+
+
+def copy_target_xml(path: str) -> str:
+    """Write the target of a block copy: a qcow2 file that is there."""
+    disk = etree.Element('disk', type='file')
+    etree.SubElement(disk, 'source', file=path)
+    etree.SubElement(disk, 'driver', type='qcow2')
+    return etree.tostring(disk, encoding='unicode')

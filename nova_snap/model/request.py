@@ -1,0 +1,43 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a door asks for; the same from both doors."""
+
+import collections.abc as cabc
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """One snapshot of one instance.
+
+    :ivar image_format: None for what the options and the source say
+    :ivar cold: take it cold also where it could be taken live
+    :ivar quiesce: None for what the image says, else 'want' or 'require'
+    :ivar nova_is_stopped: the operator vouches that no Nova acts on the host
+    :ivar properties: more for the image's record
+    :ivar image_exists: Nova has made the record, and deletes it if we fail
+    :ivar image_properties: of the image the instance was made from, as Nova
+        has them; None for what the domain's XML says
+    """
+
+    instance_uuid: str
+    name: str
+    image_id: str
+    image_format: str | None = None
+    cold: bool = False
+    quiesce: str | None = None
+    nova_is_stopped: bool = False
+    properties: cabc.Mapping[str, str] = dataclasses.field(
+        default_factory=dict)
+    image_exists: bool = False
+    image_properties: cabc.Mapping[str, str] | None = None

@@ -1,0 +1,61 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The options as values: built whole at start, then handed down, frozen.
+
+Nothing below the two doors reads oslo.config.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the operator set, in bytes and seconds.
+
+    :ivar snapshots_directory_is_default: no value was set, so the directory
+        is made when it is missing, as Nova makes it
+    :ivar snapshot_image_format: None for the format of the source
+    :ivar ready_timeout: seconds for one mirror, from start to ready
+    :ivar stall_timeout: seconds without progress before a copy is given up
+    :ivar bandwidth: bytes per second; 0 is no limit
+    """
+
+    host: str
+    state_path: str
+    instances_path: str
+
+    virt_type: str
+    connection_uri: str
+    snapshots_directory: str
+    snapshots_directory_is_default: bool
+    snapshot_image_format: str | None
+    snapshot_compression: bool
+    images_cpu_time_limit: int
+    images_address_space_limit: int
+
+    disable_libvirt_livesnapshot: bool
+    ephemeral_storage_encryption: bool
+    non_inheritable_image_properties: frozenset[str]
+    glance_num_retries: int
+
+    journal_dir: str
+    live_method: str
+    ready_timeout: int
+    stall_timeout: int
+    freeze_timeout: int
+    quiesce_limit: int
+    save_timeout: int
+    lock_timeout: int
+    bandwidth: int
+    verify_upload: bool
+    worst_case_space: bool
