@@ -1,0 +1,198 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Records on the local disk: written whole and durably, or not at all.
+
+A record carries domain XML with secrets: files are 0600 in a directory of
+mode 0700. A process that runs as root writes as the owner of ``state_path``,
+so that a nova-compute of the same node can settle what is left.
+"""
+
+import collections.abc as cabc
+import contextlib
+import json
+import os
+import pathlib
+import typing as ty
+
+from nova_snap import errors
+from nova_snap.journal import record as record_model
+
+DIRECTORY_MODE = 0o700
+FILE_MODE = 0o600
+SUFFIX = '.json'
+# A file of this suffix was never renamed to its place: it is no record.
+PARTIAL_SUFFIX = '.partial'
+
+
+class Store:
+    """The records below one directory.
+
+    :param owner: uid and gid for all that is written, or None to leave them
+    """
+
+    def __init__(self, journal_dir: str,
+                 owner: tuple[int, int] | None = None) -> None:
+        self.path = pathlib.Path(journal_dir) / 'records'
+        self._owner = owner
+
+    def prepare(self) -> None:
+        """Make the directory.
+
+        :raises JournalError: when it cannot be made; nothing was written
+        """
+        try:
+            for directory in (self.path.parent, self.path):
+                if not directory.is_dir():
+                    # Another process may make it at the same moment.
+                    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+                    self._own(directory)
+                    _sync(directory.parent)
+        except OSError as exc:
+            raise errors.JournalError(
+                reason=f'The journal {self.path} cannot be made: {exc}. '
+                       'Set [nova_snap]journal_dir to a directory that can '
+                       'be written') from exc
+
+    def write(self, record: record_model.Record) -> None:
+        """Replace the record on disk, atomically and durably.
+
+        The file is on the disk before it gets its name, and the name is on
+        the disk before this returns.
+
+        :raises JournalError: when it cannot be written; the old one stands
+        :source: rename(2), fsync(2)
+        """
+        target = self._path(record.id)
+        partial = self.path / (f'{record.instance_uuid}.{record.id}'
+                               f'{PARTIAL_SUFFIX}')
+        try:
+            text = json.dumps(record.to_dict(), indent=1, sort_keys=True)
+            with open(partial, 'w', opener=_private) as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            self._own(partial)
+            os.replace(partial, target)
+            _sync(self.path)
+        except (OSError, TypeError, ValueError) as exc:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise errors.JournalError(
+                reason=f'Record {target} cannot be written: {exc}. Make room '
+                       'where [nova_snap]journal_dir is, and let it be '
+                       'written') from exc
+
+    def remove(self, record_id: str) -> None:
+        """Forget a record; one that is gone is fine.
+
+        What a killed process had half written of it goes as well.
+
+        :raises JournalError: when it cannot be removed
+        """
+        target = self._path(record_id)
+        try:
+            for partial in self.path.glob(f'*.{record_id}{PARTIAL_SUFFIX}'):
+                partial.unlink(missing_ok=True)
+            target.unlink(missing_ok=True)
+            _sync(self.path)
+        except OSError as exc:
+            raise errors.JournalError(
+                reason=f'Record {target} cannot be removed: '
+                       f'{exc}') from exc
+
+    def remove_partials(self, is_held: cabc.Callable[[str], bool]) -> None:
+        """Forget what killed processes had half written of new records.
+
+        Such a record was never there: nothing had been done yet.
+
+        :param is_held: tells whether somebody alive holds an instance
+        :raises JournalError: when one cannot be removed
+        """
+        try:
+            for partial in self.path.glob(f'*{PARTIAL_SUFFIX}'):
+                if not is_held(partial.name.partition('.')[0]):
+                    partial.unlink(missing_ok=True)
+        except OSError as exc:
+            raise errors.JournalError(
+                reason=f'The journal {self.path} cannot be tidied: {exc}'
+            ) from exc
+
+    def read(self, record_id: str) -> record_model.Record:
+        """Read one record.
+
+        :raises JournalUnknownVersion: when another release wrote it
+        :raises JournalError: when it is not there or cannot be read
+        """
+        path = self._path(record_id)
+        try:
+            data = json.loads(path.read_text())
+        except (OSError, ValueError) as exc:
+            raise errors.JournalError(
+                reason=f'Record {path} cannot be read: {exc}') from exc
+        record = record_model.Record.from_dict(data, str(path))
+        if record.id != record_id:
+            # Settled, another file than this one would be removed.
+            raise errors.JournalError(
+                reason=f'Record {path} cannot be read: it is a copy of '
+                       f'record {record.id}')
+        return record
+
+    def ids(self) -> list[str]:
+        """Return the ids of all records, whoever owns them.
+
+        :raises JournalError: when the directory cannot be read
+        """
+        try:
+            names = os.listdir(self.path)
+        except FileNotFoundError:
+            return []
+        except OSError as exc:
+            raise errors.JournalError(
+                reason=f'The journal {self.path} cannot be read: {exc}'
+            ) from exc
+        return sorted(name.removesuffix(SUFFIX) for name in names
+                      if name.endswith(SUFFIX))
+
+    def read_all(self) -> cabc.Iterator[
+            record_model.Record | errors.JournalError]:
+        """Read every record; an unreadable one comes as its error.
+
+        :raises JournalError: when the directory cannot be read
+        """
+        for record_id in self.ids():
+            try:
+                yield self.read(record_id)
+            except errors.JournalError as exc:
+                # Its owner may have finished between the two looks.
+                if self._path(record_id).exists():
+                    yield exc
+
+    def _path(self, record_id: str) -> pathlib.Path:
+        return self.path / f'{record_id}{SUFFIX}'
+
+    def _own(self, path: pathlib.Path) -> None:
+        if self._owner is not None:
+            os.chown(path, *self._owner)
+
+
+def _sync(directory: pathlib.Path) -> None:
+    """Wait until the names in a directory are on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _private(path: ty.Any, flags: int) -> int:
+    return os.open(path, flags, FILE_MODE)

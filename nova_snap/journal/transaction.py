@@ -1,0 +1,277 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Do steps so that they are undone, also by another process.
+
+A flow is a nest of ``with`` blocks over one transaction::
+
+    with transaction.Transaction(store, record, world) as txn:
+        txn.artifact(CreateImage(...))             # stays if all goes well
+        with txn.hold(ScratchDirectory(...)):      # never stays
+            ...
+            txn.commit()
+
+The laws of a step:
+
+1. it holds names and the state before, never handles;
+2. its intent is on the disk before it acts, its outcome after;
+3. ``undo`` runs even if ``do`` failed;
+4. ``undo`` is idempotent and accepts that nothing happened;
+5. ``undo`` asks the world, not memory;
+6. an error in one undo never stops the others and is never lost;
+7. ``commit`` is one durable write and the last thing: before it everything
+   is undone, after it only holds are, and nothing raises any more.
+"""
+
+import collections.abc as cabc
+import contextlib
+import logging
+import types
+import typing as ty
+
+from nova_snap import errors
+from nova_snap.journal import record as record_model
+from nova_snap.journal import store as store_model
+
+LOG = logging.getLogger(__name__)
+
+Phase = record_model.Phase
+Role = record_model.Role
+
+
+class Step(ty.Protocol):
+    """One reversible change: ``do`` and ``undo`` side by side."""
+
+    @property
+    def kind(self) -> str:
+        """Return the name by which recovery finds the class."""
+
+    def facts(self) -> record_model.Facts:
+        """Return what another process needs to undo it."""
+
+    def do(self, world: ty.Any) -> None:
+        """Change the world, or raise; it may have changed all the same."""
+
+    def undo(self, world: ty.Any) -> None:
+        """Change it back, whether or not it was changed."""
+
+
+class Held:
+    """A step under way; handed out by :meth:`Transaction.hold`."""
+
+    def __init__(self, txn: 'Transaction', step: Step,
+                 entry: record_model.Entry) -> None:
+        self._txn = txn
+        self.step = step
+        self.entry = entry
+
+    def start(self) -> None:
+        """Act now, for a hold that was taken with ``start=False``."""
+        self.step.do(self._txn.world)
+        self._txn.note(self, Phase.DONE)
+
+    def release_early(self) -> bool:
+        """Undo before the block ends, if that is possible already.
+
+        Where it is not, nothing is lost: it is undone when the block ends.
+        """
+        return self._txn.undo(self)
+
+
+class Transaction:
+    """The steps of one operation and the record of them.
+
+    :raises RollbackIncomplete: on leaving, when something could not be
+        undone; the record stays for the next start
+    """
+
+    def __init__(self, store: store_model.Store,
+                 record: record_model.Record, world: ty.Any) -> None:
+        self._store = store
+        self._helds: list[Held] = []
+        self._failures: dict[int, tuple[str, BaseException]] = {}
+        self.record = record
+        self.world = world
+
+    @classmethod
+    def resume(cls, store: store_model.Store, record: record_model.Record,
+               world: ty.Any, steps: cabc.Sequence[Step]) -> 'Transaction':
+        """Take over the record of a dead owner, to settle it.
+
+        :param steps: one for each entry of the record, in its order
+        """
+        txn = cls(store, record, world)
+        txn._helds = [Held(txn, step, entry)
+                      for step, entry in zip(steps, record.entries,
+                                             strict=True)]
+        return txn
+
+    def __enter__(self) -> ty.Self:
+        try:
+            self._store.write(self.record)
+        except BaseException:
+            # Nothing was done yet, so there is nothing to remember.
+            with contextlib.suppress(errors.JournalError):
+                self._store.remove(self.record.id)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None,
+                 exc: BaseException | None,
+                 traceback: types.TracebackType | None) -> None:
+        try:
+            self.settle()
+        except (errors.RollbackIncomplete, errors.JournalError) as failure:
+            if not self.record.committed:
+                raise failure from exc
+            # The image is there: nobody may be told that it is not.
+            LOG.error('Record %s is left: %s', self.record.id, failure)
+
+    def artifact(self, step: Step) -> None:
+        """Do a step whose result remains if the operation succeeds."""
+        self._begin(step, Role.ARTIFACT).start()
+
+    @contextlib.contextmanager
+    def hold(self, step: Step, *,
+             start: bool = True) -> cabc.Iterator[Held]:
+        """Do a step and undo it when the block ends, whatever happens.
+
+        :param start: False when the block calls :meth:`Held.start` itself;
+            the intent is written all the same
+        :raises UndoFailed: when the block went well and the undo did not; it
+            is tried once more at the end of the transaction
+        """
+        held = self._begin(step, Role.HOLD)
+        try:
+            if start:
+                held.start()
+            yield held
+        except BaseException:
+            self.undo(held)
+            raise
+        if not self.undo(held) and not self.record.committed:
+            kind, failure = self._failures[id(held)]
+            raise errors.UndoFailed(step=kind, reason=str(failure))
+
+    def commit(self) -> None:
+        """Say durably that the operation succeeded.
+
+        :raises JournalError: when that cannot be written; not committed
+        """
+        self.record.committed = True
+        try:
+            self._store.write(self.record)
+        except BaseException:
+            self.record.committed = False
+            raise
+
+    def settle(self, *, artifacts: bool = True) -> bool:
+        """Undo what must not remain, the last step first, and forget.
+
+        An interrupt is raised when all is undone, not before.
+
+        :param artifacts: False undoes holds alone, and leaves what is
+            elsewhere to a later call
+        :returns: False when the record stays for that
+        :raises RollbackIncomplete: when a step could not be undone; the
+            others were, and the record stays
+        :raises JournalError: when only the record could not be removed
+        """
+        interrupt = None
+        is_settled = True
+        for held in reversed(self._helds):
+            is_artifact = held.entry.role == Role.ARTIFACT
+            if is_artifact and self.record.committed:
+                continue
+            if is_artifact and not artifacts:
+                is_settled = is_settled and held.entry.phase == Phase.UNDONE
+            else:
+                try:
+                    self.undo(held)
+                except BaseException as exc:  # noqa: BLE001 - raised below
+                    interrupt = exc
+        if self._failures:
+            raise self._incomplete() from interrupt
+        if is_settled:
+            self._store.remove(self.record.id)
+        if interrupt is not None:
+            raise interrupt
+        return is_settled
+
+    def note(self, held: Held, phase: record_model.Phase) -> None:
+        """Write down how far a step came.
+
+        :raises JournalError: when that cannot be written
+        """
+        held.entry.phase = phase
+        held.entry.facts = held.step.facts()
+        self._store.write(self.record)
+        LOG.debug('%s %s: %s', self.record.id, held.step.kind, phase)
+
+    def _begin(self, step: Step, role: record_model.Role) -> Held:
+        entry = record_model.Entry(kind=step.kind, role=role,
+                                   phase=Phase.INTENT, facts=step.facts())
+        held = Held(self, step, entry)
+        self.record.entries.append(entry)
+        self._helds.append(held)
+        self.note(held, Phase.INTENT)
+        return held
+
+    def undo(self, held: Held) -> bool:
+        """Undo one step now and tell whether that succeeded.
+
+        A step whose undo is interrupted is asked again before the interrupt
+        goes on: what encloses it must not be undone before it is. After the
+        commit the interrupt comes too late and ends here.
+        """
+        try:
+            return self._undo(held)
+        except BaseException as exc:  # noqa: BLE001 - raised below
+            interrupt = exc
+        try:
+            is_undone = self._undo(held)
+        except BaseException as exc:
+            self._failures[id(held)] = held.step.kind, exc
+            raise
+        if not self.record.committed:
+            raise interrupt
+        LOG.warning('%r comes after the commit of record %s', interrupt,
+                    self.record.id)
+        return is_undone
+
+    def _undo(self, held: Held) -> bool:
+        if held.entry.phase == Phase.UNDONE:
+            return True
+        try:
+            held.step.undo(self.world)
+        # Law 6: whatever one undo raises, the others run, and it is told.
+        except Exception as exc:  # noqa: BLE001
+            self._failures[id(held)] = held.step.kind, exc
+            LOG.warning('%s of record %s is not undone yet: %s',
+                        held.step.kind, self.record.id, exc)
+            return False
+        self._failures.pop(id(held), None)
+        try:
+            self.note(held, Phase.UNDONE)
+        except errors.JournalError as exc:
+            # The world is as it should be: only the record is behind. It is
+            # removed at the end, or the undo is asked again, which is safe.
+            LOG.warning('%s', exc)
+        return True
+
+    def _incomplete(self) -> errors.RollbackIncomplete:
+        undone = '; '.join(f'{name}: {str(exc) or repr(exc)}'
+                           for name, exc in self._failures.values())
+        return errors.RollbackIncomplete(
+            reason=f'The {self.record.operation} snapshot of '
+                   f'{self.record.instance_name} is not cleaned up',
+            undone=undone, record=self.record.id)
