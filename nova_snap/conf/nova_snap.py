@@ -1,0 +1,228 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Our own options: the only group that Nova does not know."""
+
+from oslo_config import cfg
+
+from nova_snap.conf import keystoneauth
+
+GROUP = cfg.OptGroup('nova_snap',
+                     title='Snapshot Options',
+                     help="""
+How snapshots are taken, how long each part of one may last, and as whom the
+nova-snap command signs in.
+""")
+
+# Each of these is a field of model.settings.Settings.
+SNAPSHOT_OPTS: list[cfg.Opt] = [
+    cfg.StrOpt('live_method',
+               default='rebase',
+               choices=[
+                   ('rebase', 'libvirt\'s blockRebase, the path of Nova'),
+                   ('copy', 'libvirt\'s blockCopy with a transient job'),
+               ],
+               help="""
+What a running guest goes through while its disk is copied.
+
+With ``rebase`` the definition of the guest is taken out of libvirt while the
+copy is started, and put back as soon as that runs; the guest runs on
+throughout. With ``copy`` it stays defined all the time, but a copy is lost
+when libvirt loses the guest's process. A guest whose virtual TPM would not
+survive the first is always copied by the second.
+"""),
+    cfg.StrOpt('journal_dir',
+               default='$state_path/nova_snap',
+               help="""
+Where is written down what has to be put back for a guest.
+
+What was changed for a snapshot is put back from here after a crash, so
+without it a guest can stay undefined, frozen or stopped. It holds secrets of
+the guests' definitions and is readable by its owner alone. It has to be on a
+local disk: a network file system is refused, because then another host could
+undo what is under way on this one.
+
+Possible values:
+
+* The full path of a directory on a local disk, made when it is missing.
+
+Related options:
+
+* ``state_path``
+"""),
+    cfg.IntOpt('ready_timeout',
+               default=10800,
+               min=1,
+               help="""
+How long a running guest's disk may be copied until the copy is complete.
+
+The guest runs on meanwhile, and somewhat slower. When the time is over the
+copy is ended, the guest is left as it was and the snapshot has failed. The
+unit is seconds. The default of three hours is what 1 TiB takes at 100 MiB/s;
+a guest that writes faster than its disk is copied is never ready, and is left
+alone after this time.
+
+Possible values:
+
+* A number of seconds, at least 1.
+
+Related options:
+
+* ``stall_timeout``
+* ``bandwidth``
+"""),
+    cfg.IntOpt('stall_timeout',
+               default=120,
+               min=1,
+               help="""
+How long the copy of a running guest's disk may stand still.
+
+When no byte was copied for so long, the copy is ended, the guest is left as
+it was and the snapshot has failed. The end of a complete copy is waited for
+as long, unless the guest is frozen: then for 30 seconds. The unit is seconds.
+The default of two minutes is after what Linux reports a task as hung; the
+fail-over of a storage path is over by then.
+
+Possible values:
+
+* A number of seconds, at least 1.
+
+Related options:
+
+* ``ready_timeout``
+"""),
+    cfg.IntOpt('freeze_timeout',
+               default=60,
+               min=1,
+               help="""
+How long a guest's agent may take to freeze its file systems, and to thaw them.
+
+Programs in the guest that write are held while its file systems are frozen.
+When the agent does not answer in time, the snapshot fails if the image says
+``os_require_quiesce``, and is taken without a freeze otherwise. The unit is
+seconds. The default is the time for which the agent of Windows guests itself
+waits for a freeze: to wait longer gains nothing.
+
+Possible values:
+
+* A number of seconds, at least 1.
+"""),
+    cfg.IntOpt('quiesce_limit',
+               default=120,
+               min=1,
+               help="""
+How long a guest may stand frozen while its volumes are snapshotted.
+
+Nova freezes a volume-backed guest, takes a snapshot of each volume, and then
+asks for the thaw. When the time is over before it asks, the guest is thawed
+all the same and the thaw that is asked for later fails, because what was
+snapshotted in between is not consistent. The unit is seconds. The default is
+after what Linux reports a task in the guest as hung.
+
+Possible values:
+
+* A number of seconds, at least 1.
+
+Related options:
+
+* ``freeze_timeout``
+"""),
+    cfg.IntOpt('save_timeout',
+               default=1800,
+               min=1,
+               help="""
+How long a guest may be saved to disk for a cold snapshot.
+
+The guest stands still meanwhile. When the time is over the save is given up,
+the guest runs on and the snapshot has failed. The unit is seconds. The
+default of half an hour is what 350 GiB of memory take at 200 MiB/s.
+
+Possible values:
+
+* A number of seconds, at least 1.
+"""),
+    cfg.IntOpt('lock_timeout',
+               default=5,
+               min=0,
+               help="""
+How long a snapshot waits for another operation on the same guest.
+
+The guest is not touched before. When the time is over the snapshot is
+refused. The unit is seconds. The default outlasts the moment in which another
+command looks whether a record is in use, and is far shorter than any
+snapshot: a second one is refused rather than queued.
+
+Possible values:
+
+* A number of seconds; 0 refuses at once.
+"""),
+    cfg.IntOpt('bandwidth',
+               default=0,
+               min=0,
+               help="""
+The rate at which a guest's disk is copied, converted and uploaded, at most.
+
+A limit leaves the guests of this host more of the disk and the network, and
+makes each snapshot last longer. The unit is bytes per second.
+
+Possible values:
+
+* A number of bytes per second; 0 for no limit.
+
+Related options:
+
+* ``ready_timeout``: it has to last for the whole disk at this rate
+"""),
+    cfg.BoolOpt('verify_upload',
+                default=True,
+                help="""
+Compare the hash that Glance made of an image with our own.
+
+The guest is not affected: it runs on as before when an upload begins. When
+the two differ the image is deleted and the snapshot has failed. The size is
+always compared.
+
+Possible values:
+
+* True: the image is read a second time on its way, and Glance's hash of it
+  is waited for
+* False: only the sizes are compared
+"""),
+    cfg.BoolOpt('worst_case_space',
+                default=True,
+                help="""
+Refuse a snapshot that could fill its file system.
+
+The guests whose disks are on the same file system stop when it is full, so
+the room is counted before anything is touched.
+
+Possible values:
+
+* True: there has to be room for the delta and for the finished image at
+  their largest, which is when the guest writes its whole disk meanwhile
+* False: there has to be room for what the disk has allocated now
+
+Related options:
+
+* ``[libvirt]snapshots_directory``
+"""),
+]
+
+# The options of the plugin that auth_type names follow in credentials.py.
+OPTS = (SNAPSHOT_OPTS
+        + keystoneauth.session_opts()
+        + keystoneauth.common_auth_opts())
+
+# "none" is how one signs in to a Glance without Keystone.
+SAMPLE_OPTS = (SNAPSHOT_OPTS
+               + keystoneauth.session_opts()
+               + keystoneauth.sample_auth_opts(more=('none',)))
