@@ -1,0 +1,389 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""One domain, and the libvirt calls that we allow ourselves on it.
+
+The domain is looked up anew at every call: a handle does not survive a
+restart of libvirtd or a domain that was undefined and defined again.
+"""
+
+import collections.abc as cabc
+import dataclasses
+import typing as ty
+
+import libvirt
+
+from nova_snap import errors
+from nova_snap.hypervisor import errors as hypervisor_errors
+from nova_snap.model import domain as domain_model
+from nova_snap.model import plan as plan_model
+
+if ty.TYPE_CHECKING:
+    from nova_snap.hypervisor import host as host_module
+
+State = plan_model.State
+
+STATES = {
+    libvirt.VIR_DOMAIN_RUNNING: State.RUNNING,
+    # QEMU runs and waits for its disk: to a snapshot it is running
+    libvirt.VIR_DOMAIN_BLOCKED: State.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: State.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: State.SHUTTING_DOWN,
+    libvirt.VIR_DOMAIN_SHUTOFF: State.SHUTOFF,
+    libvirt.VIR_DOMAIN_CRASHED: State.CRASHED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: State.PMSUSPENDED,
+}
+
+JOBS = {
+    libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN: 'migration',
+    libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT: 'migration',
+    libvirt.VIR_DOMAIN_JOB_OPERATION_SAVE: 'save',
+    libvirt.VIR_DOMAIN_JOB_OPERATION_DUMP: 'dump',
+    libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT: 'snapshot',
+    libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP: 'backup',
+}
+
+BLOCK_JOBS = {
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_PULL: 'pull',
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COPY: 'copy',
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT: 'commit',
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT: 'active commit',
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP: 'backup',
+}
+
+# The first release that knows the flag.
+# :source: libvirt news, v8.9.0
+KEEP_TPM_VERSION = (8, 9, 0)
+# By number: a binding that is older than its libvirtd has no name for it.
+# :source: libvirt/libvirt-domain.h VIR_DOMAIN_UNDEFINE_KEEP_TPM
+UNDEFINE_KEEP_TPM = 1 << 6
+AGENT_TIMEOUT_BLOCK = -2
+# A mirror that is ready has some MiB to write, and to flush them: less than a
+# second, or the storage hangs. Who was frozen for half a minute goes on as if
+# nothing had been; after two, Linux reports the tasks that wait.
+ABORT_SECONDS = 30.0
+# The guest may be frozen: an event ends the wait earlier, where there is one.
+ABORT_POLL_SECONDS = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockJob:
+    """A block job under way; ``cur`` and ``end`` are bytes."""
+
+    kind: str
+    cur: int
+    end: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Definition:
+    """What ``undefine`` takes away and ``define`` alone does not give back.
+
+    :ivar xml: inactive, with its secrets: never to be logged
+    """
+
+    xml: str = dataclasses.field(repr=False)
+    autostart: bool
+    snapshots: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
+    checkpoints: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
+
+
+class Domain:
+    """The domain with this UUID, which may be gone at any moment.
+
+    :raises DomainGone: from every method, when libvirt does not know it
+    :raises HypervisorError: from every method, when libvirt refuses
+    """
+
+    def __init__(self, host: 'host_module.Host', uuid: str) -> None:
+        self._host = host
+        self.uuid = uuid
+
+    def _call(self, call: str, *args: ty.Any) -> ty.Any:
+        with hypervisor_errors.translated(self.uuid, call):
+            handle = self._host.connection().lookupByUUIDString(self.uuid)
+            return getattr(handle, call)(*args)
+
+    # What it is
+
+    def exists(self) -> bool:
+        """Tell whether libvirt knows the domain."""
+        try:
+            self._call('UUIDString')
+        except errors.DomainGone:
+            return False
+        return True
+
+    def name(self) -> str:
+        """Return libvirt's name of the domain."""
+        return str(self._call('name'))
+
+    def qemu_id(self) -> int:
+        """Return the number of its QEMU process, -1 when there is none.
+
+        Another number is another process, also for the same domain.
+        """
+        return int(self._call('ID'))
+
+    def is_active(self) -> bool:
+        """Tell whether it has a QEMU process."""
+        return bool(self._call('isActive'))
+
+    def is_persistent(self) -> bool:
+        """Tell whether it is defined."""
+        return bool(self._call('isPersistent'))
+
+    def has_managed_save(self) -> bool:
+        """Tell whether a managed-save image waits for its next start."""
+        return bool(self._call('hasManagedSaveImage', 0))
+
+    def state(self) -> plan_model.State:
+        """Return what the guest is doing."""
+        return STATES.get(self._call('state', 0)[0], State.UNKNOWN)
+
+    def xml(self) -> str:
+        """Return the XML: the live one when it runs; without secrets."""
+        return str(self._call('XMLDesc', 0))
+
+    def model(self) -> domain_model.Domain:
+        """Return the domain as values."""
+        return domain_model.parse(self.xml())
+
+    def job(self) -> str | None:
+        """Return the job that runs on the domain as a whole, in a word."""
+        stats = self._call('jobStats', 0)
+        if stats.get('type', libvirt.VIR_DOMAIN_JOB_NONE) \
+                == libvirt.VIR_DOMAIN_JOB_NONE:
+            return None
+        return JOBS.get(stats.get('operation'), 'job')
+
+    def abort_job(self) -> None:
+        """Cancel the job that runs on the domain as a whole."""
+        self._call('abortJob')
+
+    # Its definition
+
+    def definition(self) -> Definition:
+        """Read all that an undefine takes away."""
+        return Definition(
+            xml=self.definition_xml(),
+            autostart=bool(self._call('autostart')),
+            snapshots=self._metadata(
+                'listAllSnapshots',
+                libvirt.VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL),
+            checkpoints=self._metadata(
+                'listAllCheckpoints',
+                libvirt.VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL))
+
+    def definition_xml(self) -> str:
+        """Return the XML it is defined with; never to be logged."""
+        return str(self._call('XMLDesc', libvirt.VIR_DOMAIN_XML_INACTIVE
+                              | libvirt.VIR_DOMAIN_XML_SECURE))
+
+    def _metadata(self, call: str, order: int) -> tuple[tuple[str, str], ...]:
+        found = self._call(call, order)
+        # One of them may be deleted while we read.
+        with hypervisor_errors.translated(self.uuid, 'getXMLDesc'):
+            return tuple(
+                (one.getName(), one.getXMLDesc(libvirt.VIR_DOMAIN_XML_SECURE))
+                for one in found)
+
+    def undefine(self) -> None:
+        """Take the definition away; NVRAM and TPM state are kept.
+
+        The guest runs on as a transient domain: powered off now, it is gone.
+
+        :source: virDomainUndefineFlags; nova/virt/libvirt/guest.py
+            delete_configuration
+        """
+        flags = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
+        if self._host.version() >= KEEP_TPM_VERSION:
+            flags |= UNDEFINE_KEEP_TPM
+        self._call('undefineFlags', flags)
+
+    def define_again(self, definition: Definition) -> None:
+        """Give the domain back all that :meth:`definition` read.
+
+        Safe to call again: what is there already is left alone.
+        """
+        self._host.define(definition.xml, self.uuid)
+        self.complete(definition)
+
+    def complete(self, definition: Definition) -> None:
+        """Give a defined domain back what its XML does not say.
+
+        Safe to call again: what is there already is left alone.
+        """
+        if definition.autostart and not self._call('autostart'):
+            self._call('setAutostart', 1)
+        present = {s.getName() for s in self._call('listAllSnapshots', 0)}
+        for name, xml in definition.snapshots:
+            if name not in present:
+                self._call('snapshotCreateXML', xml,
+                           libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE)
+        present = {c.getName() for c in self._call('listAllCheckpoints', 0)}
+        for name, xml in definition.checkpoints:
+            if name not in present:
+                self._call('checkpointCreateXML', xml,
+                           libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE)
+
+    # Its root disk
+
+    def block_sizes(self, target_dev: str) -> tuple[int, int]:
+        """Return virtual size and allocation of the active layer, bytes."""
+        capacity, allocation, _ = self._call('blockInfo', target_dev, 0)
+        return int(capacity), int(allocation)
+
+    def mirror(self, target_dev: str) -> domain_model.Mirror | None:
+        """Return the mirror on a disk, as the live XML has it."""
+        disk = self.model().disk(target_dev)
+        return None if disk is None else disk.mirror
+
+    def block_job(self, target_dev: str) -> BlockJob | None:
+        """Return the block job on a disk, None when there is none."""
+        info = self._call('blockJobInfo', target_dev, 0)
+        if not info:
+            return None
+        return BlockJob(BLOCK_JOBS.get(info['type'], 'block job'),
+                        int(info['cur']), int(info['end']))
+
+    def rebase_to_copy(self, target_dev: str, path: str,
+                       bandwidth: int) -> None:
+        """Start to mirror the active layer into an existing overlay.
+
+        Only on a transient domain. The overlay's format is what its file
+        says, and the caller made it: the mirror's format is to be checked.
+
+        :param bandwidth: bytes per second, 0 for no limit
+        :source: virDomainBlockRebase; without BANDWIDTH_BYTES it is MiB/s
+        """
+        self._call('blockRebase', target_dev, path, bandwidth,
+                   libvirt.VIR_DOMAIN_BLOCK_REBASE_COPY
+                   | libvirt.VIR_DOMAIN_BLOCK_REBASE_REUSE_EXT
+                   | libvirt.VIR_DOMAIN_BLOCK_REBASE_SHALLOW
+                   | libvirt.VIR_DOMAIN_BLOCK_REBASE_BANDWIDTH_BYTES)
+
+    def copy_transient(self, target_dev: str, path: str,
+                       bandwidth: int) -> None:
+        """Start the same mirror on a domain that stays defined.
+
+        :param bandwidth: bytes per second, 0 for no limit
+        :source: virDomainBlockCopy, VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB
+        """
+        # The format is named here, so that libvirt need not look into the
+        # file for it.
+        xml = domain_model.copy_target_xml(path)
+        parameters: dict[str, int] = {}
+        if bandwidth:
+            parameters[libvirt.VIR_DOMAIN_BLOCK_COPY_BANDWIDTH] = bandwidth
+        self._call('blockCopy', target_dev, xml, parameters,
+                   libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT
+                   | libvirt.VIR_DOMAIN_BLOCK_COPY_SHALLOW
+                   | libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB)
+
+    def abort_block_job(self, target_dev: str, *,
+                        timeout: float = ABORT_SECONDS,
+                        wait: cabc.Callable[[float], None] | None = None
+                        ) -> None:
+        """End the mirror of a disk: the copy stays as it is at one moment.
+
+        That moment lies between call and return. A mirror that is ready
+        still writes what the guest has written, and flushes it, with the
+        guest's requests held; QEMU has closed the file when the mirror is
+        gone from the XML. libvirt, if left to wait for that, would wait for
+        ever where the storage hangs.
+
+        A mirror that fails after it was told to end is gone in the same way:
+        see :meth:`nova_snap.hypervisor.events.BlockJobEvents.failure`. So is
+        one whose guest was switched off.
+
+        :param timeout: seconds
+        :param wait: waits so many seconds, or less when there may be news
+        :raises MirrorTimeout: when it has not ended in time; it still may
+        :raises HypervisorError: also when there is no job (any more)
+        :source: virDomainBlockJobAbort; libvirt src/qemu/qemu_blockjob.c
+            qemuBlockJobProcessEventConcludedCopyAbort; QEMU block/mirror.c
+            mirror_run
+        """
+        clock = self._host.clock
+        deadline = clock.monotonic() + timeout
+        try:
+            self._call('blockJobAbort', target_dev,
+                       libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_ASYNC)
+        except errors.HypervisorError:
+            # Refused also while it ends because it was told to before.
+            mirror = self.mirror(target_dev)
+            if mirror is None or not mirror.is_ending:
+                raise
+        while self.mirror(target_dev) is not None:
+            if clock.monotonic() > deadline:
+                raise errors.MirrorTimeout(
+                    instance=self.uuid, target_dev=target_dev,
+                    reason=f'it has not ended {timeout:.0f} s after it was '
+                           'told to; does the storage of snapshots_directory '
+                           'hang?')
+            (wait or clock.sleep)(ABORT_POLL_SECONDS)
+
+    # Its guest agent
+
+    def set_agent_timeout(self, seconds: int | None) -> None:
+        """Bound every wait for the agent; None waits for ever again.
+
+        :source: virDomainAgentSetResponseTimeout
+        """
+        self._call('agentSetResponseTimeout',
+                   AGENT_TIMEOUT_BLOCK if seconds is None else seconds, 0)
+
+    def ask_agent_time(self) -> None:
+        """Ask the agent something harmless: an answer shows that it lives.
+
+        Not ``guest-ping``, which needs a call that taints the domain.
+
+        :raises QuiesceFailed: when it does not answer in time
+        """
+        self._call('getTime', 0)
+
+    def freeze(self) -> int:
+        """Freeze the guest's file systems and return how many.
+
+        :raises QuiesceFailed: when the agent does not answer; it may have
+            frozen them all the same, or do so later
+        """
+        return int(self._call('fsFreeze', None, 0))
+
+    def thaw(self) -> int:
+        """Thaw the guest's file systems; safe when none is frozen.
+
+        :raises QuiesceFailed: when the agent does not answer
+        """
+        return int(self._call('fsThaw', None, 0))
+
+    def set_time(self, seconds: int) -> None:
+        """Set the guest's clock through the agent, seconds since 1970.
+
+        :raises QuiesceFailed: when the agent does not answer
+        """
+        self._call('setTime', {'seconds': seconds, 'nseconds': 0}, 0)
+
+    # Its life
+
+    def managed_save(self) -> None:
+        """Save the guest's memory and end its QEMU process."""
+        self._call('managedSave', 0)
+
+    def start(self, *, paused: bool) -> None:
+        """Start it, from its managed-save image where there is one.
+
+        :param paused: leave the guest paused; otherwise it runs
+        """
+        self._call('createWithFlags',
+                   libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)

@@ -1,0 +1,52 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""libvirt's errors become ours here, and nowhere else."""
+
+import collections.abc as cabc
+import contextlib
+
+import libvirt
+
+from nova_snap import errors
+
+AGENT_CODES = frozenset(
+    getattr(libvirt, name) for name in (
+        'VIR_ERR_AGENT_UNRESPONSIVE', 'VIR_ERR_AGENT_UNSYNCED',
+        'VIR_ERR_AGENT_COMMAND_TIMEOUT', 'VIR_ERR_AGENT_COMMAND_FAILED')
+    if hasattr(libvirt, name))
+# What the agent itself says no to comes as an "internal error" before libvirt
+# 11.2, and what it was never asked as "invalid" or "unsupported".
+# :source: libvirt src/qemu/qemu_agent.c qemuAgentCheckError
+AGENT_CALLS = frozenset(('fsFreeze', 'fsThaw', 'getTime', 'setTime'))
+
+
+@contextlib.contextmanager
+def translated(instance: str, call: str) -> cabc.Iterator[None]:
+    """Turn what libvirt raises at ``call`` into an error of ours.
+
+    :raises DomainGone: when libvirt does not know the domain (any more)
+    :raises QuiesceFailed: when the guest agent does not do its part
+    :raises HypervisorError: for everything else; ``code`` is libvirt's
+    :source: libvirt/virterror.h
+    """
+    try:
+        yield
+    except libvirt.libvirtError as exc:
+        code = exc.get_error_code()
+        facts = {'instance': instance, 'call': call, 'reason': str(exc),
+                 'code': code}
+        if code == libvirt.VIR_ERR_NO_DOMAIN:
+            raise errors.DomainGone(**facts) from exc
+        if code in AGENT_CODES or call in AGENT_CALLS:
+            raise errors.QuiesceFailed(**facts) from exc
+        raise errors.HypervisorError(**facts) from exc

@@ -1,0 +1,285 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Directories and file systems of this host."""
+
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import socket
+import stat
+
+from nova_snap import errors
+
+# QEMU, another user, must be able to enter, and nobody to list.
+# :source: nova/virt/libvirt/driver.py snapshot; bugs.launchpad.net/nova/
+#     +bug/1227027
+SCRATCH_MODE = 0o701
+SCRATCH_PREFIX = 'nova_snap-'
+# Nova makes snapshots_directory like this (oslo_utils ensure_tree, umask 022);
+# QEMU must be able to enter it, whatever the umask of the command is.
+SNAPSHOTS_MODE = 0o755
+
+# What stat(2) counts st_blocks in.
+STAT_BLOCK = 512
+
+MOUNTS = pathlib.Path('/proc/self/mountinfo')
+MACHINE_ID = pathlib.Path('/etc/machine-id')
+BOOT_ID = pathlib.Path('/proc/sys/kernel/random/boot_id')
+NETWORK_FILE_SYSTEMS = frozenset((
+    '9p', 'afs', 'beegfs', 'ceph', 'cifs', 'coda', 'fuse.ceph',
+    'fuse.ceph-fuse', 'fuse.glusterfs', 'fuse.sshfs', 'gfs2', 'gpfs',
+    'lustre', 'nfs', 'nfs4', 'ocfs2', 'orangefs', 'smb3'))
+
+
+class Files:
+    """What a flow may do to the file system.
+
+    :param owner: uid and gid of those who settle what we leave when we are
+        killed, or None where that is we
+    """
+
+    def __init__(self, owner: tuple[int, int] | None = None) -> None:
+        self._owner = owner
+
+    def free_bytes(self, path: str) -> int:
+        """Return what an ordinary user may still write there, bytes.
+
+        :raises Refused: when the path is not there
+        """
+        try:
+            figures = os.statvfs(path)
+        except OSError as exc:
+            raise errors.Refused(
+                reason=f'{path} cannot be looked at: {exc.strerror}'
+            ) from exc
+        return figures.f_bavail * figures.f_frsize
+
+    def make_scratch(self, path: str) -> None:
+        """Make a directory that QEMU can enter and nobody can list.
+
+        The one above it is made as well: it was checked in the plan.
+
+        :raises StorageError: when it cannot be made
+        """
+        try:
+            if not os.path.isdir(os.path.dirname(path)):
+                self._make_directory(os.path.dirname(path), SNAPSHOTS_MODE)
+            self._make_directory(path, SCRATCH_MODE)
+        except OSError as exc:
+            raise errors.StorageError(
+                reason=f'The directory {path} cannot be made: '
+                       f'{exc.strerror}') from exc
+
+    def _make_directory(self, path: str, mode: int) -> None:
+        # Ours alone until it has its mode: the umask may be any.
+        os.mkdir(path, 0o700)
+        # Not the group: QEMU may be in it, and would have to be let in.
+        if self._owner is not None:
+            os.chown(path, self._owner[0], -1)
+        os.chmod(path, mode)
+
+    def remove_scratch(self, path: str) -> None:
+        """Remove such a directory and all in it; absent is fine.
+
+        :raises StorageError: when it is not one of ours, or cannot go
+        """
+        if not os.path.basename(path).startswith(SCRATCH_PREFIX):
+            raise errors.StorageError(
+                reason=f'{path} is not a scratch directory of ours')
+        try:
+            shutil.rmtree(path)
+        except OSError as exc:
+            # What is not found may be a file in it, which went by itself.
+            if os.path.lexists(path):
+                raise errors.StorageError(
+                    reason=f'The directory {path} cannot be removed: '
+                           f'{exc.strerror or exc}') from exc
+
+    def remove(self, path: str) -> None:
+        """Remove one file; absent is fine.
+
+        :raises StorageError: when it cannot be removed
+        """
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            raise errors.StorageError(
+                reason=f'{path} cannot be removed: {exc.strerror}') from exc
+
+    def own(self, path: str) -> None:
+        """Take a file back that libvirt gave to QEMU's user.
+
+        :raises StorageError: when that is not allowed
+        """
+        try:
+            os.chown(path, os.geteuid(), -1)
+        except OSError as exc:
+            raise errors.StorageError(
+                reason=f'{path} cannot be owned: {exc.strerror}') from exc
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is such a file."""
+        return os.path.exists(path)
+
+    def is_block_device(self, path: str) -> bool:
+        """Tell whether it is a block device; what is absent is none."""
+        return pathlib.Path(path).is_block_device()
+
+    def allocated_bytes(self, path: str) -> int:
+        """Return what a file or a block device takes, bytes.
+
+        :raises Refused: when it cannot be read
+        """
+        try:
+            figures = os.stat(path)
+            if stat.S_ISBLK(figures.st_mode):
+                with open(path, 'rb') as device:
+                    return device.seek(0, os.SEEK_END)
+            with open(path, 'rb'):
+                return figures.st_blocks * STAT_BLOCK
+        except OSError as exc:
+            remedy = ('Run as root or as the user of nova-compute'
+                      if isinstance(exc, PermissionError)
+                      else 'Is its file system mounted and well?')
+            raise errors.Refused(
+                reason=f'The disk {path} cannot be read: {exc.strerror}. '
+                       f'{remedy}') from exc
+
+
+def snapshots_room(path: str, *, is_default: bool) -> str:
+    """Return the directory whose free space counts for snapshots.
+
+    That is ``snapshots_directory`` itself, or the one above it as long as
+    the default is not made yet. A directory that the operator named and that
+    is missing is most often a file system that is not mounted: making it
+    would fill the one below.
+
+    :raises Refused: when it is missing
+    :source: nova/virt/libvirt/driver.py snapshot (fileutils.ensure_tree)
+    """
+    if os.path.isdir(path):
+        return path
+    above = os.path.dirname(path)
+    if is_default and os.path.isdir(above):
+        return above
+    raise errors.Refused(
+        reason=f'[libvirt]snapshots_directory {path} is missing. Mount it, '
+               f'or make it: install -d -m 0755 {path}')
+
+
+def check_qemu_enters(path: str, user: tuple[int, int] | None) -> None:
+    """Demand that QEMU's user can walk down to a directory.
+
+    :param user: uid and gid of QEMU; None where libvirt does not tell
+    :raises Refused: naming the first directory it cannot enter
+    """
+    if user is None or user[0] == 0:
+        return
+    groups = _groups(*user)
+    resolved = pathlib.Path(path).resolve()
+    for directory in (*reversed(resolved.parents), resolved):
+        if not _may_enter(directory, user[0], groups):
+            raise errors.Refused(
+                reason=f'QEMU (uid {user[0]}, gid {user[1]}) may not enter '
+                       f'{directory}, and [libvirt]snapshots_directory is '
+                       f'{path}. Allow it: chmod o+x {directory}')
+
+
+def _groups(uid: int, gid: int) -> frozenset[int]:
+    """Return all groups that libvirt gives a QEMU of this user.
+
+    :source: libvirt src/security/security_dac.c virSecurityDACPreFork
+    """
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return frozenset((gid,))
+    return frozenset((gid, *os.getgrouplist(name, gid)))
+
+
+def _may_enter(directory: pathlib.Path, uid: int,
+               groups: frozenset[int]) -> bool:
+    try:
+        figures = directory.stat()
+    except OSError:
+        return False
+    if figures.st_uid == uid:
+        return bool(figures.st_mode & stat.S_IXUSR)
+    if figures.st_gid in groups:
+        return bool(figures.st_mode & stat.S_IXGRP)
+    return bool(figures.st_mode & stat.S_IXOTH)
+
+
+def file_system_type(path: str) -> str:
+    """Return the type of the file system that holds a path.
+
+    :source: proc(5), /proc/pid/mountinfo
+    """
+    resolved = os.path.realpath(path)
+    best, best_type = '', 'unknown'
+    for line in MOUNTS.read_bytes().splitlines():
+        before, _, after = line.partition(b' - ')
+        # A blank in a path is written \040.
+        mount_point = os.fsdecode(re.sub(
+            rb'\\([0-7]{3})', lambda found: bytes((int(found[1], 8),)),
+            before.split()[4]))
+        if (os.path.commonpath((resolved, mount_point)) == mount_point
+                and len(mount_point) >= len(best)):
+            best, best_type = mount_point, after.split()[0].decode()
+    return best_type
+
+
+def check_local(path: str) -> None:
+    """Demand a directory on a disk of this host.
+
+    Another host must never read our records and locks as its own.
+
+    :raises JournalError: when it is on a network file system
+    """
+    existing = os.path.realpath(path)
+    while not os.path.isdir(existing):
+        existing = os.path.dirname(existing)
+    kind = file_system_type(existing)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise errors.JournalError(
+            reason=f'[nova_snap]journal_dir {path} is on a network file '
+                   f'system ({kind}), which other hosts see too. Set it to '
+                   'a directory on a local disk')
+
+
+def owner_for_writes(state_path: str) -> tuple[int, int] | None:
+    """Return who shall own what root writes: the owner of state_path.
+
+    None when we are not root, or when there is no such directory.
+    """
+    if os.geteuid() != 0 or not os.path.isdir(state_path):
+        return None
+    figures = os.stat(state_path)
+    return figures.st_uid, figures.st_gid
+
+
+def machine_id() -> str:
+    """Return the id of this installation, the host name where none is."""
+    try:
+        return MACHINE_ID.read_text().strip() or socket.gethostname()
+    except OSError:
+        return socket.gethostname()
+
+
+def boot_id() -> str:
+    """Return the id of this boot of the host."""
+    return BOOT_ID.read_text().strip()
