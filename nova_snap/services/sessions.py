@@ -1,0 +1,99 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""How we reach OpenStack's services: sign in, be known, and give up."""
+
+import collections.abc as cabc
+import dataclasses
+import importlib.metadata
+import typing as ty
+
+from keystoneauth1 import plugin
+from keystoneauth1 import session as ksa_session
+
+DISTRIBUTION = 'nova_snap'
+
+# Nova waits a second between attempts. Each further wait is twice as long:
+# a service that is being restarted needs some ten of them.
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Timeouts:
+    """Seconds after which a silent service is given up.
+
+    A long upload is not cut while bytes move: only silence counts.
+
+    :ivar answer: for a small request, where the operator set no timeout.
+        The service may have to wait for its database.
+    :ivar stall: for a piece of an upload to be taken. Longer than a store
+        that heals itself keeps its clients waiting (Ceph warns after 30 s).
+    :ivar finish: for the answer after an upload's last byte. Stores that
+        write in segments put them together now, minutes for a large image.
+    :ivar settle: for an image whose upload broke off to become queued or
+        active. Glance sees it at once, or when the proxy before it gives up:
+        commonly after one minute, or five.
+    """
+
+    answer: float = 60
+    stall: float = 120
+    finish: float = 600
+    settle: float = 600
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """How much trouble a service is worth.
+
+    :ivar num_retries: as Nova's ``[glance]num_retries``
+    :ivar verify: compare hashes; sizes are always compared
+    """
+
+    num_retries: int = 3
+    verify: bool = True
+    timeouts: Timeouts = Timeouts()
+
+    def pauses(self) -> cabc.Iterator[float | None]:
+        """Yield the seconds to wait after each attempt; None at the last."""
+        for retry in range(self.num_retries):
+            yield min(FIRST_PAUSE_SECONDS * 2 ** retry, LONGEST_PAUSE_SECONDS)
+        yield None
+
+
+def user_agent() -> str:
+    """Return the name under which a service's log shows us."""
+    try:
+        version = importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        version = 'uninstalled'
+    return f'{DISTRIBUTION}/{version}'
+
+
+def make_session(
+        auth: plugin.BaseAuthPlugin | None,
+        options: cabc.Mapping[str, ty.Any]) -> ksa_session.Session:
+    """Make a session that signs in when it is first used.
+
+    It retries nothing: what may be sent again, and what not, is known where
+    it is sent. It names each request's id in keystoneauth's debug log.
+
+    :param options: keyword arguments of keystoneauth1's Session. Without a
+        ``timeout`` it gets ours: there is no way to wait for ever.
+    """
+    return ksa_session.Session(**{
+        **options,
+        'auth': auth,
+        'connect_retries': 0,
+        'timeout': options.get('timeout') or Timeouts.answer,
+        'user_agent': user_agent(),
+    })

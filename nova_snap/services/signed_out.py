@@ -1,0 +1,58 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Glance for those who have no credentials.
+
+A recovery must let a guest go also where nothing says how to sign in: only
+what needs Glance fails, and says why.
+"""
+
+import collections.abc as cabc
+import typing as ty
+
+from nova_snap import errors
+from nova_snap.model import image as image_model
+from nova_snap.model import stream
+from nova_snap.services import images
+
+
+class SignedOut(images.Images):
+    """Refuses every call.
+
+    :param reason: why nobody is signed in
+    """
+
+    def __init__(self, reason: errors.ConfigError) -> None:
+        self._reason = reason
+
+    def check(self, owner: str | None = None) -> None:
+        raise self._reason
+
+    def get(self, image_id: str) -> image_model.Image | None:
+        raise self._reason
+
+    def create(self, spec: image_model.ImageSpec) -> image_model.Image:
+        raise self._reason
+
+    def set_properties(self, image_id: str,
+                       properties: cabc.Mapping[str, str]) -> None:
+        raise self._reason
+
+    def upload(self, image_id: str, source: stream.Source, *,
+               progress: stream.Progress | None = None) -> ty.NoReturn:
+        raise self._reason
+
+    def delete(self, image_id: str) -> None:
+        raise self._reason
+
+    def discard_unfinished(self, image_id: str) -> None:
+        raise self._reason

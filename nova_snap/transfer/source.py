@@ -1,0 +1,162 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A finished file as bytes to send.
+
+Every pass begins at byte 0 with a fresh file: a reader that was used is
+never used again. Upstream sends what is left of a half-read file, and calls
+it an image.
+"""
+
+import collections.abc as cabc
+import contextlib
+import hashlib
+import os
+import time
+import types
+
+from nova_snap import errors
+from nova_snap.model import stream
+from nova_snap.transfer import rate
+from nova_snap import units
+
+# As much as is read and hashed at once when nobody else sets the size: large
+# enough to keep the interpreter out of the way, small enough for the caches.
+CHUNK_BYTES = units.MiB
+
+
+class FileSource:
+    """A file that is whole and does not change while it is read.
+
+    :ivar size_bytes: its size when this object was made; a file that has
+        another one when it is read is an error
+    """
+
+    def __init__(self, path: str, *, bandwidth: int = 0,
+                 clock: stream.Clock = time) -> None:
+        """Look at the file.
+
+        :param bandwidth: bytes per second for all passes; 0 is no limit
+        :raises StorageError: when it cannot be looked at
+        """
+        self.path = path
+        self._limit = rate.Limit(bandwidth, clock) if bandwidth else None
+        with _translated(path):
+            self._size = os.stat(path).st_size
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size
+
+    def open(self, *,
+             progress: stream.Progress | None = None) -> 'FileReader':
+        """Begin a pass at byte 0.
+
+        :raises StorageError: when the file cannot be opened
+        """
+        return FileReader(self.path, self._size, limit=self._limit,
+                          progress=progress)
+
+    def digest(self, algorithm: str) -> str | None:
+        """Read the file once more for another hash than SHA-512.
+
+        It goes at full speed: these bytes do not leave the host.
+
+        :returns: hex, or None where Python does not know the algorithm
+        :raises StorageError: when the file cannot be read or has changed
+        """
+        try:
+            hasher = hashlib.new(algorithm, usedforsecurity=False)
+        except ValueError:
+            return None
+        with FileReader(self.path, self._size) as reader:
+            while chunk := reader.read(CHUNK_BYTES):
+                hasher.update(chunk)
+        return hasher.hexdigest()
+
+
+class FileReader:
+    """One pass over a file, in order; it does not seek.
+
+    There is no ``seek`` and no ``tell``: an HTTP library that finds them
+    may wind back and send again by itself.
+    """
+
+    def __init__(self, path: str, size: int, *,
+                 limit: rate.Limit | None = None,
+                 progress: stream.Progress | None = None) -> None:
+        self._path = path
+        self._size = size
+        self._limit = limit
+        self._progress = progress
+        self._done = 0
+        self._hash = hashlib.sha512()
+        with _translated(path):
+            # Unbuffered: the chunks are large, a copy less.
+            self._file = open(path, 'rb', buffering=0)  # noqa: SIM115
+
+    def __enter__(self) -> 'FileReader':
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None,
+                 error: BaseException | None,
+                 trace: types.TracebackType | None, /) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the hash of what was read stays readable."""
+        self._file.close()
+
+    @property
+    def done_bytes(self) -> int:
+        return self._done
+
+    def sha512(self) -> str:
+        return self._hash.hexdigest()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes, not more than a chunk when none are named.
+
+        :raises StorageError: when the file cannot be read, or is not as long
+            as it was
+        """
+        wanted = CHUNK_BYTES if size < 0 else size
+        if self._limit is not None:
+            wanted = min(wanted, self._limit.burst_bytes)
+        with _translated(self._path):
+            chunk = self._file.read(wanted)
+        self._done += len(chunk)
+        ended = not chunk and wanted > 0
+        if self._done > self._size or (ended and self._done < self._size):
+            raise errors.StorageError(
+                reason=f'{self._path} changed while it was read: it had '
+                       f'{self._size} bytes, now it ends at or after '
+                       f'{self._done}')
+        self._hash.update(chunk)
+        if chunk:
+            self._account(len(chunk))
+        return chunk
+
+    def _account(self, size: int) -> None:
+        if self._limit is not None:
+            self._limit.take(size)
+        if self._progress is not None:
+            self._progress(self._done, self._size)
+
+
+@contextlib.contextmanager
+def _translated(path: str) -> cabc.Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise errors.StorageError(
+            reason=f'{path} cannot be read: {exc.strerror or exc}') from exc

@@ -1,0 +1,74 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import logging
+
+import fixtures
+from keystoneauth1 import noauth
+from oslotest import base
+from requests_mock.contrib import fixture as requests_fixture
+
+from nova_snap.services import sessions
+
+
+class SessionTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.http = self.useFixture(requests_fixture.Fixture())
+        self.http.get('http://x/', headers={
+            'x-openstack-request-id': 'req-of-theirs'})
+
+    def get(self, **options):
+        sessions.make_session(noauth.NoAuth(), options).get('http://x/')
+        return self.http.last_request
+
+    def test_there_is_always_a_timeout(self):
+        for unset in ({}, {'timeout': None}, {'timeout': 0}):
+            self.assertEqual(60, self.get(**unset).timeout)
+
+    def test_the_operators_timeout_counts(self):
+        self.assertEqual(7, self.get(timeout=7).timeout)
+
+    def test_what_the_operator_says_of_tls_is_kept(self):
+        request = self.get(verify='/ca.pem', cert=('/c', '/k'))
+
+        self.assertEqual('/ca.pem', request.verify)
+        self.assertEqual(('/c', '/k'), request.cert)
+
+    def test_nothing_is_retried_in_it(self):
+        session = sessions.make_session(None, {'connect_retries': 5})
+
+        self.assertEqual(0, session._connect_retries)
+
+    def test_the_services_see_who_asks(self):
+        self.assertRegex(self.get().headers['User-Agent'],
+                         r'^nova_snap/\S+')
+
+    def test_request_ids_are_in_the_debug_log(self):
+        log = self.useFixture(fixtures.FakeLogger(level=logging.DEBUG))
+
+        self.get()
+
+        self.assertIn('req-of-theirs', log.output)
+
+
+class PolicyTestCase(base.BaseTestCase):
+
+    def test_waits_grow_up_to_a_limit_and_the_last_attempt_has_none(self):
+        policy = sessions.Policy(num_retries=7)
+
+        self.assertEqual([1, 2, 4, 8, 16, 30, 30, None],
+                         list(policy.pauses()))
+
+    def test_without_retries_the_first_attempt_is_the_last(self):
+        self.assertEqual([None], list(sessions.Policy(0).pauses()))
