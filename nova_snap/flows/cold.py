@@ -1,0 +1,76 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The cold snapshot: the guest stands still while its disk is read.
+
+It is back, in the state it was in, before the upload begins.
+
+:source: nova/virt/libvirt/driver.py snapshot
+"""
+
+from oslo_log import log as logging
+
+from nova_snap import errors
+from nova_snap.flows import extract
+from nova_snap.flows import result as result_module
+from nova_snap.journal import transaction
+from nova_snap.model import plan as plan_model
+from nova_snap.steps import freeze
+from nova_snap.steps import memory
+from nova_snap.steps import scratch as scratch_step
+from nova_snap.steps import world as world_module
+
+LOG = logging.getLogger(__name__)
+
+
+def run(txn: transaction.Transaction, plan: plan_model.Plan,
+        image_id: str, scratch: str) -> result_module.Result:
+    """Take the snapshot.
+
+    :raises SnapError: with the guest as it was, and nothing left
+    """
+    world: world_module.World = txn.world
+    with txn.hold(scratch_step.MakeScratch(scratch)):
+        started = world.clock.monotonic()
+        with txn.hold(memory.SaveMemory(
+                uuid=plan.instance_uuid, qemu_id=plan.qemu_id,
+                paused=plan.state == plan_model.State.PAUSED,
+                timeout=world.settings.save_timeout)):
+            extract.refuse_other_chain(world, plan)
+            flat = extract.extract(world, plan, plan.chain, scratch)
+        LOG.info('Guest %s saved for %.1f s', plan.instance_name,
+                 world.clock.monotonic() - started)
+        _set_clock(txn, plan)
+        world.images.set_properties(image_id, {
+            result_module.CONSISTENCY_PROPERTY:
+                result_module.NOT_FROZEN})
+        image = extract.deliver(txn, image_id, flat)
+    return result_module.Result(image, plan,
+                                result_module.NOT_FROZEN)
+
+
+def _set_clock(txn: transaction.Transaction, plan: plan_model.Plan) -> None:
+    """Give the guest the time that passed it by (P2), if it can take it.
+
+    :source: nova/virt/libvirt/guest.py sync_guest_time
+    """
+    world: world_module.World = txn.world
+    if plan.state != plan_model.State.RUNNING or not plan.has_agent:
+        return
+    try:
+        with txn.hold(freeze.BoundAgentWaits(
+                plan.instance_uuid, world.settings.freeze_timeout)):
+            world.host.domain(plan.instance_uuid).set_time(
+                int(world.clock.time()))
+    except (errors.HypervisorError, errors.UndoFailed) as exc:
+        LOG.warning('The clock of %s may be late: %s', plan.instance_name,
+                    exc.reason)

@@ -1,0 +1,119 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The live snapshot: the guest runs on.
+
+::
+
+    guest   writes ......................................................>
+    domain  defined |un-| defined ........................................
+    mirror          start ======= copying ======= ready === abort
+    agent                                            freeze | thaw
+    delta                                                   ^ this moment
+    flat                                                      convert, upload
+
+The mirror copies the active layer of the root disk into a delta over the
+same backing file. Told to abort it writes what is left, and then the delta
+stops: delta and backing file together are the disk at that moment.
+
+:source: nova/virt/libvirt/driver.py _live_snapshot
+"""
+
+import contextlib
+import functools
+import os
+
+from oslo_log import log as logging
+
+from nova_snap.flows import extract
+from nova_snap.flows import quiesce
+from nova_snap.flows import result as result_module
+from nova_snap.hypervisor import blockjob
+from nova_snap.hypervisor import domain as domain_module
+from nova_snap.journal import transaction
+from nova_snap.model import domain as domain_model
+from nova_snap.model import plan as plan_model
+from nova_snap.steps import mirror as mirror_step
+from nova_snap.steps import scratch as scratch_step
+from nova_snap.steps import undefine
+from nova_snap.steps import world as world_module
+
+LOG = logging.getLogger(__name__)
+
+DELTA_NAME = 'delta'
+
+
+def run(txn: transaction.Transaction, plan: plan_model.Plan,
+        image_id: str, scratch: str) -> result_module.Result:
+    """Take the snapshot.
+
+    :raises SnapError: with the guest as it was, and nothing left
+    """
+    world: world_module.World = txn.world
+    with txn.hold(scratch_step.MakeScratch(scratch)):
+        delta = domain_model.Layer(os.path.join(scratch, DELTA_NAME),
+                                   mirror_step.DELTA_FORMAT)
+        backing = plan.chain[1:]
+        world.qemu_img.create_overlay(delta.path, plan.virtual_size,
+                                      backing[0] if backing else None)
+        consistency = _copy(txn, plan, delta.path)
+        world.files.own(delta.path)
+        flat = extract.extract(world, plan, (delta, *backing), scratch)
+        # Its room is given back before the upload, which may take long.
+        world.files.remove(delta.path)
+        world.images.set_properties(
+            image_id, {result_module.CONSISTENCY_PROPERTY: consistency})
+        image = extract.deliver(txn, image_id, flat)
+    return result_module.Result(image, plan, consistency)
+
+
+def _copy(txn: transaction.Transaction, plan: plan_model.Plan,
+          delta: str) -> str:
+    """Make the delta the disk at one moment; return how consistent it is."""
+    world: world_module.World = txn.world
+    domain = world.host.domain(plan.instance_uuid)
+    mirror = mirror_step.StartMirror(
+        uuid=plan.instance_uuid, qemu_id=plan.qemu_id,
+        target_dev=plan.target_dev, path=delta,
+        bandwidth=world.settings.bandwidth,
+        transient_job=not plan.undefine and domain.is_persistent())
+    with world.host.block_job_events(plan.instance_uuid) as bell, \
+            txn.hold(mirror, start=False) as mirroring, \
+            contextlib.ExitStack() as transient:
+        if plan.undefine:
+            undefined = transient.enter_context(txn.hold(
+                undefine.UndefineDomain.of(domain, plan.qemu_id,
+                                           plan.chain[0].path)))
+            mirroring.start()
+            # At once; where libvirt refuses it while a job runs, then when
+            # this block ends, after the thaw, as Nova does.
+            undefined.release_early()
+        else:
+            mirroring.start()
+        extract.refuse_other_chain(world, plan)
+        blockjob.wait_ready(
+            domain, plan.target_dev, delta,
+            deadlines=blockjob.Deadlines(
+                ready=world.settings.ready_timeout,
+                stall=world.settings.stall_timeout),
+            clock=world.clock, bell=bell,
+            progress=functools.partial(world.progress, 'mirror'))
+        with quiesce.frozen(txn, plan) as is_frozen:
+            mirror.finish(
+                world, bell=bell, timeout=domain_module.ABORT_SECONDS
+                if is_frozen else world.settings.stall_timeout)
+        # The guest need not wait for this.
+        if failure := bell.failure(plan.target_dev):
+            raise blockjob.lost(domain, plan.target_dev,
+                                f'its end went wrong: {failure}')
+    return (result_module.FROZEN if is_frozen
+            else result_module.NOT_FROZEN)

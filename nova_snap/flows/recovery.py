@@ -1,0 +1,213 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Settle what a dead process left: roll back before commit, finish after.
+
+A request is never run again. An owner is dead when nobody holds the lock of
+its instance; a record of another host or of another release is reported and
+left alone.
+"""
+
+import collections.abc as cabc
+import dataclasses
+import enum
+import functools
+
+from oslo_log import log as logging
+
+from nova_snap import errors
+from nova_snap.flows import node as node_module
+from nova_snap.journal import record as record_model
+from nova_snap.journal import transaction
+from nova_snap.steps import freeze
+from nova_snap.steps import image
+from nova_snap.steps import memory
+from nova_snap.steps import mirror
+from nova_snap.steps import scratch
+from nova_snap.steps import step as step_module
+from nova_snap.steps import undefine
+from nova_snap.steps import world as world_module
+
+LOG = logging.getLogger(__name__)
+
+#: Every step that a record can name.
+STEPS: dict[str, type[step_module.Step]] = {
+    cls.__name__: cls for cls in (
+        freeze.BoundAgentWaits, freeze.FreezeFilesystems, image.AdoptImage,
+        image.CreateImage, memory.SaveMemory, mirror.StartMirror,
+        scratch.MakeScratch, undefine.UndefineDomain)}
+
+
+class Outcome(enum.StrEnum):
+    """What became of a record."""
+
+    #: its owner is at work
+    UNDER_WAY = 'under way'
+    #: nobody works on it, and nothing was done yet
+    LEFT = 'left'
+    SETTLED = 'settled'
+    #: it cannot be settled, or not all of it: the record stays
+    FAILED = 'failed'
+    #: not ours to touch, or not readable
+    FOREIGN = 'foreign'
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A record and what became of it.
+
+    :ivar record: None when it could not be read
+    """
+
+    outcome: Outcome
+    record: record_model.Record | None
+    reason: str
+
+
+def status(node: node_module.Node) -> list[Finding]:
+    """Say of each record whether it is under way or left."""
+    findings = []
+    for item in node.store.read_all():
+        if isinstance(item, errors.JournalError):
+            findings.append(Finding(Outcome.FOREIGN, None, str(item)))
+        elif reason := _foreign(node, item):
+            findings.append(Finding(Outcome.FOREIGN, item, reason))
+        else:
+            findings.append(_look(node, item))
+    return findings
+
+
+def _look(node: node_module.Node, record: record_model.Record) -> Finding:
+    try:
+        if node.locks.is_held(record.instance_uuid):
+            return Finding(Outcome.UNDER_WAY, record, 'its owner is at work')
+    except errors.JournalError as exc:
+        return Finding(Outcome.FAILED, record, str(exc))
+    return Finding(Outcome.LEFT, record,
+                   'its owner died; "nova-snap recover" settles it')
+
+
+def recover(node: node_module.Node, *, nova_is_stopped: bool = False,
+            artifacts: bool = True) -> list[Finding]:
+    """Settle every record whose owner is dead; none stops the others.
+
+    :param artifacts: False puts the guests back and leaves the images to a
+        later call
+    """
+    try:
+        node.store.remove_partials(node.locks.is_held)
+    except errors.JournalError as exc:
+        LOG.warning('%s', exc)
+    return [_recover_one(node, finding.record, nova_is_stopped, artifacts)
+            if finding.outcome == Outcome.LEFT and finding.record is not None
+            else finding for finding in status(node)]
+
+
+def settle_instance(node: node_module.Node, uuid: str, *,
+                    nova_is_stopped: bool) -> None:
+    """Settle what is left of one instance, whose lock the caller holds.
+
+    :raises InstanceBusy: when it cannot be settled
+    """
+    for item in node.store.read_all():
+        if (isinstance(item, errors.JournalError) or _foreign(node, item)
+                or item.instance_uuid != uuid):
+            continue
+        finding = _settle(node, item, nova_is_stopped)
+        if finding.outcome != Outcome.SETTLED:
+            raise errors.InstanceBusy(
+                instance=item.instance_name,
+                reason=f'record {item.id} of an earlier snapshot is left: '
+                       f'{finding.reason}')
+
+
+def _recover_one(node: node_module.Node, record: record_model.Record,
+                 nova_is_stopped: bool, artifacts: bool) -> Finding:
+    try:
+        with node.locks.instance(record.instance_uuid):
+            # Read again: its owner may have finished before we got the lock.
+            if record.id not in node.store.ids():
+                return Finding(Outcome.SETTLED, record, 'finished meanwhile')
+            return _settle(node, node.store.read(record.id),
+                           nova_is_stopped, artifacts)
+    except errors.InstanceBusy as exc:
+        return Finding(Outcome.UNDER_WAY, record, str(exc))
+    except errors.JournalError as exc:
+        return Finding(Outcome.FAILED, record, str(exc))
+
+
+def _settle(node: node_module.Node, record: record_model.Record,
+            nova_is_stopped: bool, artifacts: bool = True) -> Finding:
+    try:
+        steps = _steps(record)
+        is_settled = transaction.Transaction.resume(
+            node.store, record, _world(node, nova_is_stopped),
+            steps).settle(artifacts=artifacts)
+    except errors.SnapError as exc:
+        LOG.error('Record %s of %s is not settled: %s', record.id,
+                  record.instance_name, exc)
+        # The name of the record stands beside the reason.
+        return Finding(Outcome.FAILED, record,
+                       exc.undone if isinstance(
+                           exc, errors.RollbackIncomplete) else str(exc))
+    if not is_settled:
+        return Finding(Outcome.LEFT, record, 'the guest is as it was; its '
+                       f'image {record.image_id} is settled later')
+    done = ('finished: the image stays' if record.committed
+            else 'rolled back: the guest is as it was')
+    LOG.info('Record %s of %s is settled: %s', record.id,
+             record.instance_name, done)
+    return Finding(Outcome.SETTLED, record, done)
+
+
+def _steps(record: record_model.Record) -> cabc.Sequence[step_module.Step]:
+    try:
+        return [STEPS[entry.kind](**entry.facts) for entry in record.entries]
+    except (KeyError, TypeError) as exc:
+        raise errors.JournalError(
+            reason=f'Record {record.id} names a step that this release does '
+                   f'not know: {exc}') from exc
+
+
+def _foreign(node: node_module.Node,
+             record: record_model.Record) -> str | None:
+    """Say why a record is not ours to touch, if it is not."""
+    host = node.world.settings.host
+    if record.host != host:
+        return f'it belongs to host {record.host}, and this is {host}'
+    if record.machine_id != node.machine_id:
+        return f'it was written on another machine ({record.machine_id})'
+    return None
+
+
+def _world(node: node_module.Node,
+           nova_is_stopped: bool) -> world_module.World:
+    """Return a world that brings no guest back behind Nova's back.
+
+    Since its owner died a guest may have been deleted or evacuated: started
+    by us it would run twice.
+    """
+    if nova_is_stopped:
+        return node.world
+    return dataclasses.replace(
+        node.world, why_away=node.why_away or functools.partial(
+            _refuse_while_nova_runs, node))
+
+
+def _refuse_while_nova_runs(node: node_module.Node, uuid: str) -> None:
+    if node.nova_compute_runs():
+        raise errors.Refused(
+            reason='It belongs to Nova and a nova-compute runs here, which '
+                   'may have deleted or moved it: it is not started and not '
+                   'defined again. If Nova has it on this host, stop '
+                   'nova-compute, or say --nova-is-stopped; if Nova has not, '
+                   'remove the record')

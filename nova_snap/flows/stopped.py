@@ -1,0 +1,44 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The snapshot of a guest that has no QEMU process.
+
+Its disk is read as it lies there, and nothing is started: not a guest that
+is off, and not one that Nova suspended, whose managed-save image stays.
+"""
+
+from nova_snap.flows import extract
+from nova_snap.flows import result as result_module
+from nova_snap.journal import transaction
+from nova_snap.model import plan as plan_model
+from nova_snap.steps import scratch as scratch_step
+from nova_snap.steps import world as world_module
+
+
+def run(txn: transaction.Transaction, plan: plan_model.Plan,
+        image_id: str, scratch: str) -> result_module.Result:
+    """Take the snapshot; a guest started meanwhile makes it fail.
+
+    :raises StorageError: also when the disk is in use: qemu-img's own lock
+        on it is refused
+    :raises SnapError: with the guest as it was, and nothing left
+    """
+    world: world_module.World = txn.world
+    with txn.hold(scratch_step.MakeScratch(scratch)):
+        extract.refuse_other_chain(world, plan)
+        flat = extract.extract(world, plan, plan.chain, scratch)
+        world.images.set_properties(image_id, {
+            result_module.CONSISTENCY_PROPERTY:
+                result_module.NOT_FROZEN})
+        image = extract.deliver(txn, image_id, flat)
+    return result_module.Result(image, plan,
+                                result_module.NOT_FROZEN)

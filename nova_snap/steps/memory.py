@@ -1,0 +1,106 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The guest at rest: its memory in a managed-save image."""
+
+import dataclasses
+
+from oslo_log import log as logging
+
+from nova_snap import errors
+from nova_snap.steps import step
+from nova_snap.steps import world as world_module
+
+LOG = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.2
+
+
+@dataclasses.dataclass
+class SaveMemory(step.Step):
+    """Hold: the guest is saved and has no QEMU process.
+
+    :ivar paused: what the guest was, and will be again
+    :ivar qemu_id: the QEMU process that is saved
+    :ivar timeout: seconds for the save; then it is cancelled
+    """
+
+    uuid: str
+    qemu_id: int
+    paused: bool
+    timeout: int
+
+    def do(self, world: world_module.World) -> None:
+        """Save.
+
+        :raises ManagedSaveFailed: when libvirt cannot; the guest goes on
+        """
+        domain = world.host.domain(self.uuid)
+        if domain.qemu_id() != self.qemu_id:
+            raise errors.ManagedSaveFailed(
+                instance=self.uuid,
+                reason='the guest was stopped or started meanwhile')
+        try:
+            with world.clock.alarm(self.timeout,
+                                   lambda: self._give_up(world)):
+                domain.managed_save()
+        except errors.DomainGone:
+            raise
+        except errors.HypervisorError as exc:
+            raise errors.ManagedSaveFailed(
+                instance=self.uuid, reason=exc.reason) from exc
+
+    def undo(self, world: world_module.World) -> None:
+        """Start the guest from the image, in the state it was in.
+
+        An image that is not there was never made, or the guest was started
+        by somebody else: then nothing is started. Without the image a start
+        would be a cold boot, and somebody may have stopped it on purpose.
+
+        :raises HypervisorError: when it cannot be started; its image stays
+        :raises Refused: when it is Nova's, which may have acted on it since
+        :raises ManagedSaveFailed: when a save is under way and does not end
+        """
+        domain = world.host.domain(self.uuid)
+        try:
+            self._await_end_of_save(world)
+            if domain.is_active():
+                return
+            if not domain.has_managed_save():
+                LOG.warning('Domain %s is off and has no managed-save image: '
+                            'it was stopped meanwhile and is not started',
+                            self.uuid)
+                return
+            if world.lets_return(domain.model()):
+                domain.start(paused=self.paused)
+        except errors.DomainGone:
+            LOG.warning('Domain %s is gone: it is not started', self.uuid)
+
+    def _await_end_of_save(self, world: world_module.World) -> None:
+        """Cancel a save that the dead owner left, and wait for its end."""
+        domain = world.host.domain(self.uuid)
+        deadline = world.clock.monotonic() + self.timeout
+        while domain.is_active() and domain.job() == 'save':
+            self._give_up(world)
+            if world.clock.monotonic() > deadline:
+                raise errors.ManagedSaveFailed(
+                    instance=self.uuid,
+                    reason=f'a save has not ended in {self.timeout} s')
+            world.clock.sleep(POLL_SECONDS)
+
+    def _give_up(self, world: world_module.World) -> None:
+        """Cancel the save: the guest goes on."""
+        try:
+            world.host.domain(self.uuid).abort_job()
+        except errors.HypervisorError as exc:
+            # Too late to be cancelled, or over: whoever waits sees it.
+            LOG.debug('%s', exc)

@@ -1,0 +1,83 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""All that a step may touch, in one value.
+
+Each door brings its own: the command's is real, a test's is a fake that
+refuses what the real one refuses.
+"""
+
+import collections.abc as cabc
+import dataclasses
+
+from oslo_log import log as logging
+
+from nova_snap.hypervisor import clock as clock_module
+from nova_snap.hypervisor import files as files_module
+from nova_snap.hypervisor import host as host_module
+from nova_snap.hypervisor import qemu_img as qemu_img_module
+from nova_snap.model import domain as domain_model
+from nova_snap.model import settings as settings_model
+from nova_snap.services import images as images_module
+
+LOG = logging.getLogger(__name__)
+
+#: phase, how much is done, of how much (bytes; 0 when not known); it may
+#: raise an error of ours to stop the flow
+Progress = cabc.Callable[[str, int, int], None]
+
+
+#: Takes the UUID of a guest of Nova's that is gone or off because of us, and
+#: says why it must not come back on this host (it was deleted, it was moved);
+#: None when it must. Raises, as Refused, when that cannot be told now.
+WhyAway = cabc.Callable[[str], str | None]
+
+
+def no_progress(phase: str, done: int, total: int) -> None:
+    """Show nothing."""
+
+
+def never_away(uuid: str) -> None:
+    """Let every guest come back."""
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """The host, the image service and the clock.
+
+    :ivar images: None where no image service is needed: a recovery that
+        leaves images alone
+    :ivar why_away: asked before a guest of Nova's is defined or started for
+        a process that is dead: meanwhile Nova may have acted on it
+    """
+
+    settings: settings_model.Settings
+    host: host_module.Host
+    qemu_img: qemu_img_module.QemuImg
+    files: files_module.Files
+    images: images_module.Images
+    clock: clock_module.Clock
+    progress: Progress = no_progress
+    why_away: WhyAway = never_away
+
+    def lets_return(self, domain: domain_model.Domain) -> bool:
+        """Tell whether a guest may be defined again or started.
+
+        One that Nova did not make is nobody else's.
+
+        :raises Refused: when that cannot be told now; to be asked again
+        """
+        reason = None if domain.nova is None else self.why_away(domain.uuid)
+        if reason is not None:
+            LOG.warning('Guest %s (%s) is left as it is: %s', domain.name,
+                        domain.uuid, reason)
+        return reason is None

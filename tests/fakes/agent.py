@@ -1,0 +1,138 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A guest agent, with the moods that agents have."""
+
+import enum
+
+import libvirt
+
+from tests.fakes import clock as clock_module
+from tests.fakes import refusal
+
+# What libvirt waits where it is told to take its default.
+# :source: VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_DEFAULT
+DEFAULT_SECONDS = 5
+
+SET_TIME_OUT_BLOCK = -2
+SET_TIME_OUT_DEFAULT = -1
+
+
+class WaitsForEver(BaseException):
+    """Somebody asks an agent that never answers, and set no time-out.
+
+    Not an Exception: the test ends here, as the process would.
+    """
+
+
+class Channel(enum.StrEnum):
+    """What the domain has for an agent."""
+
+    ABSENT = 'absent'
+    DISCONNECTED = 'disconnected'
+    CONNECTED = 'connected'
+
+
+class FakeAgent:
+    """The agent of one guest.
+
+    :ivar frozen: the guest's file systems are
+    :ivar hung: it never answers
+    :ivar hangs_at: it answers until it is asked this
+    :ivar refuses: commands that it answers with an error
+    :ivar slow: seconds that a command takes; it is done even when nobody
+        waits for it any more
+    :ivar timeout: what libvirt was told to wait
+    """
+
+    def __init__(self, clock: clock_module.FakeClock) -> None:
+        self._clock = clock
+        self.channel = Channel.CONNECTED
+        self.frozen = False
+        self.hung = False
+        self.hangs_at: str | None = None
+        self.refuses: set[str] = set()
+        self.slow: dict[str, float] = {}
+        self.timeout = SET_TIME_OUT_BLOCK
+        self._busy_until = 0.0
+
+    def get_time(self) -> dict[str, int]:
+        self._ask('getTime')
+        return {'seconds': int(self._clock.time()), 'nseconds': 0}
+
+    def set_time(self) -> int:
+        self._ask('setTime')
+        return 0
+
+    def freeze(self) -> int:
+        """Freeze; an agent that froze takes nothing but a thaw."""
+        self._ask('fsFreeze', self._freeze)
+        return 1
+
+    def thaw(self) -> int:
+        was_frozen = self.frozen
+        self._ask('fsThaw', self._thaw, thaws=True)
+        return int(was_frozen)
+
+    def _freeze(self) -> None:
+        self.frozen = True
+
+    def _thaw(self) -> None:
+        self.frozen = False
+
+    def _ask(self, command: str, act: object = None, *,
+             thaws: bool = False) -> None:
+        if self.channel == Channel.ABSENT:
+            raise refusal.refusal(
+                libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED, 'argument unsupported: '
+                'QEMU guest agent is not configured')
+        if self.channel == Channel.DISCONNECTED:
+            raise refusal.silent_agent('QEMU guest agent is not connected')
+        if self.hangs_at == command:
+            self.hung = True
+        if self.hung:
+            self._wait(None)
+        self._wait(self._busy_until - self._clock.monotonic())
+        if self.frozen and not thaws:
+            raise self._error(command, 'the agent is in frozen state')
+        if command in self.refuses:
+            raise self._error(command, 'it refuses')
+        seconds = self.slow.get(command, 0)
+        if seconds:
+            self._busy_until = self._clock.monotonic() + seconds
+            if callable(act):
+                self._clock.after(seconds, act)
+            self._wait(seconds)
+        elif callable(act):
+            act()
+
+    def _wait(self, seconds: float | None) -> None:
+        """Wait for an answer as long as libvirt was told to.
+
+        :param seconds: when it comes; None is never
+        """
+        patience: float = self.timeout
+        if self.timeout == SET_TIME_OUT_DEFAULT:
+            patience = DEFAULT_SECONDS
+        if seconds is None and self.timeout == SET_TIME_OUT_BLOCK:
+            raise WaitsForEver
+        if seconds is not None and (self.timeout == SET_TIME_OUT_BLOCK
+                                    or seconds <= patience):
+            self._clock.sleep(max(seconds, 0))
+            return
+        self._clock.sleep(patience)
+        raise refusal.silent_agent('Guest agent not available for now')
+
+    def _error(self, command: str, why: str) -> libvirt.libvirtError:
+        return refusal.refusal(
+            libvirt.VIR_ERR_INTERNAL_ERROR, 'internal error: unable to '
+            f"execute QEMU agent command '{command}': {why}")

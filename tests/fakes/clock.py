@@ -1,0 +1,67 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Time that passes when somebody sleeps."""
+
+import collections.abc as cabc
+import contextlib
+
+from nova_snap.hypervisor import clock
+from nova_snap.hypervisor import events
+
+# A moment in 2026: where a time ends up in an image it looks like one.
+START_SECONDS = 1_790_000_000.0
+
+
+class FakeClock(clock.Clock):
+    """A clock that a sleep moves on, and nothing else."""
+
+    def __init__(self) -> None:
+        self._passed = 0.0
+        self._alarms: list[tuple[float, cabc.Callable[[], None]]] = []
+
+    def monotonic(self) -> float:
+        return self._passed
+
+    def sleep(self, seconds: float) -> None:
+        self._passed += seconds
+        due = [alarm for alarm in self._alarms if alarm[0] <= self._passed]
+        for alarm in due:
+            self._alarms.remove(alarm)
+            alarm[1]()
+
+    def time(self) -> float:
+        return START_SECONDS + self._passed
+
+    @contextlib.contextmanager
+    def alarm(self, seconds: float,
+              action: cabc.Callable[[], None]) -> cabc.Iterator[None]:
+        alarm = self.after(seconds, action)
+        try:
+            yield
+        finally:
+            if alarm in self._alarms:
+                self._alarms.remove(alarm)
+
+    def after(self, seconds: float, act: cabc.Callable[[], None]) -> tuple[
+            float, cabc.Callable[[], None]]:
+        """Let something happen later."""
+        alarm = (self._passed + seconds, act)
+        self._alarms.append(alarm)
+        return alarm
+
+
+class ClockBell(events.BlockJobEvents):
+    """A bell whose time-outs pass on the clock."""
+
+    def wait(self, seconds: float) -> None:
+        self._clock.sleep(seconds)

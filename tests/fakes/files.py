@@ -1,0 +1,117 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The real file system and the real journal, with every call counted."""
+
+import collections.abc as cabc
+import functools
+import inspect
+import os
+import typing as ty
+
+from nova_snap import errors
+from nova_snap.hypervisor import files
+from nova_snap.journal import record as record_model
+from nova_snap.journal import store
+from tests.fakes import calls as calls_module
+
+FILES = 'files'
+JOURNAL = 'journal'
+
+# What only looks. The first two refuse, in the plan, when they cannot; the
+# others have an answer for everything.
+LOOKS: dict[str, type[errors.SnapError] | None] = {
+    'free_bytes': errors.Refused, 'allocated_bytes': errors.Refused,
+    'exists': None, 'is_block_device': None}
+
+
+class FakeFiles(files.Files):
+    """The real one.
+
+    :param free: bytes that are free wherever it looks; None for what is so
+    :param block_devices: files that are to be taken for one
+    """
+
+    def __init__(self, calls: calls_module.Calls,
+                 free: int | None,
+                 block_devices: cabc.Collection[str] = ()) -> None:
+        super().__init__()
+        self._block_devices = block_devices
+        self._free = free
+        for name, method in inspect.getmembers(self, inspect.ismethod):
+            if not name.startswith('_'):
+                setattr(self, name, _counted(calls, name, method))
+
+    def free_bytes(self, path: str) -> int:
+        return super().free_bytes(path) if self._free is None else self._free
+
+    def is_block_device(self, path: str) -> bool:
+        return path in self._block_devices
+
+
+def _counted(calls: calls_module.Calls, name: str,
+             method: cabc.Callable[..., ty.Any]) -> cabc.Callable[
+                 ..., ty.Any]:
+    kind = LOOKS.get(name, errors.StorageError)
+
+    def error() -> Exception:
+        return (kind or errors.StorageError)(reason=f'{name}: planted')
+
+    @functools.wraps(method)
+    def call(path: str) -> ty.Any:
+        return calls.make(
+            FILES, name, lambda: method(path), words=_words(path),
+            changes=name not in LOOKS, error=None if kind is None else error)
+
+    return call
+
+
+def _words(path: str) -> str:
+    """Name a file; the directories of ours have ids in their names."""
+    name = os.path.basename(path)
+    return '' if name.startswith(files.SCRATCH_PREFIX) else name
+
+
+class FakeStore(store.Store):
+    """The real one; a record that is written says what is new in it."""
+
+    def __init__(self, journal_dir: str, calls: calls_module.Calls) -> None:
+        super().__init__(journal_dir)
+        self._calls = calls
+        self._known: dict[str, list[str]] = {}
+
+    def write(self, record: record_model.Record) -> None:
+        lines = _lines(record)
+        if record.id in self._known:
+            known = self._known[record.id]
+        else:
+            known = (_lines(self.read(record.id))
+                     if record.id in self.ids() else None)
+        new = ['begin'] if known is None else [
+            line for line in lines if line not in known]
+        self._known[record.id] = lines
+        self._calls.make(JOURNAL, 'write', lambda: super(
+            FakeStore, self).write(record), words=', '.join(new),
+            error=_broken)
+
+    def remove(self, record_id: str) -> None:
+        self._calls.make(JOURNAL, 'remove', lambda: super(
+            FakeStore, self).remove(record_id), error=_broken)
+
+
+def _lines(record: record_model.Record) -> list[str]:
+    return [*(['commit'] if record.committed else []),
+            *(f'{entry.kind} {entry.phase}' for entry in record.entries)]
+
+
+def _broken() -> errors.JournalError:
+    return errors.JournalError(reason='planted')

@@ -1,0 +1,355 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""The guest in a domain of the fake libvirt, and what it runs on.
+
+It writes as long as it can. Its disks, its block jobs and its agent are
+here; how it is defined, started and ended is for
+:mod:`tests.fakes.domain`.
+"""
+
+# ruff: noqa: N802, N803 - libvirt's names
+
+import dataclasses
+import typing as ty
+
+import libvirt
+from lxml import etree
+
+from tests.fakes import agent as agent_module
+from tests.fakes import clock as clock_module
+from tests.fakes import disk as disk_module
+from tests.fakes import mirror as mirror_module
+from tests.fakes import refusal
+
+AGENT_TARGET = "./devices/channel/target[@name='org.qemu.guest_agent.0']"
+
+# Clusters that the guest writes to, one after the other, again and again.
+CLUSTERS = 8
+
+RUNNING = libvirt.VIR_DOMAIN_RUNNING
+PAUSED = libvirt.VIR_DOMAIN_PAUSED
+SHUTOFF = libvirt.VIR_DOMAIN_SHUTOFF
+
+BLOCK_JOB_TYPES = {
+    'copy': libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COPY,
+    'pull': libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_PULL,
+    'active-commit': libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """The disk as it was when somebody took it.
+
+    :ivar frozen: nothing was under way in the guest's file systems
+    """
+
+    content: disk_module.Clusters
+    frozen: bool
+
+
+class Host(ty.Protocol):
+    """What a guest and its domain need of their libvirt."""
+
+    clock: clock_module.FakeClock
+    domains: dict[str, ty.Any]
+    moments: list[Moment]
+    refuses_define_during_job: bool
+
+    def tell_job(self, target: str, status: int, error: str | None) -> None:
+        """Tell those who listen that a copy job has ended."""
+
+    def next_id(self) -> int:
+        """Return the number of a new QEMU process."""
+
+
+class FakeGuest:
+    """A guest, with the methods of its domain that reach into it.
+
+    :ivar persistent: its definition, None for a transient domain
+    :ivar live: what its QEMU process was started with, None without one
+    :ivar now: its state, in libvirt's numbers
+    :ivar mirror_life: how its copy jobs will go
+    """
+
+    def __init__(self, host: Host, xml: str) -> None:
+        self._host = host
+        self.persistent: str | None = xml
+        self.live: str | None = None
+        self.now = SHUTOFF
+        self.agent = agent_module.FakeAgent(host.clock)
+        self.mirror_life = mirror_module.MirrorLife()
+        self.mirrors: dict[str, mirror_module.FakeMirror] = {}
+        self._records = 0
+        self._written: disk_module.Clusters = {}
+        self._backing: dict[str, list[tuple[str, str]]] = {}
+
+    def live_on(self) -> None:
+        """Write a record, if the guest can."""
+        if self.now != RUNNING or self.agent.frozen:
+            return
+        self._records += 1
+        self._written[str(self._records % CLUSTERS)] = f'{self._records}'
+
+    @property
+    def tree(self) -> etree._Element:
+        """Return the definition that counts now."""
+        return etree.fromstring(self.live or self.persistent or '')
+
+    def content(self) -> disk_module.Clusters:
+        """Return what the guest sees on its first disk."""
+        self.flush()
+        return disk_module.content(*self._root())
+
+    def files_in_use(self) -> set[str]:
+        """Return what its QEMU process has open for writing."""
+        if self.live is None:
+            return set()
+        return {self._root()[0], *(m.path for m in self.mirrors.values())}
+
+    def _root(self) -> tuple[str, str]:
+        return _active_layer(self.tree.find('./devices/disk'))
+
+    def flush(self) -> None:
+        """Let QEMU write out what the guest wrote; only it has the file."""
+        if self._written:
+            path, _ = self._root()
+            file = disk_module.DiskFile.load(path)
+            file.clusters.update(self._written)
+            file.save(path)
+            self._written.clear()
+
+    def find_layers(self) -> None:
+        """Look at the chains of all disks, as libvirt does at a start."""
+        self._backing = {
+            element.find('./target').get('dev'): list(
+                disk_module.layers(*_active_layer(element)))[1:]
+            for element in self.tree.findall('./devices/disk')}
+
+    def add_live_parts(self, tree: etree._Element) -> None:
+        """Write into its XML what only a guest that runs has."""
+        for element in tree.findall('./devices/disk'):
+            target = element.find('./target').get('dev')
+            self._add_backing(element, target)
+            self._look_at_mirror(element, target)
+        channel = tree.find(AGENT_TARGET)
+        if channel is not None:
+            channel.set('state', self.agent.channel)
+
+    def _add_backing(self, element: etree._Element, target: str) -> None:
+        for path, file_format in self._backing[target]:
+            is_address = disk_module.is_address(path)
+            element = etree.SubElement(
+                element, 'backingStore',
+                type='network' if is_address else 'file')
+            etree.SubElement(element, 'format', type=file_format)
+            etree.SubElement(element, 'source', {
+                'name' if is_address else 'file': path})
+        etree.SubElement(element, 'backingStore')
+
+    def _look_at_mirror(self, element: etree._Element, target: str) -> None:
+        mirror = self.mirrors.get(target)
+        if mirror is None:
+            return
+        mirror.look()
+        if mirror.has_ended:
+            self._end_mirror(target)
+            return
+        if mirror.is_lost:
+            self.lose_mirror(target)
+            return
+        found = etree.SubElement(element, 'mirror', type='file',
+                                 job=mirror.job)
+        if mirror.is_ending:
+            found.set('ready', 'abort')
+        elif mirror.ready:
+            found.set('ready', 'yes')
+        etree.SubElement(found, 'format', type=mirror.format)
+        etree.SubElement(found, 'source', file=mirror.path)
+
+    # Its disks
+
+    def blockInfo(self, path: str, flags: int = 0) -> list[int]:
+        file = disk_module.DiskFile.load(self._source(path))
+        size = len(file.to_bytes())
+        return [file.virtual_size, size, size]
+
+    def blockJobInfo(self, path: str, flags: int = 0) -> dict[str, int]:
+        self.require_running()
+        mirror = self.mirrors.get(path)
+        if mirror is None:
+            return {}
+        return {'type': BLOCK_JOB_TYPES[mirror.job], 'bandwidth': 0,
+                'cur': mirror.cur, 'end': mirror.end}
+
+    def blockRebase(self, disk: str, base: str,
+                    bandwidth: int = 0, flags: int = 0) -> int:
+        self.require_running()
+        copies = flags & libvirt.VIR_DOMAIN_BLOCK_REBASE_COPY
+        if copies and self.persistent is not None:
+            raise refusal.invalid('domain is not transient')
+        assert flags & libvirt.VIR_DOMAIN_BLOCK_REBASE_REUSE_EXT
+        assert flags & libvirt.VIR_DOMAIN_BLOCK_REBASE_SHALLOW
+        self._start_mirror(disk, base)
+        return 0
+
+    def blockCopy(self, disk: str, destxml: str,
+                  params: dict[str, int] | None = None,
+                  flags: int = 0) -> int:
+        self.require_running()
+        if self.persistent is not None and not (
+                flags & libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB):
+            raise refusal.invalid('domain is not transient')
+        assert flags & libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT
+        assert flags & libvirt.VIR_DOMAIN_BLOCK_COPY_SHALLOW
+        target = etree.fromstring(destxml)
+        assert target.find('./driver').get('type') == 'qcow2'
+        self._start_mirror(disk, target.find('./source').get('file'))
+        return 0
+
+    def blockCommit(self, disk: str, base: str, top: str,
+                    bandwidth: int = 0, flags: int = 0) -> int:
+        """Merge a layer below the active one into its base, at once."""
+        self.require_running()
+        if disk in self.mirrors:
+            raise refusal.refusal(
+                libvirt.VIR_ERR_BLOCK_COPY_ACTIVE, 'block copy still active: '
+                f"disk '{disk}' already in active block job")
+        layers = [path for path, _ in self._backing[disk]]
+        assert layers.index(top) + 1 == layers.index(base)
+        disk_module.commit(top, base)
+        above = [self._source(disk), *layers][layers.index(top)]
+        disk_module.rebase(above, *self._backing[disk][layers.index(base)])
+        self.find_layers()
+        return 0
+
+    def put_overlay(self, target: str, path: str) -> None:
+        """Make a file over the active layer of a disk."""
+        self.flush()
+        below, below_format = self._root()
+        disk_module.DiskFile(
+            'qcow2', disk_module.DiskFile.load(below).virtual_size,
+            backing=below, backing_format=below_format).save(path)
+
+    def _start_mirror(self, target: str, path: str) -> None:
+        if target in self.mirrors:
+            raise refusal.refusal(
+                libvirt.VIR_ERR_BLOCK_COPY_ACTIVE, 'block copy still active: '
+                f"disk '{target}' already in active block job")
+        source = self._source(target)
+        try:
+            found = disk_module.DiskFile.load(path)
+        except OSError as exc:
+            raise refusal.refusal(
+                libvirt.VIR_ERR_SYSTEM_ERROR, 'missing destination file for '
+                f'disk {target}: {path}: {exc.strerror}') from exc
+        self.mirrors[target] = mirror_module.FakeMirror(
+            source, path, dataclasses.replace(self.mirror_life),
+            found.format)
+
+    def blockJobAbort(self, disk: str, flags: int = 0) -> int:
+        self.require_running()
+        self._source(disk)
+        mirror = self.mirrors.get(disk)
+        if mirror is None:
+            raise refusal.refusal(
+                libvirt.VIR_ERR_INVALID_ARG, f'invalid argument: disk {disk} '
+                'does not have an active block job')
+        if mirror.is_ending:
+            raise refusal.invalid(f"block job on disk '{disk}' is still "
+                                  'being ended')
+        mirror.is_ending = True
+        if flags != libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_ASYNC:
+            assert not flags, 'a pivot would move the guest onto our copy'
+            self._end_mirror(disk)
+        return 0
+
+    def _end_mirror(self, target: str) -> None:
+        """Let a copy job end, well or not: libvirt calls it the same."""
+        mirror = self.mirrors.pop(target)
+        error = mirror.life.fails_at_end
+        is_whole = mirror.ready and error is None
+        self.flush()
+        mirror.leave_delta(whole=is_whole)
+        if is_whole:
+            self.remember_moment()
+        self._host.tell_job(target, libvirt.VIR_DOMAIN_BLOCK_JOB_CANCELED,
+                            error)
+
+    def lose_mirror(self, target: str) -> None:
+        """Let the copy run into a full file system: the job is gone."""
+        self.flush()
+        self.mirrors.pop(target).leave_delta(whole=False)
+        self._host.tell_job(target, libvirt.VIR_DOMAIN_BLOCK_JOB_FAILED,
+                            'No space left on device')
+
+    def _source(self, target: str) -> str:
+        for element in self.tree.findall('./devices/disk'):
+            if element.find('./target').get('dev') == target:
+                return str(element.find('./source').get('file'))
+        raise refusal.refusal(libvirt.VIR_ERR_INVALID_ARG, 'invalid argument:'
+                              f" disk '{target}' not found in domain")
+
+    def remember_moment(self) -> None:
+        self._host.moments.append(
+            Moment(self.content(), self.agent.frozen))
+
+    # Its agent
+
+    def agentSetResponseTimeout(self, timeout: int,
+                                flags: int = 0) -> int:
+        assert timeout >= agent_module.SET_TIME_OUT_BLOCK
+        self.agent.timeout = timeout
+        return 0
+
+    def getTime(self, flags: int = 0) -> dict[str, int]:
+        self._require_agent_can_run()
+        return self.agent.get_time()
+
+    def setTime(self, time: dict[str, int] | None = None,
+                flags: int = 0) -> int:
+        self._require_agent_can_run()
+        return self.agent.set_time()
+
+    def fsFreeze(self, mountpoints: list[str] | None = None,
+                 flags: int = 0) -> int:
+        self._require_agent_can_run()
+        return self.agent.freeze()
+
+    def fsThaw(self, mountpoints: list[str] | None = None,
+               flags: int = 0) -> int:
+        self._require_agent_can_run()
+        return self.agent.thaw()
+
+    def _require_agent_can_run(self) -> None:
+        if self.now != RUNNING:
+            raise refusal.not_running()
+
+    def require_running(self) -> None:
+        if self.live is None:
+            raise refusal.not_running()
+
+
+def with_disk(xml: str, target: str, path: str, file_format: str) -> str:
+    """Return a definition with another file for a disk."""
+    tree = etree.fromstring(xml)
+    for element in tree.findall('./devices/disk'):
+        if element.find('./target').get('dev') == target:
+            element.find('./source').set('file', path)
+            element.find('./driver').set('type', file_format)
+    return etree.tostring(tree, encoding='unicode')
+
+
+def _active_layer(element: etree._Element) -> tuple[str, str]:
+    """Return the file of a disk, and what the domain takes it for."""
+    return (element.find('./source').get('file'),
+            element.find('./driver').get('type'))

@@ -1,0 +1,351 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A libvirt that knows fake domains.
+
+It stands behind the real :class:`nova_snap.hypervisor.host.Host` and
+:class:`nova_snap.hypervisor.domain.Domain`, at the place of libvirt's own
+binding: what is said to it, and which flags, is the product's word.
+"""
+
+# ruff: noqa: N802, N803 - libvirt's names
+
+import collections.abc as cabc
+import dataclasses
+import functools
+import json
+import os
+import typing as ty
+
+import libvirt
+from lxml import etree
+
+from nova_snap.hypervisor import events
+from nova_snap.hypervisor import host as host_module
+from tests.fakes import calls as calls_module
+from tests.fakes import clock as clock_module
+from tests.fakes import domain as domain_module
+from tests.fakes import guest as guest_module
+from tests.fakes import refusal
+
+OUTSIDE = 'libvirt'
+URI = 'fake:///system'
+
+# Calls of a domain that change something, or that somebody in the guest
+# notices.
+CHANGES = frozenset((
+    'abortJob', 'agentSetResponseTimeout', 'blockCopy', 'blockJobAbort',
+    'blockRebase', 'checkpointCreateXML', 'createWithFlags', 'fsFreeze',
+    'fsThaw', 'getTime', 'managedSave', 'setAutostart', 'setTime',
+    'snapshotCreateXML', 'undefineFlags'))
+AGENT_CALLS = frozenset(('fsFreeze', 'fsThaw', 'getTime', 'setTime'))
+
+
+class FakeLibvirtd:
+    """What libvirt knows, whoever is connected to it.
+
+    :ivar moments: what was, each time a disk was taken: at the abort of a
+        mirror that was ready, and at each save
+    :ivar version: as getLibVersion tells it
+    :ivar refuses_define_during_job: as no libvirt is known to do
+    """
+
+    def __init__(self, clock: clock_module.FakeClock) -> None:
+        self.clock = clock
+        self.domains: dict[str, domain_module.FakeDomain] = {}
+        self.moments: list[guest_module.Moment] = []
+        self.version = 9_000_000
+        self.refuses_define_during_job = False
+        self.generation = 0
+        self.listeners: dict[int, Listener] = {}
+        self._ids = 0
+        self._callbacks = 0
+
+    def next_id(self) -> int:
+        self._ids += 1
+        return self._ids
+
+    def define(self, xml: str) -> domain_module.FakeDomain:
+        """Define a domain, or define one that is there anew."""
+        tree = etree.fromstring(xml)
+        uuid = str(tree.findtext('uuid'))
+        # libvirt keeps what it understood, not what it was given.
+        xml = etree.tostring(tree, encoding='unicode')
+        if uuid in self.domains:
+            self.domains[uuid].define(xml)
+        else:
+            self.domains[uuid] = domain_module.FakeDomain(self, xml)
+        return self.domains[uuid]
+
+    def live_on(self) -> None:
+        """Let every guest do what it does."""
+        for domain in self.domains.values():
+            domain.live_on()
+
+    def restart(self) -> None:
+        """Restart, as a package update does: connections break."""
+        self.generation += 1
+
+    def listen(self, listener: 'Listener') -> int:
+        """Call it at each end of a job, as long as its connection lives."""
+        self._callbacks += 1
+        self.listeners[self._callbacks] = listener
+        return self._callbacks
+
+    def tell_job(self, target: str, status: int, error: str | None) -> None:
+        """Tell those who listen that a copy job has ended.
+
+        :param error: what only QEMU tells
+        """
+        told = {'device': f'copy-{target}-libvirt-1-format'}
+        if error is not None:
+            told['error'] = error
+        for listener in self.listeners.values():
+            if listener.generation != self.generation:
+                continue
+            if listener.is_qemus:
+                listener.call(None, None, 'BLOCK_JOB_COMPLETED', 0, 0,
+                              json.dumps(told), None)
+            else:
+                listener.call(None, None, target,
+                              libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COPY, status,
+                              None)
+
+    def files_in_use(self) -> set[str]:
+        """Return what QEMU has open for writing."""
+        return set().union(*(domain.files_in_use()
+                             for domain in self.domains.values()))
+
+
+@dataclasses.dataclass
+class Listener:
+    """A callback.
+
+    :ivar generation: of the connection it was registered with
+    :ivar is_qemus: it is told what QEMU says, and not what libvirt says
+    """
+
+    call: cabc.Callable[..., None]
+    connection: 'FakeConnection'
+    generation: int
+    is_qemus: bool
+
+
+class FakeConnection:
+    """One process's connection."""
+
+    def __init__(self, libvirtd: FakeLibvirtd,
+                 calls: calls_module.Calls) -> None:
+        self._libvirtd = libvirtd
+        self._generation = libvirtd.generation
+        self._calls = calls
+
+    def isAlive(self) -> int:
+        return int(self._generation == self._libvirtd.generation)
+
+    def getLibVersion(self) -> int:
+        return self._libvirtd.version
+
+    def getVersion(self) -> int:
+        return 7_002_000
+
+    def lookupByUUIDString(self, uuidstr: str) -> 'Handle':
+        self._require_alive()
+        if uuidstr not in self._libvirtd.domains:
+            raise refusal.no_domain(uuidstr)
+        return Handle(self._calls, self._libvirtd, uuidstr)
+
+    def lookupByName(self, name: str) -> 'Handle':
+        for domain in self._libvirtd.domains.values():
+            if domain.name() == name:
+                return self.lookupByUUIDString(domain.uuid)
+        raise refusal.no_domain(name)
+
+    def listAllDomains(self, flags: int = 0) -> list['Handle']:
+        return [Handle(self._calls, self._libvirtd, uuid)
+                for uuid in self._libvirtd.domains]
+
+    def defineXML(self, xml: str) -> 'Handle':
+        self._require_alive()
+        domain = self._calls.make(
+            OUTSIDE, 'defineXML', lambda: self._libvirtd.define(xml),
+            error=refusal.planted)
+        return self.lookupByUUIDString(domain.uuid)
+
+    def domainEventRegisterAny(self, dom: 'Handle', eventID: int,
+                               cb: cabc.Callable[..., None],
+                               opaque: ty.Any) -> int:
+        return int(self._calls.make(
+            OUTSIDE, 'domainEventRegisterAny', self._listen_once(cb),
+            changes=False, error=refusal.planted))
+
+    def _listen_once(self, call: cabc.Callable[..., None]) -> (
+            cabc.Callable[[], int]):
+        def listen() -> int:
+            if any(one.connection is self and not one.is_qemus
+                   for one in self._libvirtd.listeners.values()):
+                # A node has one guest here.
+                raise refusal.refusal(
+                    libvirt.VIR_ERR_INVALID_ARG,
+                    'invalid argument: event callback already tracked')
+            return self.listen(call)
+        return listen
+
+    def listen(self, call: cabc.Callable[..., None], *,
+               is_qemus: bool = False) -> int:
+        """Register a callback."""
+        self._require_alive()
+        return self._libvirtd.listen(
+            Listener(call, self, self._generation, is_qemus))
+
+    def domainEventDeregisterAny(self, callbackID: int) -> None:
+        self._calls.make(OUTSIDE, 'domainEventDeregisterAny',
+                         lambda: self.forget(callbackID), changes=False,
+                         error=refusal.planted)
+
+    def forget(self, number: int) -> None:
+        """Call a callback no more."""
+        self._require_alive()
+        del self._libvirtd.listeners[number]
+
+    def _require_alive(self) -> None:
+        if not self.isAlive():
+            raise refusal.closed()
+
+
+class FakeQemuModule:
+    """libvirt_qemu, as far as it passes events on."""
+
+    def qemuMonitorEventRegister(
+            self, conn: FakeConnection, dom: 'Handle', event: str,
+            cb: cabc.Callable[..., None], opaque: ty.Any,
+            flags: int = 0) -> int:
+        return conn.listen(cb, is_qemus=True)
+
+    def qemuMonitorEventDeregister(self, conn: FakeConnection,
+                                   callbackID: int) -> None:
+        conn.forget(callbackID)
+
+
+class Handle:
+    """A domain as one process has it: each call is one of its calls.
+
+    It stands for whatever has the UUID at the moment.
+    """
+
+    def __init__(self, calls: calls_module.Calls, libvirtd: FakeLibvirtd,
+                 uuid: str) -> None:
+        self._calls = calls
+        self._libvirtd = libvirtd
+        self._uuid = uuid
+
+    def __getattr__(self, name: str) -> cabc.Callable[..., ty.Any]:
+        def call(*args: ty.Any) -> ty.Any:
+            return self._calls.make(
+                OUTSIDE, name, functools.partial(self._ask, name, *args),
+                words=_words(name, args), changes=name in CHANGES,
+                error=(refusal.silent_agent if name in AGENT_CALLS
+                       else refusal.planted),
+                half=(functools.partial(self._ask, 'begin_save')
+                      if name == 'managedSave' else None))
+
+        return call
+
+    def _ask(self, name: str, *args: ty.Any) -> ty.Any:
+        domain = self._libvirtd.domains.get(self._uuid)
+        if domain is None:
+            raise refusal.no_domain(self._uuid)
+        result = getattr(domain, name)(*args)
+        if isinstance(result, list):
+            return [MetadataHandle(self._calls, one)
+                    if isinstance(one, domain_module.Metadata) else one
+                    for one in result]
+        return result
+
+
+class MetadataHandle:
+    """A snapshot or checkpoint as one process has it."""
+
+    def __init__(self, calls: calls_module.Calls,
+                 metadata: domain_module.Metadata) -> None:
+        self._calls = calls
+        self._metadata = metadata
+
+    def getName(self) -> str:
+        return self._metadata.getName()
+
+    def getXMLDesc(self, flags: int = 0) -> str:
+        return str(self._calls.make(
+            OUTSIDE, 'getXMLDesc', lambda: self._metadata.getXMLDesc(flags),
+            changes=False, error=refusal.planted))
+
+
+class FakeHost(host_module.Host):
+    """The real one, whose waits for events pass on the fake clock."""
+
+    def __init__(self, libvirtd: FakeLibvirtd,
+                 calls: calls_module.Calls) -> None:
+        super().__init__(
+            URI, connect=lambda uri: FakeConnection(libvirtd, calls),
+            clock=libvirtd.clock, qemu=FakeQemuModule())
+
+    def block_job_events(self, uuid: str) -> ty.Any:
+        return events.block_job_events(
+            self.connection(), uuid, clock_module.ClockBell(self.clock),
+            self._qemu)
+
+
+def _words(name: str, args: tuple[ty.Any, ...]) -> str:
+    """Say in words what is asked for, as far as a test cares."""
+    make = _WORDS.get(name)
+    return '' if make is None else make(*args)
+
+
+def _flags(prefix: str, value: int) -> str:
+    """Name the flags that are set."""
+    names = _flag_names(prefix)
+    return '|'.join(names[1 << bit] for bit in range(value.bit_length())
+                    if value & 1 << bit)
+
+
+@functools.cache
+def _flag_names(prefix: str) -> dict[int, str]:
+    return {
+        number: name.removeprefix(prefix)
+        for name, number in vars(libvirt).items()
+        if name.startswith(prefix) and isinstance(number, int)}
+
+
+def _copy_words(disk: str, xml: str, params: dict[str, int],
+                flags: int) -> str:
+    path = etree.fromstring(xml).find('./source').get('file')
+    words = [disk, os.path.basename(path), str(sum(params.values())),
+             _flags('VIR_DOMAIN_BLOCK_COPY_', flags)]
+    return ' '.join(words)
+
+
+_WORDS: dict[str, cabc.Callable[..., str]] = {
+    'agentSetResponseTimeout': lambda seconds, flags: str(seconds),
+    'blockCopy': _copy_words,
+    'blockJobAbort': lambda disk, flags: ' '.join((
+        disk, _flags('VIR_DOMAIN_BLOCK_JOB_ABORT_', flags))),
+    'blockRebase': lambda disk, base, bandwidth, flags: ' '.join((
+        disk, os.path.basename(base), str(bandwidth),
+        _flags('VIR_DOMAIN_BLOCK_REBASE_', flags))),
+    'checkpointCreateXML': lambda xml, flags: str(
+        etree.fromstring(xml).findtext('name')),
+    'createWithFlags': lambda flags: _flags('VIR_DOMAIN_START_', flags),
+    'setAutostart': str,
+    'snapshotCreateXML': lambda xml, flags: str(
+        etree.fromstring(xml).findtext('name')),
+    'undefineFlags': lambda flags: _flags('VIR_DOMAIN_UNDEFINE_', flags),
+}

@@ -1,0 +1,252 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""One compute node with a guest, over the lives of several processes."""
+
+import dataclasses
+import pathlib
+import string
+import typing as ty
+
+from nova_snap.flows import node as node_module
+from nova_snap.hypervisor import locks as locks_module
+from nova_snap.model import settings as settings_model
+from nova_snap.steps import world as world_module
+from nova_snap import units
+from tests.fakes import agent as agent_module
+from tests.fakes import calls as calls_module
+from tests.fakes import clock as clock_module
+from tests.fakes import disk as disk_module
+from tests.fakes import files as files_module
+from tests.fakes import glance as glance_module
+from tests.fakes import libvirtd as libvirtd_module
+from tests.fakes import qemu_img as qemu_img_module
+
+HERE = pathlib.Path(__file__).parent
+UUID = '0a608a7f-a14f-42bf-bf80-ca5745ad69d0'
+NAME = 'instance-00000009'
+BASE_IMAGE = '79d8dbda-718c-4c51-bec7-e75a0c43e97a'
+HOST = 'node-1'
+MACHINE_ID = '6f8a3c5d'
+BOOT_ID = '11c3a2b0'
+DISK_BYTES = 64 * units.MiB
+PASSWORD = 'xyzzy'
+
+
+@dataclasses.dataclass(frozen=True)
+class GuestSpec:
+    """What makes one guest differ from another.
+
+    :ivar layers: of its root disk, with the active one
+    :ivar properties: of Nova's image, in the words of Nova's objects
+    """
+
+    driver_format: str = 'qcow2'
+    layers: int = 2
+    agent: agent_module.Channel = agent_module.Channel.CONNECTED
+    nova: bool = False
+    properties: ty.Mapping[str, str] = dataclasses.field(
+        default_factory=dict)
+    tpm: str = ''
+    nvram: str = ''
+    hostdev: str = ''
+    launch_security: str = ''
+
+
+class FakeNode:
+    """The node.
+
+    :ivar guest: its one domain, which :meth:`start` starts
+    :ivar free: bytes free for snapshots; None for what is so
+    :ivar block_devices: files of its disk that are to be taken for one
+    :ivar nova_compute_runs: a nova-compute is on this host
+    :ivar why_away: what the door says of Nova's guests; None is nothing
+    :ivar said: what was said to a progress bar
+    """
+
+    def __init__(self, folder: pathlib.Path,
+                 spec: GuestSpec = GuestSpec()) -> None:
+        self.folder = folder
+        self.snapshots = folder / 'snapshots'
+        self.snapshots.mkdir()
+        self.clock = clock_module.FakeClock()
+        self.libvirtd = libvirtd_module.FakeLibvirtd(self.clock)
+        self.glance = glance_module.FakeGlance()
+        self.settings = _settings(folder)
+        self.free: int | None = None
+        self.block_devices: set[str] = set()
+        self.nova_compute_runs = False
+        self.why_away: world_module.WhyAway | None = None
+        self.host = HOST
+        self.machine_id = MACHINE_ID
+        self.said: list[tuple[str, int, int]] = []
+        self.spec = spec
+        self.disks = _make_disks(folder, spec)
+        self.xml = guest_xml(spec, self.disks[0])
+        self.guest = self.libvirtd.define(self.xml)
+        self.guest.agent.channel = spec.agent
+
+    def process(self, progress: world_module.Progress | None = None
+                ) -> 'Process':
+        """Start a new process of ours; the last one may be dead."""
+        return Process(self, progress)
+
+    def set(self, **options: ty.Any) -> None:
+        """Set options, for the processes to come."""
+        self.settings = dataclasses.replace(self.settings, **options)
+
+    # What somebody else does
+
+    def delete_guest(self) -> None:
+        """Delete the instance, as Nova does: its disk goes last."""
+        domain = self.libvirtd.domains.get(UUID)
+        if domain is not None:
+            if domain.isActive():
+                domain.destroy()
+            if domain.isPersistent():
+                domain.saved = None
+                domain.snapshots.clear()
+                domain.undefineFlags(0)
+        pathlib.Path(self.disks[0]).unlink(missing_ok=True)
+
+    def power_off_guest(self) -> None:
+        """Pull the plug."""
+        domain = self.libvirtd.domains.get(UUID)
+        if domain is not None and domain.isActive():
+            domain.destroy()
+
+    def reboot_host(self) -> None:
+        """Lose every QEMU process, and what is transient with it."""
+        self.libvirtd.restart()
+        for domain in list(self.libvirtd.domains.values()):
+            if domain.isActive():
+                domain.destroy()
+
+    def hard_reboot_guest(self) -> str:
+        """Define it anew and start it, as Nova does at a hard reboot.
+
+        :returns: its new definition, which is another one
+        """
+        self.power_off_guest()
+        domain = self.libvirtd.domains.get(UUID)
+        if domain is not None:
+            domain.saved = None
+            domain.snapshots.clear()
+            domain.checkpoints.clear()
+            domain.undefineFlags(0)
+        xml = self.xml.replace('<vcpu ', '<title>rebooted</title>\n  <vcpu ')
+        self.guest = self.libvirtd.define(xml)
+        # It has not booted as far as that.
+        self.guest.agent.channel = agent_module.Channel.DISCONNECTED
+        self.guest.create()
+        return xml
+
+
+class Process:
+    """One process of ours on a node.
+
+    :ivar calls: what it does to the outside
+    """
+
+    def __init__(self, fake: FakeNode,
+                 progress: world_module.Progress | None = None) -> None:
+        self.fake = fake
+        self.calls = calls_module.Calls(before_each=fake.libvirtd.live_on)
+        self.store = files_module.FakeStore(fake.settings.journal_dir,
+                                            self.calls)
+        self.store.prepare()
+        self.world = world_module.World(
+            settings=fake.settings,
+            host=libvirtd_module.FakeHost(fake.libvirtd, self.calls),
+            qemu_img=qemu_img_module.FakeQemuImg(
+                fake.libvirtd, self.calls, fake.block_devices),
+            files=files_module.FakeFiles(self.calls, fake.free,
+                                         fake.block_devices),
+            images=glance_module.FakeImages(fake.glance, self.calls),
+            clock=fake.clock,
+            progress=progress or (lambda *said: fake.said.append(said)))
+        self.node = node_module.Node(
+            world=self.world, store=self.store,
+            locks=locks_module.Locks(fake.settings.journal_dir,
+                                     clock=fake.clock),
+            machine_id=fake.machine_id, boot_id=BOOT_ID,
+            nova_compute_runs=lambda: fake.nova_compute_runs,
+            why_away=fake.why_away)
+
+
+def guest_xml(spec: GuestSpec, disk: str) -> str:
+    """Write a domain's definition."""
+    agent = ''
+    if spec.agent != agent_module.Channel.ABSENT:
+        agent = ("<channel type='unix'><target type='virtio' "
+                 "name='org.qemu.guest_agent.0'/></channel>")
+    properties = ''.join(
+        f'<nova:property name="{name}">{value}</nova:property>'
+        for name, value in spec.properties.items())
+    metadata = ''
+    if spec.nova:
+        metadata = _fill('nova.xml', image=BASE_IMAGE, properties=properties)
+    return _fill('guest.xml', name=NAME, uuid=UUID, disk=disk,
+                 driver_format=spec.driver_format, agent=agent,
+                 metadata=metadata, tpm=spec.tpm, nvram=spec.nvram,
+                 hostdev=spec.hostdev, password=PASSWORD,
+                 launch_security=spec.launch_security)
+
+
+def _fill(template: str, /, **values: str) -> str:
+    return string.Template((HERE / template).read_text()).substitute(values)
+
+
+def _make_disks(folder: pathlib.Path, spec: GuestSpec) -> list[str]:
+    """Make a root disk of layers; the active one comes first."""
+    paths = [folder / 'disk', *(folder / f'base{number}'
+                                for number in range(1, spec.layers))]
+    for number in reversed(range(spec.layers)):
+        below = paths[number + 1] if number + 1 < spec.layers else None
+        file_format = 'qcow2'
+        if number == 0:
+            file_format = spec.driver_format
+        elif below is None:
+            file_format = 'raw'
+        disk_module.DiskFile(
+            file_format, DISK_BYTES,
+            backing=None if below is None else str(below),
+            backing_format=_format_below(number, spec),
+            # One cluster is nobody's but this layer's.
+            clusters={f'layer {number}': 'there', 'top': f'{number}'},
+        ).save(str(paths[number]))
+    return [str(path) for path in paths]
+
+
+def _format_below(number: int, spec: GuestSpec) -> str | None:
+    if number + 1 == spec.layers:
+        return None
+    return 'raw' if number + 2 == spec.layers else 'qcow2'
+
+
+def _settings(folder: pathlib.Path) -> settings_model.Settings:
+    return settings_model.Settings(
+        host=HOST, state_path=str(folder),
+        instances_path=str(folder / 'instances'), virt_type='qemu',
+        connection_uri=libvirtd_module.URI,
+        snapshots_directory=str(folder / 'snapshots'),
+        snapshots_directory_is_default=False, snapshot_image_format=None,
+        snapshot_compression=False, images_cpu_time_limit=30,
+        images_address_space_limit=units.GiB,
+        disable_libvirt_livesnapshot=False,
+        ephemeral_storage_encryption=False,
+        non_inheritable_image_properties=frozenset(),
+        glance_num_retries=3, journal_dir=str(folder / 'journal'),
+        live_method='rebase', ready_timeout=30, stall_timeout=10,
+        freeze_timeout=10, quiesce_limit=30,
+        save_timeout=60, lock_timeout=10, bandwidth=0,
+        verify_upload=True, worst_case_space=True)

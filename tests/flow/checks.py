@@ -1,0 +1,116 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What must hold after everything, whatever happened."""
+
+import dataclasses
+import os
+import typing as ty
+
+from nova_snap.flows import result as result_module
+from tests.fakes import agent
+from tests.fakes import disk
+from tests.fakes import guest as guest_module
+from tests.fakes import node as node_module
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """All of a guest that a snapshot must leave as it was.
+
+    :ivar starts: a live snapshot starts no guest, and a cold one does so
+        once for each save: not compared
+    """
+
+    persistent: str | None
+    is_active: bool
+    now: int
+    saved: bool | None
+    frozen: bool
+    agent_timeout: int
+    autostart: bool
+    snapshots: tuple[tuple[str, str], ...]
+    checkpoints: tuple[tuple[str, str], ...]
+    block_jobs: tuple[str, ...]
+    job: str | None
+    lost: tuple[bool, bool]
+    files: tuple[str, ...]
+
+
+def state_of(fake: node_module.FakeNode) -> State:
+    """Look at the guest and at the node's disk."""
+    guest = fake.guest
+    return State(
+        persistent=guest.persistent, is_active=guest.live is not None,
+        now=guest.now, saved=guest.saved, frozen=guest.agent.frozen,
+        agent_timeout=guest.agent.timeout,
+        autostart=guest.is_set_to_autostart,
+        snapshots=_named(guest.snapshots),
+        checkpoints=_named(guest.checkpoints),
+        block_jobs=tuple(guest.mirrors), job=guest.running_job,
+        lost=(guest.has_lost_nvram, guest.has_lost_tpm),
+        files=tuple(sorted(os.listdir(fake.snapshots))))
+
+
+def touched(fake: node_module.FakeNode, before: State) -> list[str]:
+    """Say what is not as it was."""
+    if fake.libvirtd.domains.get(node_module.UUID) is not fake.guest:
+        return ['the domain is gone']
+    after = state_of(fake)
+    wrong = [
+        f'{field.name} was {getattr(before, field.name)!r:.300}, now it is '
+        f'{getattr(after, field.name)!r:.300}'
+        for field in dataclasses.fields(State)
+        if getattr(before, field.name) != getattr(after, field.name)]
+    if after.agent_timeout != agent.SET_TIME_OUT_BLOCK:
+        wrong.append('waits for the agent are still bounded')
+    return wrong
+
+
+def neither_all_nor_nothing(fake: node_module.FakeNode) -> list[str]:
+    """Say what is wrong with the images, if something is.
+
+    There is none, or one that is active, holds the guest's bytes of the
+    point in time, and tells the truth about its file systems.
+    """
+    wrong: list[str] = []
+    for stored in fake.glance.stored.values():
+        if stored.status != 'active':
+            wrong.append(f'an image stays {stored.status}')
+            continue
+        image = disk.DiskFile.from_bytes(stored.data)
+        said = stored.properties.get(result_module.CONSISTENCY_PROPERTY)
+        if not _is_of_some_moment(fake, image, said):
+            wrong.append('the image holds what the guest never had, or was '
+                         f'not {said}: {image}')
+        if image.format != stored.spec.disk_format:
+            wrong.append(f'the image of {stored.spec.disk_format} is '
+                         f'{image.format}')
+        if image.backing or image.data_file:
+            wrong.append('the image refers to another file')
+    return wrong
+
+
+def _is_of_some_moment(fake: node_module.FakeNode, image: disk.DiskFile,
+                       said: str | None) -> bool:
+    moments = fake.libvirtd.moments
+    if not moments and fake.guest.live is None:
+        moments = [guest_module.Moment(fake.guest.content(), False)]
+    # Frozen by somebody else it is better than we say, never worse.
+    return any(
+        image.clusters == moment.content
+        and (moment.frozen or said == result_module.NOT_FROZEN)
+        for moment in moments)
+
+
+def _named(known: ty.Iterable[ty.Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((one.getName(), one.getXMLDesc()) for one in known))

@@ -1,0 +1,40 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+from tests.fakes import domain as domain_module
+from tests.flow.crash import points
+from tests.flow import scene
+
+SNAPSHOT = '<domainsnapshot><name>before</name></domainsnapshot>'
+CHECKPOINT = '<domaincheckpoint><name>monday</name></domaincheckpoint>'
+
+
+class FrozenTestCase(points.CrashTests, scene.FlowTestCase):
+    """Live, with all that a definition can have."""
+
+    asked = {'quiesce': 'require'}
+
+    def prepare(self, fake):
+        fake.guest.create()
+        fake.guest.setAutostart(1)
+        fake.guest.snapshots.append(domain_module.Metadata(SNAPSHOT))
+        fake.guest.checkpoints.append(domain_module.Metadata(CHECKPOINT))
+
+
+class CopiedTestCase(points.CrashTests, scene.FlowTestCase):
+    """Live, without undefining."""
+
+    asked = {'quiesce': 'want'}
+
+    def prepare(self, fake):
+        super().prepare(fake)
+        fake.set(live_method='copy')

@@ -1,0 +1,116 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A node, a guest and a request: what every flow test begins with."""
+
+import dataclasses
+import pathlib
+import tempfile
+import typing as ty
+
+from oslotest import base
+
+from nova_snap import errors
+from nova_snap.flows import recovery
+from nova_snap.flows import result as result_module
+from nova_snap.flows import snapshot
+from nova_snap.model import request as request_model
+from tests.fakes import calls
+from tests.fakes import disk
+from tests.fakes import node as node_module
+from tests.flow import checks
+
+When = calls.When
+
+IMAGE = '11111111-1111-4111-8111-111111111111'
+
+# A file system in memory: these tests sync the journal to the disk tens of
+# thousands of times.
+MEMORY = pathlib.Path('/dev/shm')
+
+
+class FlowTestCase(base.BaseTestCase):
+    """A test on one fake node."""
+
+    spec = node_module.GuestSpec()
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.fake = self.make_node(self.spec)
+
+    def make_node(self, spec: node_module.GuestSpec) -> node_module.FakeNode:
+        """Make a node whose guest is off."""
+        folder = tempfile.TemporaryDirectory(
+            dir=MEMORY if MEMORY.is_dir() else None)
+        self.addCleanup(folder.cleanup)
+        return node_module.FakeNode(pathlib.Path(folder.name), spec)
+
+    def take(self, process: node_module.Process | None = None,
+             **asked: ty.Any) -> result_module.Result:
+        """Take a snapshot, in a new process unless one is given."""
+        process = process or self.fake.process()
+        return snapshot.take(process.node, request(**asked))
+
+    def die(self, call: str, when: calls.When = calls.When.AFTER,
+            **asked: ty.Any) -> node_module.Process:
+        """Begin a snapshot, in a process that is killed at a call."""
+        process = self.fake.process()
+        process.calls.kill_named(call, when)
+        try:
+            self.take(process, **asked)
+        except (calls.Killed, errors.SnapError):
+            pass
+        self.assertTrue(process.calls.is_dead)
+        return process
+
+    def recover(self, **asked: ty.Any) -> list[recovery.Finding]:
+        """Recover, in a new process."""
+        return recovery.recover(self.fake.process().node, **asked)
+
+    def outcomes(self, **asked: ty.Any) -> list[recovery.Outcome]:
+        """Recover, and tell what became of each record."""
+        return [finding.outcome for finding in self.recover(**asked)]
+
+    def records(self) -> list[str]:
+        """Return the ids of the records that are left."""
+        return self.fake.process().store.ids()
+
+    def image(self) -> disk.DiskFile:
+        """Return what the one image holds."""
+        (stored,) = self.fake.glance.stored.values()
+        self.assertEqual('active', stored.status)
+        return disk.DiskFile.from_bytes(stored.data)
+
+    def state(self) -> checks.State:
+        """Return what :meth:`assert_guest_untouched` compares with."""
+        return checks.state_of(self.fake)
+
+    def assert_guest_untouched(self, before: checks.State) -> None:
+        """Demand that the guest is as it was, and nothing is left."""
+        self.assertEqual([], checks.touched(self.fake, before))
+
+    def assert_all_or_nothing(self) -> None:
+        """Demand that there is one whole image, or none."""
+        self.assertEqual([], checks.neither_all_nor_nothing(self.fake))
+
+    def assert_nothing_left(self, before: checks.State) -> None:
+        """Demand that nothing shows that a snapshot was tried."""
+        self.assert_guest_untouched(before)
+        self.assertEqual({}, self.fake.glance.stored)
+        self.assertEqual([], self.records())
+
+
+def request(**asked: ty.Any) -> request_model.Request:
+    """Make a request, whose image has the id IMAGE."""
+    return dataclasses.replace(
+        request_model.Request(instance_uuid=node_module.UUID,
+                              name='nightly', image_id=IMAGE), **asked)

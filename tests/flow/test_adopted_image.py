@@ -1,0 +1,112 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A snapshot into an image whose record Nova has made."""
+
+import ddt
+
+from nova_snap import errors
+from nova_snap.flows import recovery
+from nova_snap.model import image as image_model
+from tests.fakes import glance
+from tests.fakes import node as node_module
+from tests.flow import scene
+
+Outcome = recovery.Outcome
+
+RECORD = image_model.ImageSpec(
+    image_id=scene.IMAGE, name='nightly', disk_format='qcow2',
+    container_format='bare', min_disk=1, min_ram=0, owner=None,
+    visibility='private', properties={})
+
+
+@ddt.ddt
+class AdoptedTestCase(scene.FlowTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.fake.guest.create()
+        self.stored = glance.Stored(RECORD, {'base_image_ref': 'kept'})
+        self.fake.glance.stored[scene.IMAGE] = self.stored
+
+    def test_its_record_is_not_made_again(self):
+        process = self.fake.process()
+        self.take(process, image_exists=True)
+        self.assertEqual(
+            ['set_properties nova_snap_consistency=none', 'upload'],
+            process.calls.of('glance'))
+        self.assertEqual('active', self.stored.status)
+        self.assertEqual('kept', self.stored.properties['base_image_ref'])
+
+    @ddt.data('queued', 'saving')
+    def test_killed_it_is_deleted_later(self, status):
+        before = self.state()
+        self.die('convert', image_exists=True)
+        self.stored.status = status
+
+        (finding,) = self.recover(artifacts=False)
+
+        # The guest needs no Glance, and may not wait for one.
+        self.assertEqual(Outcome.LEFT, finding.outcome)
+        self.assertIn(scene.IMAGE, finding.reason)
+        self.assert_guest_untouched(before)
+        self.assertIn(scene.IMAGE, self.fake.glance.stored)
+        self.assertEqual([Outcome.SETTLED], self.outcomes())
+        self.assert_nothing_left(before)
+
+    def test_killed_after_its_data_was_whole_it_stays(self):
+        self.die('upload', image_exists=True)
+        self.assertEqual([Outcome.SETTLED], self.outcomes())
+        self.assert_all_or_nothing()
+        self.assertIn(scene.IMAGE, self.fake.glance.stored)
+
+    def test_of_ours_nothing_is_put_off_that_is_no_image(self):
+        self.die('fsThaw', image_exists=True, quiesce='require')
+        process = self.fake.process()
+        recovery.recover(process.node, artifacts=False)
+        self.assertEqual([], process.calls.of('glance'))
+        self.assertFalse(self.fake.guest.agent.frozen)
+
+
+class WhatNovaKnowsTestCase(scene.FlowTestCase):
+
+    spec = node_module.GuestSpec(properties={})
+
+    def setUp(self):
+        super().setUp()
+        self.fake.guest.create()
+
+    def test_the_image_asks_for_a_freeze(self):
+        result = self.take(image_properties={'os_require_quiesce': 'True'})
+        self.assertEqual('frozen', result.consistency)
+
+    def test_the_image_asks_for_none(self):
+        result = self.take(image_properties={'os_require_quiesce': 'False'})
+        self.assertEqual('none', result.consistency)
+
+
+@ddt.ddt
+class StoppedTestCase(scene.FlowTestCase):
+    """Whoever is told of the progress says that it shall end."""
+
+    @ddt.data('mirror', 'convert', 'upload')
+    def test_guest_is_as_it_was(self, phase):
+        self.fake.guest.create()
+        before = self.state()
+
+        def stop(said, done, total):
+            if said == phase:
+                raise errors.Cancelled(reason='the service stops')
+
+        process = self.fake.process(progress=stop)
+        self.assertRaises(errors.Cancelled, self.take, process)
+        self.assert_nothing_left(before)

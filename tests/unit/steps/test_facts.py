@@ -1,0 +1,86 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a step keeps is what another process needs to build it again."""
+
+import json
+import re
+
+import ddt
+from oslotest import base
+
+from nova_snap.flows import recovery
+from nova_snap.steps import freeze
+from nova_snap.steps import image
+from nova_snap.steps import memory
+from nova_snap.steps import mirror
+from nova_snap.steps import scratch
+from nova_snap.steps import undefine
+from tests.unit import data
+
+SECRET = 'open-sesame'
+
+STEPS = (
+    freeze.BoundAgentWaits(uuid='u', timeout=60),
+    freeze.FreezeFilesystems(uuid='u', qemu_id=3, timeout=60),
+    image.AdoptImage(image_id='i'),
+    image.CreateImage(spec={'image_id': 'i', 'properties': {'a': 'b'}}),
+    memory.SaveMemory(uuid='u', qemu_id=3, paused=True, timeout=1800),
+    mirror.StartMirror(uuid='u', qemu_id=3, target_dev='vda',
+                       path='/srv/nova_snap-1/delta', bandwidth=7,
+                       transient_job=False),
+    scratch.MakeScratch(path='/srv/nova_snap-1'),
+    undefine.UndefineDomain(
+        uuid='u', qemu_id=3, root_path='/srv/root.qcow2',
+        xml=f"<graphics passwd='{SECRET}'/>", autostart=True,
+        snapshots=[['before', SECRET]], checkpoints=[['daily', SECRET]]),
+)
+
+
+@ddt.ddt
+class FactsTestCase(base.BaseTestCase):
+
+    def test_no_step_is_forgotten(self):
+        # One that recovery does not know would be left for ever.
+        self.assertEqual(set(recovery.STEPS), {s.kind for s in STEPS})
+
+    @ddt.named_data(*([step.kind, step] for step in STEPS))
+    def test_it_is_built_again(self, step):
+        facts = json.loads(json.dumps(step.facts()))
+        self.assertEqual(step, recovery.STEPS[step.kind](**facts))
+
+    @ddt.named_data(*([step.kind, step] for step in STEPS))
+    def test_it_tells_no_secret_in_a_log(self, step):
+        self.assertNotIn(SECRET, repr(step))
+
+    @ddt.data('version-1-live', 'version-1-cold-committed')
+    def test_what_an_earlier_release_wrote_is_built(self, name):
+        record = json.loads(data.text('journal', f'{name}.json'))
+        for entry in record['entries']:
+            step = recovery.STEPS[entry['kind']](**entry['facts'])
+            self.assertEqual(entry['facts'], step.facts())
+
+    @ddt.named_data(*([step.kind, step] for step in STEPS))
+    def test_the_page_about_the_journal_names_it(self, step):
+        page = data.document('journal')
+        section = page[page.index('The facts of each step'):]
+        found = re.search(rf'^``{step.kind}``, an? (\w+)\n((?: .*\n)+)',
+                          section, re.M)
+        self.assertIsNotNone(found)
+        for name in step.facts():
+            self.assertIn(f'``{name}``', found[2])
+
+    def test_the_example_of_that_page_is_built(self):
+        found = re.search(r'code-block:: json\n\n((?: {3}.*\n)+)',
+                          data.document('journal'))
+        for entry in json.loads(found[1])['entries']:
+            recovery.STEPS[entry['kind']](**entry['facts'])
