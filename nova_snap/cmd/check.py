@@ -1,0 +1,144 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""nova-snap check"""
+
+import argparse
+import collections.abc as cabc
+import importlib.util
+import shutil
+
+from nova_snap.cmd import runtime as runtime_module
+from nova_snap.cmd import show
+from nova_snap import errors
+from nova_snap.flows import node as node_module
+from nova_snap.flows import recovery
+from nova_snap.hypervisor import files
+from nova_snap import units
+
+# Nova 34 supports nothing older.
+# :source: nova/virt/libvirt/driver.py MIN_LIBVIRT_VERSION, MIN_QEMU_VERSION
+MIN_LIBVIRT = (8, 0, 0)
+MIN_QEMU = (6, 2, 0)
+TOOLS = {'qemu-img': 'qemu-utils', 'setpriv': 'util-linux'}
+
+Finding = tuple[bool, str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what check takes."""
+    parser.add_argument('--json', action='store_true',
+                        help='print it for a program to read')
+
+
+def run(arguments: argparse.Namespace,
+        runtime: runtime_module.Runtime) -> None:
+    """Say in words whether this node is ready.
+
+    :raises Refused: when it is not
+    :raises OutputLost: when it cannot be said
+    """
+    node = runtime.node(signed_in=False)
+    findings = [_finding(look, node) for look in LOOKS]
+    if arguments.json:
+        show.as_json([{'ready': good, 'says': words}
+                      for good, words in findings])
+    else:
+        show.out('\n'.join(('ok   ' if good else 'NO   ') + words
+                           for good, words in findings))
+    bad = sum(not good for good, _ in findings)
+    if bad:
+        raise errors.Refused(reason=f'This node is not ready: {bad} of '
+                                    f'{len(findings)} checks say no')
+
+
+def _finding(look: cabc.Callable[[node_module.Node], str],
+             node: node_module.Node) -> Finding:
+    try:
+        return True, look(node)
+    except errors.SnapError as exc:
+        return False, str(exc)
+
+
+def _tools(node: node_module.Node) -> str:
+    for tool, package in TOOLS.items():
+        if shutil.which(tool) is None:
+            raise errors.Refused(
+                reason=f'{tool} is not there: install the package {package}')
+    return 'qemu-img and setpriv are there'
+
+
+def _hypervisor(node: node_module.Node) -> str:
+    host = node.world.host
+    for name, version, least in (
+            ('libvirt', host.version(), MIN_LIBVIRT),
+            ('QEMU', host.qemu_version(), MIN_QEMU)):
+        if version < least:
+            raise errors.Refused(
+                reason=f'{name} is {_dotted(version)}, and {_dotted(least)} '
+                       'is the oldest that works')
+    return (f'libvirt {_dotted(host.version())} with QEMU '
+            f'{_dotted(host.qemu_version())} at {host.uri}')
+
+
+def _snapshots_directory(node: node_module.Node) -> str:
+    settings = node.world.settings
+    path = settings.snapshots_directory
+    room = files.snapshots_room(
+        path, is_default=settings.snapshots_directory_is_default)
+    free = node.world.files.free_bytes(room)
+    for domain in node.world.host.domains():
+        files.check_qemu_enters(room, domain.model().qemu_user)
+    return (f'snapshots_directory {path} has {units.format_bytes(free)} '
+            'free')
+
+
+def _journal(node: node_module.Node) -> str:
+    node.store.prepare()
+    left = [f for f in recovery.status(node)
+            if f.outcome != recovery.Outcome.UNDER_WAY]
+    if left:
+        raise errors.Refused(
+            reason=f'{len(left)} records of earlier snapshots are left: '
+                   '"nova-snap status" shows them')
+    return (f'the journal {node.store.path} is on a local disk, and nothing '
+            'is left in it')
+
+
+def _image_service(node: node_module.Node) -> str:
+    node.world.images.check()
+    return 'Glance answers and takes our credentials'
+
+
+def _nova(node: node_module.Node) -> str:
+    if node.nova_compute_runs():
+        return ('a nova-compute runs here: its guests are snapshotted live; '
+                'cold only through Nova')
+    if not _nova_is_installed():
+        return 'Nova is not installed beside this command'
+    return 'no nova-compute runs here'
+
+
+def _nova_is_installed() -> bool:
+    """Tell whether there is a Nova, and not just a package of its name."""
+    try:
+        return importlib.util.find_spec('nova.compute') is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return '.'.join(map(str, version))
+
+
+LOOKS = (_tools, _hypervisor, _snapshots_directory, _journal,
+         _image_service, _nova)

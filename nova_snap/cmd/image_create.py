@@ -1,0 +1,144 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""nova-snap image-create"""
+
+import argparse
+import dataclasses
+import os
+import sys
+import typing as ty
+import uuid
+
+from nova_snap.cmd import runtime as runtime_module
+from nova_snap.cmd import show
+from nova_snap.flows import result as result_module
+from nova_snap.flows import snapshot
+from nova_snap.model import plan as plan_model
+from nova_snap.model import request as request_model
+from nova_snap import units
+
+EPILOG = ('An INSTANCE or a NAME that begins with "-" comes after "--": '
+          'nova-snap image-create --json -- INSTANCE -NAME')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what image-create takes."""
+    parser.epilog = EPILOG
+    parser.add_argument('instance', metavar='INSTANCE', type=_text,
+                        help='libvirt name or UUID (Nova\'s UUID is the '
+                             'same one)')
+    parser.add_argument('name', metavar='NAME', type=_text,
+                        help='name of the image in Glance, of at most '
+                             f'{plan_model.IMAGE_NAME_LENGTH} characters')
+    parser.add_argument('--dry-run', action='store_true',
+                        help='say what would be done, and do nothing')
+    parser.add_argument('--format', choices=plan_model.IMAGE_FORMATS,
+                        help='disk format of the image (default: '
+                             '[libvirt]snapshot_image_format, else that of '
+                             'the root disk)')
+    parser.add_argument('--cold', action='store_true',
+                        help='save the guest, read its disk, start it again; '
+                             'it stands still meanwhile')
+    parser.add_argument('--quiesce', choices=('want', 'require'),
+                        help='freeze the guest\'s file systems through its '
+                             'agent; "require" fails where that cannot be '
+                             '(default: what the image says)')
+    parser.add_argument('--property', metavar='KEY=VALUE', action='append',
+                        default=[], type=_property,
+                        help='a property for the image; may be repeated')
+    parser.add_argument('--nova-is-stopped', action='store_true',
+                        help='no Nova will act on a guest of Nova\'s that '
+                             'stops for a cold snapshot')
+    parser.add_argument('--json', action='store_true',
+                        help='print the result for a program to read')
+
+
+def _text(word: str) -> str:
+    """Take a word that libvirt and Glance can be told.
+
+    Bytes that are no text in the locale's encoding reach us as surrogates.
+
+    :source: Python, PEP 383
+    """
+    try:
+        word.encode()
+    except UnicodeEncodeError as exc:
+        raise argparse.ArgumentTypeError(
+            f'{os.fsencode(word)!r} is not valid '
+            f'{sys.getfilesystemencoding().upper()}') from exc
+    return word
+
+
+def _property(text: str) -> tuple[str, str]:
+    key, equals, value = _text(text).partition('=')
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f'{text!r} is not KEY=VALUE')
+    return key, value
+
+
+def run(arguments: argparse.Namespace,
+        runtime: runtime_module.Runtime) -> None:
+    """Take a snapshot and say what was made.
+
+    :raises SnapError: as :func:`nova_snap.flows.snapshot.take`
+    :raises OutputLost: when a plan cannot be printed
+    """
+    node = runtime.node(signed_in=not arguments.dry_run)
+    instance = node.world.host.lookup(arguments.instance)
+    request = request_model.Request(
+        instance_uuid=instance.uuid, name=arguments.name,
+        image_id=str(uuid.uuid4()), image_format=arguments.format,
+        cold=arguments.cold, quiesce=arguments.quiesce,
+        nova_is_stopped=arguments.nova_is_stopped,
+        properties=dict(arguments.property))
+    if arguments.dry_run:
+        _show_plan(snapshot.plan(node, request), arguments.json)
+        return
+    started = node.world.clock.monotonic()
+    result = snapshot.take(node, request)
+    seconds = node.world.clock.monotonic() - started
+    with show.report(f'Image {result.image.image_id} is '
+                     f'{result.image.status}'):
+        if arguments.json:
+            show.as_json(_describe(result, seconds))
+        else:
+            show.out(_words(result, seconds))
+
+
+def _show_plan(plan: plan_model.Plan, as_json: bool) -> None:
+    if as_json:
+        show.as_json(plan)
+    else:
+        show.out('\n'.join(plan.sentences()))
+
+
+def _describe(result: result_module.Result,
+              seconds: float) -> dict[str, ty.Any]:
+    return {
+        'image': {**dataclasses.asdict(result.image),
+                  'properties': dict(result.image.properties)},
+        'method': result.plan.method,
+        'consistency': result.consistency,
+        'seconds': round(seconds, 2),
+    }
+
+
+def _words(result: result_module.Result, seconds: float) -> str:
+    image = result.image
+    # Compared with what was sent: an active image has a size.
+    assert image.size is not None
+    return (f'Image {image.image_id} ({image.name}) is {image.status}: '
+            f'{image.disk_format}, {units.format_bytes(image.size)}, '
+            f'{result.plan.method} in {seconds:.1f} s, file systems '
+            f'{result.file_systems}\n{image.hash_algo or "md5"} '
+            f'{image.hash_value or image.checksum}')

@@ -1,0 +1,62 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""nova-snap list"""
+
+import argparse
+
+from nova_snap.cmd import runtime as runtime_module
+from nova_snap.cmd import show
+from nova_snap import errors
+from nova_snap.flows import node as node_module
+from nova_snap.flows import snapshot
+from nova_snap.hypervisor import domain as domain_module
+from nova_snap.model import request as request_model
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what list takes."""
+    parser.add_argument('--json', action='store_true',
+                        help='print it for a program to read')
+
+
+def run(arguments: argparse.Namespace,
+        runtime: runtime_module.Runtime) -> None:
+    """List the instances and what a snapshot of each would do.
+
+    :raises OutputLost: when the list cannot be printed
+    """
+    node = runtime.node(signed_in=False)
+    rows = [row for domain in node.world.host.domains()
+            if (row := _row(node, domain)) is not None]
+    if arguments.json:
+        keys = ('uuid', 'name', 'state', 'snapshot')
+        show.as_json([dict(zip(keys, row, strict=True)) for row in rows])
+    else:
+        show.table(('UUID', 'NAME', 'STATE', 'SNAPSHOT'), rows)
+
+
+def _row(node: node_module.Node, domain: domain_module.Domain) -> (
+        tuple[str, ...] | None):
+    try:
+        name, state = domain.name(), domain.state()
+    except errors.DomainGone:
+        return None
+    # Nothing is made: any name will do.
+    request = request_model.Request(instance_uuid=domain.uuid,
+                                    name=runtime_module.PROGRAM, image_id='')
+    try:
+        plan = snapshot.plan(node, request)
+        answer = f'{plan.method}, {plan.image_format}'
+    except errors.SnapError as exc:
+        answer = f'no: {exc}'
+    return domain.uuid, name, str(state), answer

@@ -1,0 +1,128 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The command's own world: its connection, its files, its credentials."""
+
+import argparse
+import collections.abc as cabc
+import os
+
+from oslo_config import cfg
+
+from nova_snap import conf as conf_module
+from nova_snap.conf import credentials as credentials_module
+from nova_snap import errors
+from nova_snap.flows import node as node_module
+from nova_snap.hypervisor import clock as clock_module
+from nova_snap.hypervisor import files as files_module
+from nova_snap.hypervisor import host as host_module
+from nova_snap.hypervisor import locks as locks_module
+from nova_snap.hypervisor import processes
+from nova_snap.hypervisor import qemu_img as qemu_img_module
+from nova_snap.journal import store as store_module
+from nova_snap.model import settings as settings_model
+from nova_snap.services import images as images_module
+from nova_snap.services import sessions
+from nova_snap.services import signed_out
+from nova_snap.steps import world as world_module
+
+# nova.conf, and nova-snap.conf beside it for what only the command reads.
+PROJECT = 'nova'
+PROGRAM = 'nova-snap'
+
+
+def read_config(arguments: argparse.Namespace) -> cfg.ConfigOpts:
+    """Read nova.conf.
+
+    :raises ConfigError: when a file is missing or cannot be parsed
+    """
+    conf = cfg.ConfigOpts()
+    conf_module.register_opts(conf)
+    try:
+        conf([], project=PROJECT, prog=PROGRAM,
+             default_config_files=arguments.config_file or None)
+    except cfg.Error as exc:
+        raise errors.ConfigError(option='--config-file',
+                                 reason=str(exc)) from exc
+    return conf
+
+
+class Runtime:
+    """What a subcommand works with.
+
+    :param progress: shows how far a phase is
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts,
+                 progress: world_module.Progress) -> None:
+        """Read all options.
+
+        :raises ConfigError: when one of them is bad
+        """
+        self._conf = conf
+        self._progress = progress
+        self.settings = conf_module.settings(conf)
+
+    def node(self, *, signed_in: bool) -> node_module.Node:
+        """Put the node together; nothing is asked of it yet.
+
+        :param signed_in: the credentials for Glance must be there;
+            otherwise only what needs them fails
+        :raises ConfigError: when they must be there and are not
+        :raises JournalError: when the journal cannot be kept
+        """
+        settings = self.settings
+        files_module.check_local(settings.journal_dir)
+        owner = files_module.owner_for_writes(settings.state_path)
+        store = store_module.Store(settings.journal_dir, owner)
+        world = world_module.World(
+            settings=settings,
+            host=host_module.Host(settings.connection_uri),
+            qemu_img=qemu_img_module.QemuImg(
+                settings.images_cpu_time_limit,
+                settings.images_address_space_limit),
+            files=files_module.Files(owner),
+            images=self._images(settings, signed_in),
+            clock=clock_module.Clock(),
+            progress=self._progress)
+        return node_module.Node(
+            world=world, store=store,
+            locks=locks_module.Locks(settings.journal_dir, owner,
+                                     timeout=settings.lock_timeout),
+            machine_id=files_module.machine_id(),
+            boot_id=files_module.boot_id(),
+            nova_compute_runs=processes.nova_compute_runs)
+
+    def _images(self, settings: settings_model.Settings,
+                signed_in: bool) -> images_module.Images:
+        try:
+            found = self.credentials()
+        except errors.ConfigError as exc:
+            if signed_in:
+                raise
+            return signed_out.SignedOut(exc)
+        return images_module.Images(
+            sessions.make_session(found.auth, found.session_options),
+            found.adapter_options,
+            policy=sessions.Policy(
+                num_retries=settings.glance_num_retries,
+                verify=settings.verify_upload))
+
+    def credentials(
+            self, environ: cabc.Mapping[str, str] | None = None
+    ) -> credentials_module.Credentials:
+        """Find out as whom we sign in.
+
+        :raises ConfigError: when nothing says so
+        """
+        return credentials_module.load(
+            self._conf, os.environ if environ is None else environ)

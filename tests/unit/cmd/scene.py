@@ -1,0 +1,171 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The command as an operator runs it, on a node that is a fake."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import logging
+import pathlib
+import signal
+import sys
+import typing as ty
+
+import fixtures
+from oslotest import base
+
+from nova_snap.cmd import main as main_module
+from nova_snap.cmd import runtime as runtime_module
+from nova_snap.journal import record as record_model
+from nova_snap.steps import undefine
+from tests.fakes import node as node_module
+
+RealRuntime = runtime_module.Runtime
+
+MEMORY = pathlib.Path('/dev/shm')
+
+Phase = record_model.Phase
+Role = record_model.Role
+
+
+class Said(ty.NamedTuple):
+    """What a command left on the screen.
+
+    :ivar code: what it ended with
+    """
+
+    code: int
+    out: str
+    err: str
+
+    def json(self):
+        """Read its output as a program does."""
+        return json.loads(self.out)
+
+
+class CommandTestCase(base.BaseTestCase):
+    """A node with one guest that runs.
+
+    :ivar fake: the node
+    """
+
+    spec = node_module.GuestSpec()
+
+    def setUp(self):
+        super().setUp()
+        folder = self.useFixture(fixtures.TempDir(
+            rootdir=str(MEMORY) if MEMORY.is_dir() else None)).path
+        self.fake = node_module.FakeNode(pathlib.Path(folder), self.spec)
+        self.fake.guest.create()
+        self.config = pathlib.Path(folder, 'nova.conf')
+        self.config.write_text(f'[DEFAULT]\nstate_path = {folder}\n')
+        self.useFixture(Unchanged())
+        self.use_node(self.fake_node)
+
+    def use_node(self, make_node):
+        """Put another node at the edge of the command.
+
+        :param make_node: called with what shows the progress
+        """
+        class Runtime(RealRuntime):
+            def __init__(self, conf, progress):
+                super().__init__(conf, progress)
+                self.progress = progress
+
+            def node(self, *, signed_in):
+                del signed_in
+                return make_node(self.progress)
+
+        self.use_runtime(Runtime)
+
+    def use_runtime(self, kind):
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.cmd.runtime.Runtime', kind))
+
+    def fake_node(self, progress, process=None, **world):
+        """Return a node, in a new process unless one is given."""
+        node = (process or self.fake.process()).node
+        return dataclasses.replace(node, world=dataclasses.replace(
+            node.world, progress=progress, **world))
+
+    def run_command(self, *words, out=None, err=None):
+        """Run nova-snap with these words.
+
+        :param out: its standard output, if that is no plain screen; nothing
+            is read of it then
+        :param err: its standard error, likewise
+        """
+        screen, errors = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out or screen), \
+                contextlib.redirect_stderr(err or errors):
+            try:
+                code = main_module.main(
+                    ['--config-file', str(self.config), *words])
+            except SystemExit as exc:
+                code = exc.code
+        return Said(code, screen.getvalue(), errors.getvalue())
+
+    def leave(self, *entries, **changes):
+        """Leave a record behind, as a process that was killed does."""
+        record = record_model.Record(**{
+            'id': '9b1c4f62-6f0e-4a35-8a53-0d6f4b1f2a77',
+            'operation': 'live', 'instance_uuid': node_module.UUID,
+            'instance_name': node_module.NAME, 'image_id': 'an-image',
+            'image_name': 'nightly', 'host': node_module.HOST,
+            'machine_id': node_module.MACHINE_ID,
+            'boot_id': node_module.BOOT_ID,
+            'started_at': '2026-11-22T23:49:09+00:00',
+            'entries': list(entries), **changes})
+        self.fake.process().store.write(record)
+        return record
+
+    def undefined(self, phase=Phase.DONE):
+        """Return an entry with all the secrets of the guest."""
+        domain = self.fake.process().world.host.domain(node_module.UUID)
+        step = undefine.UndefineDomain.of(domain, domain.qemu_id(),
+                                          self.fake.disks[0])
+        return record_model.Entry(step.kind, Role.HOLD, phase, step.facts())
+
+
+class Forget(fixtures.Fixture):
+    """A package of this name was never imported."""
+
+    def __init__(self, name):
+        super().__init__()
+        self._name = name
+
+    def _known(self):
+        return {name: module for name, module in sys.modules.items()
+                if name.partition('.')[0] == self._name}
+
+    def _setUp(self):
+        before = self._known()
+        self.addCleanup(sys.modules.update, before)
+        self.addCleanup(self._forget)
+        self._forget()
+
+    def _forget(self):
+        for name in self._known():
+            del sys.modules[name]
+
+
+class Unchanged(fixtures.Fixture):
+    """What the command changes in its process is put back."""
+
+    def _setUp(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        for name in ('', 'urllib3'):
+            logger = logging.getLogger(name)
+            self.addCleanup(logger.setLevel, logger.level)

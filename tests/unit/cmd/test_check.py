@@ -1,0 +1,129 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import pathlib
+
+import ddt
+import fixtures
+
+from nova_snap.cmd import check
+from nova_snap.cmd import main
+from nova_snap import errors
+from nova_snap.services import signed_out
+from tests.unit.cmd import scene
+from tests.unit.hypervisor import program
+
+
+@ddt.ddt
+class CheckTestCase(scene.CommandTestCase):
+
+    def setUp(self):
+        super().setUp()
+        for tool in check.TOOLS:
+            self.useFixture(program.Program(tool))
+
+    def findings(self):
+        """Run it and return what it says: words by whether they are good."""
+        said = self.run_command('check', '--json')
+        found = {True: [], False: []}
+        for finding in said.json():
+            found[finding['ready']].append(finding['says'])
+        self.assertEqual(main.ExitCode.REFUSED if found[False]
+                         else main.ExitCode.DONE, said.code)
+        return found
+
+    def no(self):
+        """Return the one thing that is not ready."""
+        [words] = self.findings()[False]
+        return words
+
+    def test_a_node_that_is_ready(self):
+        said = self.run_command('check')
+        self.assertEqual(main.ExitCode.DONE, said.code, said.out)
+        for line in said.out.splitlines():
+            self.assertTrue(line.startswith('ok  '), line)
+        for word in ('qemu-img', 'libvirt 9.0.0', 'snapshots_directory',
+                     'local disk', 'Glance answers'):
+            self.assertIn(word, said.out)
+
+    def test_a_node_that_is_not(self):
+        self.fake.snapshots.rmdir()
+        said = self.run_command('check')
+        self.assertEqual(main.ExitCode.REFUSED, said.code)
+        self.assertIn('NO   ', said.out)
+        self.assertIn('1 of 6 checks say no', said.err)
+
+    @ddt.data(*check.TOOLS)
+    def test_a_tool_that_is_missing_is_named_with_its_package(self, tool):
+        # Nothing but the other tools is on this PATH.
+        others = [name for name in check.TOOLS if name != tool]
+        folder = self.useFixture(fixtures.TempDir()).path
+        self.useFixture(fixtures.EnvironmentVariable('PATH', folder))
+        for name in others:
+            self.useFixture(program.Program(name))
+        words = self.no()
+        self.assertIn(f'{tool} is not there', words)
+        self.assertIn(check.TOOLS[tool], words)
+
+    def test_a_libvirt_that_is_too_old(self):
+        self.fake.libvirtd.version = 7_010_000
+        words = self.no()
+        self.assertIn('libvirt is 7.10.0', words)
+        self.assertIn('8.0.0', words)
+
+    def test_a_snapshots_directory_that_is_missing(self):
+        self.fake.snapshots.rmdir()
+        self.assertIn(f'install -d -m 0755 {self.fake.snapshots}',
+                      self.no())
+
+    def test_what_was_left(self):
+        self.leave(self.undefined())
+        words = self.no()
+        self.assertIn('1 records', words)
+        self.assertIn('nova-snap status', words)
+
+    def test_what_is_under_way_is_no_fault(self):
+        self.leave(self.undefined())
+        locks = self.fake.process().node.locks
+        with locks.instance(self.fake.guest.UUIDString()):
+            self.assertEqual([], self.findings()[False])
+
+    def test_nobody_says_how_to_sign_in(self):
+        reason = errors.ConfigError(option='[nova_snap]auth_type',
+                                    reason='is not set')
+        self.use_node(lambda progress: self.fake_node(
+            progress, images=signed_out.SignedOut(reason)))
+        self.assertIn('[nova_snap]auth_type', self.no())
+
+    def test_a_nova_that_runs_is_told(self):
+        self.fake.nova_compute_runs = True
+        said = ' '.join(self.findings()[True])
+        self.assertIn('a nova-compute runs here', said)
+
+    @ddt.named_data(
+        ['one that is not there', {}, 'is not installed'],
+        # As the package of our driver leaves it where there is no Nova.
+        ['a name alone', {'nova/virt/nova_snap/__init__.py': ''},
+         'is not installed'],
+        ['a whole one', {'nova/__init__.py': '',
+                         'nova/compute/__init__.py': ''},
+         'no nova-compute runs here'],
+    )
+    def test_a_nova_beside_this_command(self, files, words):
+        folder = self.useFixture(fixtures.TempDir())
+        for name, text in files.items():
+            path = pathlib.Path(folder.join(name))
+            path.parent.mkdir(parents=True)
+            path.write_text(text)
+        self.useFixture(fixtures.PythonPathEntry(folder.path))
+        self.useFixture(scene.Forget('nova'))
+        self.assertIn(words, ' '.join(self.findings()[True]))

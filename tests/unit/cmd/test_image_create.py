@@ -1,0 +1,225 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import uuid
+
+import ddt
+
+from nova_snap.cmd import main
+from nova_snap import errors
+from tests.fakes import node as node_module
+from tests.unit.cmd import scene
+
+
+class CreateTestCase(scene.CommandTestCase):
+
+    def create(self, *words):
+        return self.run_command('image-create', node_module.NAME, 'nightly',
+                                *words)
+
+    def stored(self):
+        """Return the one image that Glance has."""
+        [image] = self.fake.glance.stored.values()
+        return image
+
+
+@ddt.ddt
+class TakeTestCase(CreateTestCase):
+
+    def test_the_operator_reads_what_was_made(self):
+        said = self.create()
+        self.assertEqual(main.ExitCode.DONE, said.code)
+        [image_id] = self.fake.glance.stored
+        first, second = said.out.splitlines()
+        for word in (image_id, 'nightly', 'is active', 'qcow2', 'live in',
+                     'as after a power cut'):
+            self.assertIn(word, first)
+        self.assertRegex(second, r'^sha512 [0-9a-f]{128}$')
+
+    def test_of_a_guest_that_is_off_no_power_cut_is_told(self):
+        self.fake.guest.destroy()
+        first, _ = self.create().out.splitlines()
+        self.assertIn('stopped in', first)
+        self.assertIn('as the guest left them when it was switched off',
+                      first)
+
+    def test_a_program_reads_it(self):
+        said = self.create('--json')
+        self.assertEqual(main.ExitCode.DONE, said.code)
+        found = said.json()
+        self.assertEqual({'image', 'method', 'consistency', 'seconds'},
+                         set(found))
+        self.assertEqual(('live', 'none'),
+                         (found['method'], found['consistency']))
+        [image_id] = self.fake.glance.stored
+        self.assertEqual(
+            (image_id, 'nightly', 'active', 'qcow2'),
+            tuple(found['image'][key] for key in (
+                'image_id', 'name', 'status', 'disk_format')))
+        self.assertEqual(len(self.stored().data), found['image']['size'])
+
+    def test_progress_does_not_come_between(self):
+        said = self.create('--json')
+        said.json()
+        self.assertIn('Uploading to Glance', said.err)
+
+    def test_progress_can_be_hidden(self):
+        said = self.run_command('--quiet', 'image-create', node_module.UUID,
+                                'nightly')
+        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual('', said.err)
+
+    @ddt.named_data(
+        ['a format', ['--format', 'vdi'], ('disk_format', 'vdi')],
+        ['a method', ['--cold'], ('method', 'cold')],
+        ['a freeze', ['--quiesce', 'require'], ('consistency', 'frozen')],
+    )
+    def test_what_is_asked_for_is_done(self, words, expected):
+        found = self.create('--json', *words).json()
+        name, value = expected
+        self.assertEqual(value, {**found, **found['image']}[name])
+
+    def test_properties_arrive(self):
+        found = self.create('--json', '--property', 'colour=blue',
+                            '--property', 'colour=red',
+                            '--property', 'size_of=a=b').json()
+        properties = found['image']['properties']
+        self.assertEqual(('red', 'a=b'),
+                         (properties['colour'], properties['size_of']))
+
+    def test_each_image_has_an_id_of_its_own(self):
+        ids = {self.create('--json').json()['image']['image_id']
+               for _ in range(2)}
+        self.assertEqual(2, len(ids))
+        for image_id in ids:
+            uuid.UUID(image_id)
+
+    def test_no_secret_of_the_guest_is_told_or_sent(self):
+        said = self.create('--json')
+        self.assertNotIn(node_module.PASSWORD, said.out + said.err)
+        self.assertNotIn(node_module.PASSWORD, repr(vars(self.stored())))
+
+    def test_an_unknown_instance_is_refused(self):
+        said = self.run_command('image-create', 'VM1', 'nightly')
+        self.assertEqual(main.ExitCode.REFUSED, said.code)
+        self.assertIn('VM1', said.err)
+        self.assertEqual({}, self.fake.glance.stored)
+
+    @ddt.data((), ('--dry-run',))
+    def test_a_name_that_glance_does_not_take_is_refused(self, more):
+        process = self.fake.process()
+        self.use_node(lambda progress: self.fake_node(progress, process))
+        for name in ('', 'x' * 256):
+            said = self.run_command('image-create', node_module.NAME, name,
+                                    *more)
+            self.assertEqual(main.ExitCode.REFUSED, said.code)
+            self.assertIn('The name of the image', said.err)
+        self.assertEqual([], process.calls.changes())
+
+    @ddt.named_data(
+        ['options before', ['--json', '--', node_module.NAME, '-weird']],
+        ['the instance before', [node_module.NAME, '--json', '--', '-weird']],
+    )
+    def test_a_name_may_begin_with_a_dash(self, words):
+        said = self.run_command('image-create', *words)
+        self.assertEqual(main.ExitCode.DONE, said.code, said.err)
+        self.assertEqual('-weird', said.json()['image']['name'])
+
+    def test_the_help_says_how(self):
+        said = self.run_command('image-create', '--help')
+        self.assertIn('comes after "--"', ' '.join(said.out.split()))
+
+    def test_one_that_is_busy_is_refused(self):
+        locks = self.fake.process().node.locks
+        with locks.instance(node_module.UUID):
+            said = self.create()
+        self.assertEqual(main.ExitCode.REFUSED, said.code)
+        self.assertIn('nova-snap status', said.err)
+
+    def test_a_failure_leaves_nothing(self):
+        process = self.fake.process()
+        process.calls.fail_named('upload', times=None)
+        self.use_node(lambda progress: self.fake_node(progress, process))
+        said = self.create()
+        self.assertEqual(main.ExitCode.FAILED, said.code)
+        self.assertEqual({}, self.fake.glance.stored)
+        self.assertEqual([], self.fake.process().store.ids())
+        self.assertTrue(self.fake.guest.isPersistent())
+
+
+@ddt.ddt
+class DryRunTestCase(CreateTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.process = self.fake.process()
+        self.use_node(
+            lambda progress: self.fake_node(progress, self.process))
+
+    @ddt.named_data(
+        ['in words', []],
+        ['for a program', ['--json']],
+    )
+    def test_it_changes_nothing(self, words):
+        said = self.create('--dry-run', *words)
+        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual([], self.process.calls.changes())
+        self.assertEqual({}, self.fake.glance.stored)
+
+    def test_the_operator_reads_the_plan(self):
+        said = self.create('--dry-run', '--cold', '--format', 'raw')
+        self.assertIn(f'cold snapshot of {node_module.NAME}', said.out)
+        self.assertIn('image format raw', said.out)
+        self.assertIn(self.fake.disks[0], said.out)
+
+    def test_a_program_reads_the_plan(self):
+        found = self.create('--dry-run', '--json').json()
+        self.assertEqual(
+            ('live', 'running', 'vda', node_module.UUID),
+            (found['method'], found['state'], found['target_dev'],
+             found['instance_uuid']))
+        self.assertEqual(
+            [(self.fake.disks[0], 'qcow2'), (self.fake.disks[1], 'raw')],
+            [(layer['path'], layer['format']) for layer in found['chain']])
+
+    def test_a_plan_that_cannot_work_is_refused(self):
+        said = self.create('--dry-run', '--cold', '--quiesce', 'require')
+        self.assertEqual(main.ExitCode.REFUSED, said.code)
+        self.assertIn('--quiesce', said.err)
+
+
+@ddt.ddt
+class SignedInTestCase(CreateTestCase):
+    """Only what makes an image must be signed in before."""
+
+    def signed_in(self, *words):
+        asked = []
+
+        class Runtime(scene.RealRuntime):
+            def node(self, *, signed_in):
+                asked.append(signed_in)
+                raise errors.Refused(reason='enough')
+
+        self.use_runtime(Runtime)
+        self.run_command(*words)
+        return asked
+
+    @ddt.named_data(
+        ['an image', ['image-create', 'VM1', 'n'], True],
+        ['a plan', ['image-create', 'VM1', 'n', '--dry-run'], False],
+        ['a list', ['list'], False],
+        ['a status', ['status'], False],
+        ['a recovery', ['recover'], False],
+        ['a check', ['check'], False],
+    )
+    def test_for(self, words, needed):
+        self.assertEqual([needed], self.signed_in(*words))

@@ -1,0 +1,59 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+from nova_snap.cmd import main
+from tests.fakes import node as node_module
+from tests.unit.cmd import scene
+
+
+class ListTestCase(scene.CommandTestCase):
+
+    def test_what_a_snapshot_would_do_is_told_in_words(self):
+        said = self.run_command('list')
+        self.assertEqual(main.ExitCode.DONE, said.code)
+        heading, row = said.out.splitlines()
+        self.assertEqual(['UUID', 'NAME', 'STATE', 'SNAPSHOT'],
+                         heading.split())
+        self.assertEqual([node_module.UUID, node_module.NAME, 'running',
+                          'live,', 'qcow2'], row.split())
+
+    def test_a_program_reads_it(self):
+        [found] = self.run_command('list', '--json').json()
+        self.assertEqual({'uuid': node_module.UUID,
+                          'name': node_module.NAME, 'state': 'running',
+                          'snapshot': 'live, qcow2'}, found)
+
+    def test_of_one_that_is_off(self):
+        self.fake.power_off_guest()
+        [found] = self.run_command('list', '--json').json()
+        self.assertEqual(('shut off', 'stopped, qcow2'),
+                         (found['state'], found['snapshot']))
+
+    def test_one_that_cannot_be_taken_says_why(self):
+        self.fake.free = 0
+        [found] = self.run_command('list', '--json').json()
+        self.assertTrue(found['snapshot'].startswith('no: '))
+        self.assertIn('missing', found['snapshot'])
+
+    def test_one_that_went_meanwhile_is_left_out(self):
+        process = self.fake.process()
+        process.calls.then('name', self.fake.delete_guest)
+        self.use_node(lambda progress: self.fake_node(progress, process))
+        said = self.run_command('list', '--json')
+        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual([], said.json())
+
+    def test_an_empty_node(self):
+        self.fake.delete_guest()
+        said = self.run_command('list')
+        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(1, len(said.out.splitlines()))

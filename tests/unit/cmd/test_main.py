@@ -1,0 +1,305 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import os
+import re
+import signal
+
+import ddt
+from oslotest import base
+
+from nova_snap.cmd import main
+from nova_snap import errors
+from nova_snap.flows import extract
+from tests.unit.cmd import scene
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@ddt.ddt
+class ParserTestCase(base.BaseTestCase):
+
+    def parse(self, *words):
+        return main.make_parser().parse_args(words)
+
+    def test_an_image_needs_an_instance_and_a_name_alone(self):
+        found = self.parse('image-create', 'VM1', 'nightly')
+        self.assertEqual(('VM1', 'nightly', False, None, False, None, [],
+                          False, False),
+                         (found.instance, found.name, found.dry_run,
+                          found.format, found.cold, found.quiesce,
+                          found.property, found.nova_is_stopped,
+                          found.json))
+
+    def test_everything_about_an_image_can_be_said(self):
+        found = self.parse(
+            'image-create', 'VM1', 'nightly', '--dry-run', '--format',
+            'vmdk', '--cold', '--quiesce', 'require', '--property', 'a=b',
+            '--property', 'c=d=e', '--property', 'empty=',
+            '--nova-is-stopped', '--json')
+        self.assertEqual((True, 'vmdk', True, 'require', True, True),
+                         (found.dry_run, found.format, found.cold,
+                          found.quiesce, found.nova_is_stopped, found.json))
+        self.assertEqual({'a': 'b', 'c': 'd=e', 'empty': ''},
+                         dict(found.property))
+
+    @ddt.data(*main.SUBCOMMANDS)
+    def test_each_can_speak_to_a_program(self, word):
+        words = ('VM1', 'nightly') if word == 'image-create' else ()
+        self.assertFalse(self.parse(word, *words).json)
+        self.assertTrue(self.parse(word, *words, '--json').json)
+
+    def test_config_files_may_be_many(self):
+        self.assertEqual(['a', 'b'], self.parse(
+            '--config-file', 'a', '--config-file', 'b', 'list').config_file)
+
+
+@ddt.ddt
+class UsageTestCase(scene.CommandTestCase):
+
+    @ddt.named_data(
+        ['nothing', [], 'COMMAND'],
+        ['a word that is none', ['snapshot'], 'snapshot'],
+        ['an image without a name', ['image-create', 'VM1'], 'NAME'],
+        ['a format that Glance has not',
+         ['image-create', 'VM1', 'n', '--format', 'qcow3'], 'qcow3'],
+        ['a freeze of an unknown kind',
+         ['image-create', 'VM1', 'n', '--quiesce', 'maybe'], 'maybe'],
+        ['a property without a value',
+         ['image-create', 'VM1', 'n', '--property', 'colour'], 'colour'],
+        ['a property without a name',
+         ['image-create', 'VM1', 'n', '--property', '=blue'], '=blue'],
+        ['an instance that is no text',
+         ['image-create', os.fsdecode(b'VM\xff'), 'n'],
+         r"INSTANCE: b'VM\xff' is not valid UTF-8"],
+        ['an image that is no text',
+         ['image-create', 'VM1', os.fsdecode(b'caf\xe9')],
+         r"NAME: b'caf\xe9' is not valid UTF-8"],
+        ['a property that is no text',
+         ['image-create', 'VM1', 'n', '--property', os.fsdecode(b'a=\xe9')],
+         r"--property: b'a=\xe9' is not valid UTF-8"],
+    )
+    def test_a_wrong_word_is_named(self, words, named):
+        said = self.run_command(*words)
+        self.assertEqual(main.ExitCode.USAGE, said.code)
+        self.assertIn(named, said.err)
+        self.assertEqual('', said.out)
+
+    def test_help_names_each_command_and_each_exit_code(self):
+        said = self.run_command('--help')
+        self.assertEqual(0, said.code)
+        for word in main.SUBCOMMANDS:
+            self.assertIn(f'  {word} ', said.out)
+        told = re.findall(r'^  (\d+)  ', said.out, re.M)
+        self.assertEqual([str(int(code)) for code in main.ExitCode], told)
+
+    @ddt.data(*main.SUBCOMMANDS)
+    def test_each_command_has_a_help_of_its_own(self, word):
+        said = self.run_command(word, '--help')
+        self.assertEqual(0, said.code)
+        self.assertIn(main.SUBCOMMANDS[word].help.split()[0], said.out)
+
+    def test_its_version_is_told(self):
+        said = self.run_command('--version')
+        self.assertEqual(0, said.code)
+        self.assertRegex(said.out, r'^\d')
+
+
+@ddt.ddt
+class ExitCodeTestCase(scene.CommandTestCase):
+
+    def fail_with(self, error):
+        """Run a command that ends with an error."""
+        def fail(_progress):
+            raise error
+
+        self.use_node(fail)
+        return self.run_command('status')
+
+    @ddt.named_data(
+        ['an option that cannot be used', main.ExitCode.USAGE,
+         errors.ConfigError(option='[x]y', reason='is odd')],
+        ['an unknown instance', main.ExitCode.REFUSED,
+         errors.InstanceNotFound(instance='VM1', uri='qemu:///x')],
+        ['an instance that is busy', main.ExitCode.REFUSED,
+         errors.InstanceBusy(instance='VM1', reason='is saved')],
+        ['no room', main.ExitCode.REFUSED,
+         errors.NotEnoughSpace(path='/x', free='1', needed='3', missing='2',
+                               remedy='Buy a disk')],
+        ['a guest that cannot be taken', main.ExitCode.REFUSED,
+         errors.Unsupported(instance='VM1', reason='is a container')],
+        ['a libvirt that says no', main.ExitCode.FAILED,
+         errors.HypervisorError(instance='VM1', call='open', reason='no')],
+        ['a mirror that is lost', main.ExitCode.FAILED,
+         errors.BlockJobLost(instance='VM1', target_dev='vda',
+                             reason='gone')],
+        ['a file that cannot be written', main.ExitCode.FAILED,
+         errors.StorageError(reason='full')],
+        ['a Glance that is away', main.ExitCode.FAILED,
+         errors.ImageServiceUnavailable(call='create', reason='away')],
+        ['a journal that cannot be kept', main.ExitCode.FAILED,
+         errors.JournalError(reason='no directory')],
+        ['a hold that was let go late', main.ExitCode.FAILED,
+         errors.UndoFailed(step='MakeScratch', reason='full')],
+        ['something that is left', main.ExitCode.LEFT,
+         errors.RollbackIncomplete(reason='no', undone='x', record='r')],
+        ['a cancellation', main.ExitCode.CANCELLED, KeyboardInterrupt()],
+    )
+    def test_of(self, code, error):
+        said = self.fail_with(error)
+        self.assertEqual(code, said.code)
+        self.assertEqual('', said.out)
+        self.assertIn(str(error), said.err)
+        self.assertTrue(said.err.startswith('nova-snap: '))
+        self.assertNotIn('Traceback', said.err)
+
+    def test_of_success(self):
+        said = self.run_command('status')
+        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual('', said.err)
+
+    def test_a_fault_of_ours_is_not_hidden(self):
+        self.assertRaises(ZeroDivisionError, self.fail_with,
+                          ZeroDivisionError())
+
+    @ddt.named_data(
+        ['that is not there', None, '--config-file'],
+        ['that makes no sense', 'what?\n', '--config-file'],
+        ['with a bad value', '[nova_snap]\nbandwidth = much\n',
+         '[nova_snap]bandwidth'],
+    )
+    def test_of_a_nova_conf(self, text, named):
+        if text is None:
+            self.config.unlink()
+        else:
+            self.config.write_text(text)
+        said = self.run_command('list')
+        self.assertEqual(main.ExitCode.USAGE, said.code)
+        self.assertIn(named, said.err)
+
+
+@ddt.ddt
+class CancelTestCase(scene.CommandTestCase):
+    """The first signal cancels, a second is ignored."""
+
+    def run_flow(self, flow):
+        """Run a command, and this in the place of what it does.
+
+        :param flow: is given what shows the progress
+        """
+        def make_node(progress):
+            flow(progress)
+            return self.fake_node(progress)
+
+        self.use_node(make_node)
+        return self.run_command('status')
+
+    @ddt.data(*SIGNALS)
+    def test_the_first_one_cancels(self, number):
+        undone = []
+
+        def flow(_progress):
+            try:
+                signal.raise_signal(number)
+            finally:
+                undone.append(True)
+
+        said = self.run_flow(flow)
+        self.assertEqual(main.ExitCode.CANCELLED, said.code)
+        self.assertEqual([True], undone)
+        self.assertIn('cancelling, the guest is put back', said.err)
+        self.assertIn('cancelled; the guest is as it was', said.err)
+
+    @ddt.data(*((first, second) for first in SIGNALS
+                for second in SIGNALS))
+    @ddt.unpack
+    def test_no_other_stops_what_puts_the_guest_back(self, first, second):
+        undone = []
+
+        def flow(_progress):
+            try:
+                signal.raise_signal(first)
+            finally:
+                signal.raise_signal(second)
+                undone.append(True)
+
+        said = self.run_flow(flow)
+        self.assertEqual(main.ExitCode.CANCELLED, said.code)
+        self.assertEqual([True], undone)
+        self.assertEqual(1, said.err.count('cancelling'))
+
+    @ddt.data(*SIGNALS)
+    def test_none_comes_between_after_the_upload(self, number):
+        # What comes then cannot be taken back, and is short.
+        def flow(progress):
+            progress('upload', 1, 1)
+            progress(extract.COMMIT_PHASE, 0, 0)
+            signal.raise_signal(number)
+
+        said = self.run_flow(flow)
+        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertNotIn('cancel', said.err)
+        # It is not a phase that the operator hears of.
+        self.assertNotIn(extract.COMMIT_PHASE, said.err)
+
+    @ddt.data(*SIGNALS)
+    def test_one_works_until_then(self, number):
+        def flow(progress):
+            progress('upload', 1, 1)
+            signal.raise_signal(number)
+
+        self.assertEqual(main.ExitCode.CANCELLED,
+                         self.run_flow(flow).code)
+
+    def test_what_is_left_is_told_rather_than_the_cancellation(self):
+        def flow(_progress):
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt as exc:
+                raise errors.RollbackIncomplete(
+                    reason='no', undone='x', record='r') from exc
+
+        self.assertEqual(main.ExitCode.LEFT, self.run_flow(flow).code)
+
+    @ddt.data(*SIGNALS)
+    def test_afterwards_signals_are_the_callers_again(self, number):
+        before = signal.getsignal(number)
+        self.run_flow(lambda progress: None)
+        self.assertEqual(before, signal.getsignal(number))
+
+    @ddt.data(*SIGNALS)
+    def test_one_that_the_caller_ignores_stays_ignored(self, number):
+        signal.signal(number, signal.SIG_IGN)
+
+        def flow(progress):
+            signal.raise_signal(number)
+            progress(extract.COMMIT_PHASE, 0, 0)
+            signal.raise_signal(number)
+
+        said = self.run_flow(flow)
+        self.assertEqual((main.ExitCode.DONE, ''), (said.code, said.err))
+        self.assertEqual(signal.SIG_IGN, signal.getsignal(number))
+
+    @ddt.data(*((first, second) for first in SIGNALS
+                for second in SIGNALS if first != second))
+    @ddt.unpack
+    def test_the_others_cancel_then(self, ignored, number):
+        signal.signal(ignored, signal.SIG_IGN)
+        went_on = []
+
+        def flow(_progress):
+            signal.raise_signal(ignored)
+            went_on.append(True)
+            signal.raise_signal(number)
+
+        self.assertEqual(main.ExitCode.CANCELLED, self.run_flow(flow).code)
+        self.assertEqual([True], went_on)
