@@ -1,0 +1,285 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Run nova-snap in children that kill themselves at a point named before.
+
+``python -m tests.functional.kill_child`` reads one order a line, as JSON, and
+answers each with one: how the child ended. What is loaded once serves all
+children, and each is a process of its own that runs the real command's
+main() to its end or dies by SIGKILL: no ``finally`` and no ``atexit`` runs.
+
+All that a flow does to the world outside passes one of the hooks below. An
+*event* is one such act: a libvirt call that changes something, a write of
+the journal, a file made or removed, a request to Glance that changes
+something. Between the end of one event and the start of the next nothing
+outside changes, so a kill before each event, and one after the last, meet
+every state in which a process can die between two acts. A kill *inside* an
+act is ordered by name.
+"""
+
+import collections.abc as cabc
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import signal
+import sys
+import threading
+import time
+import traceback
+import typing as ty
+
+from nova_snap.cmd import main as command
+from nova_snap.cmd import show
+from nova_snap.hypervisor import domain as domain_module
+from nova_snap.hypervisor import files
+from nova_snap.hypervisor import host
+from nova_snap.hypervisor import qemu_img
+from nova_snap.journal import store
+from nova_snap.services import images
+
+# Calls that change nothing. One that is not named here counts as an act, so
+# a new one adds kills until somebody looks.
+LIBVIRT_READS = frozenset((
+    'UUIDString', 'name', 'ID', 'isActive', 'isPersistent',
+    'hasManagedSaveImage', 'state', 'XMLDesc', 'jobStats', 'autostart',
+    'listAllSnapshots', 'listAllCheckpoints', 'blockInfo', 'blockJobInfo',
+    'getTime'))
+ACTORS: dict[type, frozenset[str]] = {
+    files.Files: frozenset(('free_bytes', 'exists', 'allocated_bytes',
+                            'is_block_device')),
+    qemu_img.QemuImg: frozenset(('info',)),
+    images.Images: frozenset(('check', 'get')),
+}
+
+# Between two looks at what the act has done so far.
+LOOK_SECONDS = 0.002
+# No child lives longer: it is ended by SIGALRM.
+LIFE_SECONDS = 180
+
+Look = cabc.Callable[[], ty.Any]
+
+
+@dataclasses.dataclass
+class Order:
+    """One run of the command.
+
+    :ivar argv: what follows ``nova-snap``
+    :ivar folder: here go ``stdout``, ``stderr`` and ``events``
+    :ivar before: kill before this event, counted from 0; None for never
+    :ivar inside: kill in the middle of an act: ``progress:PHASE``,
+        ``rename:N`` (of the journal's Nth write) or ``call:NAME``
+    :ivar console: of the guest, which tells when its agent freezes
+    """
+
+    argv: list[str]
+    folder: str
+    before: int | None = None
+    inside: str = ''
+    console: str = ''
+
+
+def die() -> None:
+    """End this process as the kernel ends one that is out of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Tap:
+    """Writes down every event and ends the process before one of them."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        # Open for the life of this process, which is short.
+        self._events = open(  # noqa: SIM115
+            os.path.join(order.folder, 'events'), 'w', buffering=1)
+        self._count = 0
+        self._phases: list[str] = []
+        self._renames = 0
+
+    def event(self, name: str) -> None:
+        """Take note that an act is about to begin."""
+        if self._order.before == self._count:
+            die()
+        self._count += 1
+        print(name, file=self._events)
+
+    def install(self) -> None:
+        """Put the hooks in, at the edge of the product."""
+        for actor, reads in ACTORS.items():
+            for name in vars(actor):
+                if not name.startswith('_') and name not in reads:
+                    self._wrap(actor, name, self._name)
+        self._wrap(store.Store, 'write', self._name_write)
+        self._wrap(store.Store, 'remove', self._name)
+        self._watch_reads()
+        self._wrap(host.Host, 'define', self._name_define)
+        self._wrap(domain_module.Domain, '_call', self._name_call)
+        if self._order.inside:
+            self._install_inside(*self._order.inside.split(':'))
+
+    def _wrap(self, owner: type, attribute: str,
+              name: cabc.Callable[..., str]) -> None:
+        inner = getattr(owner, attribute)
+
+        @functools.wraps(inner)
+        def wrapper(itself: ty.Any, *args: ty.Any, **kwargs: ty.Any) -> ty.Any:
+            if what := name(f'{owner.__name__}.{attribute}', *args):
+                self.event(what)
+            return inner(itself, *args, **kwargs)
+
+        setattr(owner, attribute, wrapper)
+
+    @staticmethod
+    def _name(name: str, *args: ty.Any) -> str:
+        return name
+
+    @staticmethod
+    def _name_define(name: str, *args: ty.Any) -> str:
+        return 'libvirt defineXML'
+
+    @staticmethod
+    def _name_call(name: str, call: str, *args: ty.Any) -> str:
+        return '' if call in LIBVIRT_READS else f'libvirt {call}'
+
+    def _name_write(self, name: str, record: ty.Any) -> str:
+        """Say what a write of the journal says that the last did not."""
+        known, self._phases = self._phases, _phases(record)
+        new = [phase for phase in self._phases if phase not in known]
+        return f'write {", ".join(new) or "record"}'
+
+    def _watch_reads(self) -> None:
+        read = store.Store.read
+
+        @functools.wraps(read)
+        def watched(itself: store.Store, record_id: str) -> ty.Any:
+            record = read(itself, record_id)
+            self._phases = _phases(record)
+            return record
+
+        store.Store.read = watched  # type: ignore[method-assign]
+
+    def _install_inside(self, kind: str, what: str) -> None:
+        if kind == 'progress':
+            self._kill_in_progress(what)
+        elif kind == 'rename':
+            self._kill_at_rename(int(what))
+        else:
+            self._kill_in_call(what)
+
+    def _kill_in_progress(self, phase: str) -> None:
+        """Kill when some bytes of a phase are done, and not all."""
+        def progress(itself: show.Progress, now: str, done: int,
+                     total: int) -> None:
+            if now == phase and 0 < done < total:
+                die()
+
+        show.Progress.__call__ = progress
+
+    def _kill_at_rename(self, number: int) -> None:
+        """Kill when the record's new text is there but has no name yet."""
+        replace = os.replace
+
+        def counted(*args: ty.Any, **kwargs: ty.Any) -> None:
+            if self._renames == number:
+                die()
+            self._renames += 1
+            replace(*args, **kwargs)
+
+        os.replace = counted  # type: ignore[assignment]
+
+    def _kill_in_call(self, name: str) -> None:
+        """Kill while libvirt is at work on a call."""
+        inner = domain_module.Domain._call
+
+        @functools.wraps(inner)
+        def watched(itself: ty.Any, call: str, *args: ty.Any) -> ty.Any:
+            if call == name:
+                threading.Thread(target=_die_when, daemon=True,
+                                 args=(self._look_into(name, itself),)
+                                 ).start()
+            return inner(itself, call, *args)
+
+        domain_module.Domain._call = watched  # type: ignore[method-assign]
+
+    def _look_into(self, name: str, domain: domain_module.Domain) -> Look:
+        """Return what tells that libvirt has begun with a call."""
+        handle = domain._host.connection().lookupByUUIDString(domain.uuid)
+        console = pathlib.Path(self._order.console)
+        said = console.read_text(errors='replace').count('fsfreeze freeze')
+        looks: dict[str, Look] = {
+            'managedSave': lambda: handle.jobStats(0).get('type'),
+            'createWithFlags': handle.isActive,
+            'fsFreeze': lambda: console.read_text(errors='replace').count(
+                'fsfreeze freeze') > said,
+        }
+        return looks[name]
+
+
+def _phases(record: ty.Any) -> list[str]:
+    return ([f'{entry.kind} {entry.phase}' for entry in record.entries]
+            + ['committed'] * record.committed)
+
+
+def _die_when(begun: Look) -> None:
+    while not begun():
+        time.sleep(LOOK_SECONDS)
+    die()
+
+
+def _redirect(number: int, path: str, flags: int) -> None:
+    descriptor = os.open(path, flags, 0o600)
+    os.dup2(descriptor, number)
+    os.close(descriptor)
+
+
+def run(order: Order) -> ty.NoReturn:
+    """Run the command in this process, which ends here."""
+    code = 1
+    signal.alarm(LIFE_SECONDS)
+    try:
+        _redirect(0, os.devnull, os.O_RDONLY)
+        for number, name in ((1, 'stdout'), (2, 'stderr')):
+            _redirect(number, os.path.join(order.folder, name),
+                      os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+        tap = Tap(order)
+        tap.install()
+        code = command.main(order.argv)
+        # A kill after the last event.
+        tap.event('end')
+    except SystemExit as exc:
+        code = exc.code if isinstance(exc.code, int) else 1
+    except BaseException:  # noqa: BLE001 - nothing may return from here
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def main() -> None:
+    """Serve orders until there are no more."""
+    # The answers' own way out: what a child prints goes to its files.
+    answers = os.fdopen(os.dup(1), 'w', buffering=1)
+    for line in sys.stdin:
+        order = Order(**json.loads(line))
+        child = os.fork()
+        if not child:
+            run(order)
+        _, status = os.waitpid(child, 0)
+        print(json.dumps(os.waitstatus_to_exitcode(status)), file=answers)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,177 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Cold snapshots, and those of guests that have no QEMU process."""
+
+import pathlib
+import typing as ty
+
+import libvirt
+
+from tests.functional import base
+from tests.functional import watch
+from tests.lab.guest import copy
+from tests.lab.guest import domain as guest_module
+from tests.lab import process
+from tests.lab import proof
+
+# Seconds for a guest to power off in order.
+SHUT_DOWN_TIMEOUT = 60
+
+
+class ColdTest(base.FunctionalTest):
+    """The guest stands still while its disk is read, and no longer.
+
+    :ivar at_rest: what was seen of the last snapshot's extraction
+    :ivar at_upload: and of its upload
+    """
+
+    at_rest: watch.AtRest
+    at_upload: watch.AtUpload
+
+    def _take(self, guest: guest_module.Guest,
+              **request: ty.Any) -> tuple[ty.Any, pathlib.Path]:
+        """Take a snapshot and prove that it is the disk at rest."""
+        self.at_rest = watch.AtRest(guest, self.folder)
+        self.at_upload = watch.AtUpload(guest)
+        result = self.take(guest, base.Hooks({
+            'qemu_img.convert': self.at_rest,
+            'images.upload': self.at_upload}), **request)
+        self.assert_nothing_left(result.image.image_id)
+        self.assertIs(False, self.at_rest.active)
+        path = self.download(result.image.image_id)
+        image_format = result.image.disk_format
+        proof.assert_sound(path, image_format)
+        proof.assert_same_content(path, image_format, self.at_rest.copy,
+                                  'raw')
+        proof.check_prefix(proof.read_records(path, image_format))
+        return result, path
+
+    def test_running_guest(self):
+        guest = self.guest(shared=True)
+        seen, before = base.look(guest), guest.last_record()
+        result, path = self._take(guest, cold=True)
+        self.assertEqual('cold', result.plan.method)
+        self.assertEqual(libvirt.VIR_DOMAIN_RUNNING, self.at_upload.state)
+        self.assert_guest_untouched(guest, seen, same_process=False)
+        last = proof.check_prefix(proof.read_records(path, 'qcow2'))
+        self.assertGreaterEqual(last, before)
+        # It went on where it stood: no record twice, none left out.
+        numbers = [int(number) for number
+                   in guest_module.RECORD.findall(guest.console())]
+        self.assertEqual(list(range(len(numbers))), numbers)
+        self.assertLess(last, numbers[-1])
+        copy.assert_boots(self.lab.libvirtd, path, 'qcow2',
+                          records=last + 1)
+
+    def test_paused_guest(self):
+        guest = self.guest(shared=True)
+        guest.domain.suspend()
+        seen = base.look(guest)
+        result, _ = self._take(guest, cold=True)
+        self.assertEqual('cold', result.plan.method)
+        self.assertEqual(libvirt.VIR_DOMAIN_PAUSED, self.at_upload.state)
+        self.assert_guest_untouched(guest, seen, same_process=False)
+        guest.domain.resume()
+        self.assertTrue(guest.is_writing())
+
+    def test_by_the_command_and_the_options(self):
+        """As an operator has it: live snapshots are switched off."""
+        self.options['workarounds'] = {
+            'disable_libvirt_livesnapshot': 'true'}
+        guest = self.guest(shared=True)
+        seen = base.look(guest)
+        done = self.nova_snap('image-create', guest.spec.name, 'cold',
+                              '--format', 'raw')
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertIn('cold in', done.stdout)
+        self.assert_guest_untouched(guest, seen, same_process=False)
+        self.assertNotEqual(seen.qemu_id, base.look(guest).qemu_id)
+
+    def test_block_device(self):
+        """Nova has logical volumes; here it is a loop device."""
+        guest = _BlockGuest.create(self.lab.libvirtd, 'raw')
+        device = process.run(['losetup', '--find', '--show',
+                              str(guest.spec.disk.path)]).strip()
+        self.addCleanup(process.run, ['losetup', '--detach', device])
+        self.addCleanup(guest.remove)
+        guest.device = device
+        guest.boot()
+        seen = base.look(guest)
+        result, _ = self._take(guest)
+        self.assertEqual(('cold', device), (result.plan.method,
+                                            result.plan.chain[0].path))
+        self.assert_guest_untouched(guest, seen, same_process=False)
+
+    def test_switched_off_guest_over_a_block_device(self):
+        guest = self.guest()
+        guest.shut_down(SHUT_DOWN_TIMEOUT)
+        ((below, below_format),) = guest.spec.disk.backing
+        device = process.run(['losetup', '--find', '--show', '--read-only',
+                              str(below)]).strip()
+        self.addCleanup(process.run, ['losetup', '--detach', device])
+        process.run(['qemu-img', 'rebase', '-u', '-f', 'qcow2', '-F',
+                     below_format, '-b', device, str(guest.spec.disk.path)])
+        seen = base.look(guest)
+        result, _ = self._take(guest)
+        self.assertEqual(('stopped', device), (result.plan.method,
+                                               result.plan.chain[1].path))
+        self.assert_guest_untouched(guest, seen)
+
+    def test_switched_off_guest(self):
+        guest = self.guest(shared=True)
+        guest.shut_down(SHUT_DOWN_TIMEOUT)
+        seen = base.look(guest)
+        result, path = self._take(guest)
+        self.assertEqual('stopped', result.plan.method)
+        self.assert_guest_untouched(guest, seen)
+        self.assertEqual(
+            guest.last_record(),
+            proof.check_prefix(proof.read_records(path, 'qcow2')))
+        self.assertTrue(proof.ext4_is_clean(path, 'qcow2'))
+
+    def test_suspended_guest(self):
+        """Nova's SUSPENDED: its managed-save image is not ours."""
+        guest = self.guest(shared=True)
+        guest.domain.managedSave(0)
+        saved = _managed_save(guest)
+        before, seen = saved.stat(), base.look(guest)
+        self.assertTrue(seen.managed_save)
+        result, _ = self._take(guest)
+        self.assertEqual('stopped', result.plan.method)
+        self.assert_guest_untouched(guest, seen)
+        after = saved.stat()
+        self.assertEqual((before.st_ino, before.st_mtime_ns),
+                         (after.st_ino, after.st_mtime_ns))
+        guest.start()
+        self.assertTrue(guest.is_writing())
+        self.assertEqual(seen.boots, base.look(guest).boots)
+
+
+class _BlockGuest(guest_module.Guest):
+    """A guest whose root disk libvirt knows as a block device."""
+
+    device = ''
+
+    @property
+    def xml(self) -> str:
+        """The XML that ``define`` gives to libvirt."""
+        return super().xml.replace(
+            "<disk type='file'", "<disk type='block'").replace(
+            f'<source file="{self.spec.disk.path}"',
+            f'<source dev="{self.device}"')
+
+
+def _managed_save(guest: guest_module.Guest) -> pathlib.Path:
+    """Name the file in which libvirt keeps a guest's memory."""
+    return (guest.libvirtd.folder / 'lib' / 'qemu' / 'save'
+            / f'{guest.spec.name}.save')

@@ -1,0 +1,93 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Start, end or show the lab: ``python -m tests.lab up|down|status``."""
+
+import argparse
+import pathlib
+import shutil
+import sys
+import time
+
+from tests.lab import errors
+from tests.lab import glance
+from tests.lab.guest import build
+from tests.lab import hypervisor
+from tests.lab import place
+
+
+def up(run_dir: pathlib.Path) -> int:
+    """Start what does not run, and say where it is."""
+    started = time.monotonic()
+    images = glance.Glance(run_dir).start(wait=False)
+    build.parts()
+    hypervisor.Libvirtd(run_dir).start()
+    images.wait_ready()
+    status(run_dir)
+    print(f'up after {time.monotonic() - started:.1f} s')
+    return 0
+
+
+def down(run_dir: pathlib.Path, *, wipe: bool = False) -> int:
+    """End every process of a run and unmount what it mounted.
+
+    What earlier sources have built goes with the last run that ends.
+    """
+    hypervisor.Libvirtd(run_dir).stop()
+    glance.Glance(run_dir).stop()
+    if wipe:
+        shutil.rmtree(run_dir, ignore_errors=True)
+    print(f'nothing of {run_dir} runs any more')
+    for folder in build.remove_old():
+        print(f'{folder} was of earlier sources and is removed')
+    return 0
+
+
+def status(run_dir: pathlib.Path) -> int:
+    """Say what runs; 0 when everything does."""
+    libvirtd = hypervisor.Libvirtd(run_dir)
+    images = glance.Glance(run_dir)
+    if libvirtd.running:
+        with libvirtd.connection() as conn:
+            names = [domain.name() for domain in conn.listAllDomains()]
+        print(f'libvirt  {libvirtd.uri}')
+        print(f'KVM      {"works" if libvirtd.kvm_works else "does not work"}')
+        print(f'domains  {" ".join(names) or "none"}')
+    else:
+        print('libvirt  does not run')
+    print(f'Glance   {images.endpoint if images.running else "does not run"}')
+    return 0 if libvirtd.running and images.running else 1
+
+
+def main() -> int:
+    """Do as the command line says."""
+    parser = argparse.ArgumentParser(prog='python -m tests.lab',
+                                     description=__doc__)
+    parser.add_argument('action', choices=('up', 'down', 'status'))
+    parser.add_argument('--run-dir', type=pathlib.Path,
+                        help='one lab of several (default: the folder "run" '
+                             'below NOVA_SNAP_LAB)')
+    parser.add_argument('--wipe', action='store_true',
+                        help='with down: delete the run folder too')
+    options = parser.parse_args()
+    try:
+        run_dir = (options.run_dir or place.default_run_dir()).resolve()
+        if options.action == 'down':
+            return down(run_dir, wipe=options.wipe)
+        return {'up': up, 'status': status}[options.action](run_dir)
+    except errors.LabError as exc:
+        print(f'tests.lab: {exc}', file=sys.stderr)
+        return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,282 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A real Glance: glance-api 33 under uWSGI, SQLite, file store, no keystone.
+
+There is no stand-alone server any more. uWSGI's ``http`` router breaks a
+chunked upload ("Remote end closed connection without response");
+``http-socket`` with ``chunked-input-limit`` does not.
+"""
+
+import collections.abc
+import contextlib
+import http.client
+import pathlib
+import shutil
+import socket
+import sqlite3
+import time
+import typing as ty
+import uuid
+
+from nova_snap import units
+from tests.lab import errors
+from tests.lab import place
+from tests.lab import process
+
+# Who asks when a request has no token; see paste/lab_identity.py. An admin
+# may set ``owner``; role service may register locations.
+IDENTITY = ('6e4bc8939961407f83b1852b82e1f5e1:'
+            'c7e3e11fa81048d9865ef08026b4db9c:admin,member,reader,service')
+
+# Bytes a project may store: never reached but by Glance.use_up_quota.
+QUOTA = 1024 * units.GiB
+
+# Seconds. Loading takes four; half a minute on a loaded machine.
+START_TIMEOUT = 120
+ANSWER_TIMEOUT = 5
+
+# Bytes. The biggest chunk of a chunked upload that uWSGI takes.
+CHUNK_LIMIT = 10 * units.MiB
+
+# One upload, and the questions asked meanwhile, for a few tests at once.
+THREADS = 8
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+CONFIG = """\
+[DEFAULT]
+debug = true
+log_file = {folder}/glance-api.log
+use_stderr = false
+enabled_backends = file:file
+show_multiple_locations = true
+show_image_direct_url = true
+node_staging_uri = file://{folder}/staging
+worker_self_reference_url = {endpoint}
+user_storage_quota = {quota}B
+[glance_store]
+default_backend = file
+[file]
+filesystem_store_datadir = {folder}/images
+[os_glance_staging_store]
+filesystem_store_datadir = {folder}/staging
+[os_glance_tasks_store]
+filesystem_store_datadir = {folder}/tasks
+[database]
+connection = sqlite:///{folder}/glance.sqlite
+[paste_deploy]
+config_file = {folder}/paste.ini
+[oslo_concurrency]
+# Not the parent of a folder called tasks: glance_store would lock there and
+# its hashing task die.
+lock_path = {folder}/lock
+[oslo_messaging_notifications]
+driver = noop
+"""
+
+UWSGI = """\
+[uwsgi]
+http-socket = 127.0.0.1:{port}
+chunked-input-limit = {chunk_limit}
+chunked-input-timeout = 60
+module = glance.wsgi.api:application
+pythonpath = {here}/paste
+master = true
+processes = 1
+threads = {threads}
+enable-threads = true
+lazy-apps = true
+need-app = true
+die-on-term = true
+buffer-size = 65535
+socket-timeout = 60
+add-header = Connection: close
+"""
+
+
+class Glance:
+    """One glance-api, with all its state below ``run_dir``.
+
+    Start it once for a whole run of tests: loading takes seconds.
+
+    :ivar port: on the loopback interface
+    :ivar endpoint: what a client is told, without a version
+    """
+
+    def __init__(self, run_dir: pathlib.Path | str, port: int = 0, *,
+                 identity: str = IDENTITY) -> None:
+        """Name the place; nothing is started yet.
+
+        :param port: 0 for the port it had before, or else a free one
+        :param identity: see IDENTITY
+        """
+        self.folder = pathlib.Path(run_dir) / 'glance'
+        self._port_file = self.folder / 'port'
+        self.port = port or self._known_port() or _free_port()
+        self._identity = identity
+        self._daemon = process.Daemon('uwsgi', self.folder)
+
+    @classmethod
+    def attach(cls, run_dir: pathlib.Path | str) -> ty.Self:
+        """Find the Glance that another process started in ``run_dir``.
+
+        :raises LabError: when none runs there
+        """
+        found = cls(run_dir)
+        if not found.running:
+            raise errors.LabError(f'no Glance of the lab runs in {run_dir}')
+        return found
+
+    @property
+    def endpoint(self) -> str:
+        """The URL of the service."""
+        return f'http://127.0.0.1:{self.port}'
+
+    @property
+    def running(self) -> bool:
+        """Whether the service runs."""
+        return self._daemon.pid is not None
+
+    def start(self, *, wait: bool = True) -> ty.Self:
+        """Start the service, unless it runs.
+
+        :param wait: False to do something else meanwhile; call
+            :meth:`wait_ready` then
+        :raises LabError: when it does not start; its log says why
+        """
+        if not self.running:
+            self._prepare()
+            python = place.services_python()
+            self._daemon.start(
+                [str(python.with_name('uwsgi')), '--ini',
+                 str(self.folder / 'uwsgi.ini'),
+                 '--virtualenv', str(python.parents[1])],
+                env={'OS_GLANCE_CONFIG_DIR': str(self.folder),
+                     'PYTHONPATH': ''})
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
+        """Wait until Glance answers.
+
+        :raises LabError: when it dies or is not ready in time
+        """
+        self._daemon.wait_ready(self._answers, timeout=timeout)
+
+    def stop(self) -> None:
+        """End the service; images and database stay on disk."""
+        self._daemon.stop()
+
+    def wipe(self) -> None:
+        """End the service and delete all that it had."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def log(self) -> str:
+        """Return Glance's own log."""
+        return (self.folder / 'glance-api.log').read_text(errors='replace')
+
+    def data_files(self) -> list[pathlib.Path]:
+        """List the files in the store, one for each image with data."""
+        return sorted((self.folder / 'images').iterdir())
+
+    @contextlib.contextmanager
+    def use_up_quota(self, project: str,
+                     left: int) -> collections.abc.Iterator[None]:
+        """Leave a project ``left`` bytes of its quota.
+
+        Glance then answers 413 by itself, in the middle of an upload. Done
+        by the record of an image without data in its database: to upload a
+        terabyte would take longer.
+        """
+        image_id = str(uuid.uuid4())
+        size = QUOTA - left - self._used(project)
+        now = time.strftime('%Y-%m-%d %H:%M:%S')
+        self._sql(
+            ('INSERT INTO images (id, name, size, status, visibility, owner,'
+             ' min_disk, min_ram, protected, os_hidden, deleted, created_at,'
+             " updated_at) VALUES (?, 'quota', ?, 'active', 'private', ?,"
+             ' 0, 0, 0, 0, 0, ?, ?)',
+             (image_id, size, project, now, now)),
+            ('INSERT INTO image_locations (image_id, value, meta_data,'
+             ' status, deleted, created_at) VALUES'
+             " (?, 'file:///nowhere', '{}', 'active', 0, ?)",
+             (image_id, now)))
+        try:
+            yield
+        finally:
+            self._sql(
+                ('DELETE FROM image_locations WHERE image_id = ?',
+                 (image_id,)),
+                ('DELETE FROM images WHERE id = ?', (image_id,)))
+
+    def _used(self, project: str) -> int:
+        database = sqlite3.connect(self.folder / 'glance.sqlite')
+        with contextlib.closing(database):
+            (used,) = database.execute(
+                'SELECT COALESCE(SUM(size), 0) FROM images WHERE owner = ?'
+                " AND status NOT IN ('killed', 'deleted', 'pending_delete')",
+                (project,)).fetchone()
+        return int(used)
+
+    def _sql(self, *statements: tuple[str, tuple[ty.Any, ...]]) -> None:
+        database = sqlite3.connect(self.folder / 'glance.sqlite')
+        with contextlib.closing(database), database:
+            for statement, values in statements:
+                database.execute(statement, values)
+
+    def _known_port(self) -> int:
+        try:
+            return int(self._port_file.read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def _prepare(self) -> None:
+        place.make_dir(self.folder)
+        for name in ('images', 'staging', 'tasks', 'lock'):
+            place.make_dir(self.folder / name)
+        self._port_file.write_text(f'{self.port}\n')
+        (self.folder / 'glance-api.conf').write_text(CONFIG.format(
+            folder=self.folder, endpoint=self.endpoint, quota=QUOTA))
+        (self.folder / 'uwsgi.ini').write_text(UWSGI.format(
+            port=self.port, chunk_limit=CHUNK_LIMIT, here=HERE,
+            threads=THREADS))
+        paste = (HERE / 'paste' / 'glance-paste.ini').read_text()
+        (self.folder / 'paste.ini').write_text(
+            paste.replace('@IDENTITY@', self._identity))
+        if not (self.folder / 'glance.sqlite').exists():
+            self._make_database()
+
+    def _make_database(self) -> None:
+        python = place.services_python()
+        process.run([str(python.with_name('glance-manage')),
+                     '--config-file', str(self.folder / 'glance-api.conf'),
+                     'db_sync'])
+
+    def _answers(self) -> bool:
+        conn = http.client.HTTPConnection('127.0.0.1', self.port,
+                                          timeout=ANSWER_TIMEOUT)
+        try:
+            conn.request('GET', '/healthcheck')
+            return conn.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            conn.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,111 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Root disks for the lab's guests, in every shape that Nova makes."""
+
+import collections.abc
+import dataclasses
+import pathlib
+
+from tests.lab import errors
+from tests.lab.guest import build
+from tests.lab import place
+from tests.lab import process
+
+# The part of the disk with the partition table; see qcow2-chain-of-3.
+BOOT_RECORD_SIZE = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    """A disk and the chain of files below it.
+
+    :ivar driver_format: what libvirt is told; never to be probed
+    :ivar backing: the files below, the nearest first, with their formats
+    """
+
+    path: pathlib.Path
+    driver_format: str
+    backing: tuple[tuple[pathlib.Path, str], ...] = ()
+
+
+def make_disk(folder: pathlib.Path, kind: str) -> Disk:
+    """Make a bootable root disk that nobody has used yet.
+
+    :param folder: made when missing; its files are ``disk``, ``base`` and
+        ``middle``
+    :param kind: a key of KINDS. In the chain of three the middle file holds
+        the partition table alone and the base everything else: a copy that
+        forgets one of them does not boot.
+    :raises LabError: for another kind, or when qemu-img fails
+    """
+    if kind not in KINDS:
+        raise errors.LabError(f'no disk kind {kind}: {", ".join(KINDS)}')
+    place.make_dir(folder)
+    return KINDS[kind](folder, build.parts().root_disk)
+
+
+def make_overlay(path: pathlib.Path, base: pathlib.Path,
+                 base_format: str) -> None:
+    """Make an empty qcow2 file on top of another."""
+    process.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', str(base),
+                 '-F', base_format, str(path)])
+
+
+def _convert(source: pathlib.Path, target: pathlib.Path,
+             target_format: str) -> None:
+    process.run(['qemu-img', 'convert', '-f', 'raw', '-O', target_format,
+                 str(source), str(target)])
+
+
+def _make_raw(folder: pathlib.Path, source: pathlib.Path) -> Disk:
+    disk = folder / 'disk'
+    _convert(source, disk, 'raw')
+    return Disk(disk, 'raw')
+
+
+def _make_qcow2(folder: pathlib.Path, source: pathlib.Path) -> Disk:
+    disk = folder / 'disk'
+    _convert(source, disk, 'qcow2')
+    return Disk(disk, 'qcow2')
+
+
+def _make_on_raw_base(folder: pathlib.Path, source: pathlib.Path) -> Disk:
+    base, disk = folder / 'base', folder / 'disk'
+    _convert(source, base, 'raw')
+    make_overlay(disk, base, 'raw')
+    return Disk(disk, 'qcow2', ((base, 'raw'),))
+
+
+def _make_chain(folder: pathlib.Path, source: pathlib.Path) -> Disk:
+    base, middle, disk = folder / 'base', folder / 'middle', folder / 'disk'
+    _convert(source, base, 'qcow2')
+    process.run(['qemu-io', '-f', 'qcow2', '-c',
+                 f'write -z 0 {BOOT_RECORD_SIZE}', str(base)])
+    make_overlay(middle, base, 'qcow2')
+    record = folder / 'boot-record'
+    with source.open('rb') as disk_file:
+        record.write_bytes(disk_file.read(BOOT_RECORD_SIZE))
+    process.run(['qemu-io', '-f', 'qcow2', '-c',
+                 f'write -s {record} 0 {BOOT_RECORD_SIZE}', str(middle)])
+    record.unlink()
+    make_overlay(disk, middle, 'qcow2')
+    return Disk(disk, 'qcow2', ((middle, 'qcow2'), (base, 'qcow2')))
+
+
+KINDS: dict[str, collections.abc.Callable[
+    [pathlib.Path, pathlib.Path], Disk]] = {
+        'raw': _make_raw,
+        'qcow2': _make_qcow2,
+        'qcow2-on-raw-base': _make_on_raw_base,
+        'qcow2-chain-of-3': _make_chain,
+}

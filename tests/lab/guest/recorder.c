@@ -1,0 +1,205 @@
+/*
+ *    Licensed under the Apache License, Version 2.0 (the "License"); you may
+ *    not use this file except in compliance with the License. You may obtain
+ *    a copy of the License at
+ *
+ *    http://www.apache.org/licenses/LICENSE-2.0
+ *
+ *    Unless required by applicable law or agreed to in writing, software
+ *    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+ *    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+ *    License for the specific language governing permissions and limitations
+ *    under the License.
+ */
+
+/*
+ * recorder DEVICE, recorder --scan DEVICE
+ *
+ * Counts the records on a block device and, without --scan, goes on writing
+ * numbered ones, each durable before it is reported and reported before the
+ * next is written. So at every instant
+ *
+ *     last reported <= last durable <= last reported + 1
+ *
+ * and an image of the disk as it was at one instant holds records 0..N
+ * without a gap. tests/lab/proof.py knows the same layout.
+ *
+ * A record is one block of 4096 bytes, record i in slot i (little endian):
+ *
+ *     0   8 bytes  magic
+ *     8   8 bytes  number
+ *     16  4 bytes  CRC-32 of the block with this field zero
+ *     20  40 bytes boot id, padded with zeros
+ *     60           noise that depends on the number
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    BLOCK = 4096,
+    BOOT_ID = 40,
+    SCAN_BLOCKS = 256,          /* read 1 MiB at a time */
+    PERIOD_NS = 20 * 1000000,   /* 50 records a second at most */
+};
+
+static const char MAGIC[8] = {'N', 'S', 'R', 'E', 'C', 'O', 'R', 'D'};
+
+struct record {
+    char magic[8];
+    uint64_t number;
+    uint32_t crc;
+    char boot_id[BOOT_ID];
+    uint8_t noise[BLOCK - 8 - 8 - 4 - BOOT_ID];
+} __attribute__((packed));
+
+static uint32_t crc_table[256];
+
+static void crc_prepare(void)
+{
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t value = i;
+        for (int bit = 0; bit < 8; bit++)
+            value = value & 1 ? value >> 1 ^ 0xedb88320u : value >> 1;
+        crc_table[i] = value;
+    }
+}
+
+static uint32_t crc32_of(const struct record *record)
+{
+    struct record copy = *record;
+    const uint8_t *byte = (const uint8_t *)&copy;
+    uint32_t crc = ~0u;
+
+    copy.crc = 0;
+    for (int i = 0; i < BLOCK; i++)
+        crc = crc_table[(crc ^ byte[i]) & 0xff] ^ crc >> 8;
+    return ~crc;
+}
+
+static void die(const char *what)
+{
+    printf("GUEST recorder failed: %s: %s\n", what, strerror(errno));
+    fflush(stdout);
+    exit(1);
+}
+
+/* Print one line and wait until it has left the serial port. */
+static void report(const char *line)
+{
+    if (write(STDOUT_FILENO, line, strlen(line)) < 0)
+        exit(1);
+    tcdrain(STDOUT_FILENO);
+}
+
+/*
+ * Count the records from slot 0 on. Anything but zeros after the last one
+ * is a stray: a disk copied at several instants looks so.
+ */
+static uint64_t scan(int fd, uint64_t slots, int64_t *stray)
+{
+    static const struct record empty;
+    struct record *block = aligned_alloc(BLOCK, SCAN_BLOCKS * BLOCK);
+    uint64_t found = 0;
+
+    *stray = -1;
+    for (uint64_t slot = 0; slot < slots; slot++) {
+        const struct record *record = &block[slot % SCAN_BLOCKS];
+
+        if (slot % SCAN_BLOCKS == 0 &&
+            pread(fd, block, SCAN_BLOCKS * BLOCK, slot * BLOCK) < BLOCK)
+            die("read");
+        if (found == slot && !memcmp(record->magic, MAGIC, sizeof(MAGIC)) &&
+            record->number == slot && record->crc == crc32_of(record)) {
+            found++;
+        } else if (memcmp(record, &empty, BLOCK)) {
+            *stray = (int64_t)slot;
+            break;
+        }
+    }
+    free(block);
+    return found;
+}
+
+static void fill(struct record *record, uint64_t number, const char *boot_id)
+{
+    uint64_t noise = number * 0x9e3779b97f4a7c15u + 1;
+
+    memset(record, 0, BLOCK);
+    memcpy(record->magic, MAGIC, sizeof(MAGIC));
+    record->number = number;
+    memcpy(record->boot_id, boot_id, BOOT_ID);
+    for (size_t i = 0; i < sizeof(record->noise); i++) {
+        noise ^= noise << 13;
+        noise ^= noise >> 7;
+        noise ^= noise << 17;
+        record->noise[i] = (uint8_t)(noise >> 32);
+    }
+    record->crc = crc32_of(record);
+}
+
+static void read_boot_id(char *boot_id)
+{
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "r");
+
+    memset(boot_id, 0, BOOT_ID);
+    if (!file || fscanf(file, "%39s", boot_id) != 1)
+        die("boot id");
+    fclose(file);
+}
+
+int main(int argc, char **argv)
+{
+    struct record *record = aligned_alloc(BLOCK, BLOCK);
+    struct timespec next;
+    char boot_id[BOOT_ID], line[96];
+    uint64_t size, number;
+    int64_t stray;
+    int fd, scan_only;
+
+    scan_only = argc == 3 && !strcmp(argv[1], "--scan");
+    if (argc != 2 + scan_only)
+        return 2;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    crc_prepare();
+    fd = open(argv[argc - 1], O_RDWR | O_DIRECT);
+    if (fd < 0 || ioctl(fd, BLKGETSIZE64, &size) < 0)
+        die(argv[argc - 1]);
+    read_boot_id(boot_id);
+    number = scan(fd, size / BLOCK, &stray);
+    snprintf(line, sizeof(line), "GUEST records %llu prefix %s stray %lld\n",
+             (unsigned long long)number, stray < 0 ? "yes" : "no",
+             (long long)stray);
+    report(line);
+    if (scan_only || stray >= 0)
+        return stray >= 0;
+
+    for (; number < size / BLOCK; number++) {
+        clock_gettime(CLOCK_MONOTONIC, &next);
+        fill(record, number, boot_id);
+        if (pwrite(fd, record, BLOCK, number * BLOCK) != BLOCK ||
+            fdatasync(fd) < 0)
+            die("write");
+        snprintf(line, sizeof(line), "REC %llu\n",
+                 (unsigned long long)number);
+        report(line);
+        next.tv_nsec += PERIOD_NS;
+        if (next.tv_nsec >= 1000000000) {
+            next.tv_nsec -= 1000000000;
+            next.tv_sec++;
+        }
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
+    }
+    report("GUEST records full\n");
+    return 0;
+}

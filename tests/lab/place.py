@@ -1,0 +1,73 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Where the lab keeps its state, and who may own it.
+
+Everything lies below one folder, ``NOVA_SNAP_LAB`` or
+/var/tmp/nova_snap-lab, which QEMU's own user (libvirt-qemu) can traverse.
+"""
+
+import os
+import pathlib
+import stat
+
+from tests.lab import errors
+
+DEFAULT = '/var/tmp/nova_snap-lab'
+
+# Others enter, the owner alone writes.
+MODE = 0o755
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def lab_dir() -> pathlib.Path:
+    """Make the lab's folder when it is missing and return it.
+
+    :raises LabError: when it belongs to another user, is no real folder or
+        others may write to it; nothing was changed
+    """
+    path = pathlib.Path(os.environ.get('NOVA_SNAP_LAB') or DEFAULT)
+    if not path.is_absolute():
+        raise errors.LabError(f'NOVA_SNAP_LAB={path} is not an absolute path')
+    path.mkdir(mode=MODE, parents=True, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise errors.LabError(f'{path} is not a folder of user '
+                              f'{os.geteuid()}: set NOVA_SNAP_LAB to another')
+    path.chmod(MODE)
+    return path
+
+
+def make_dir(path: pathlib.Path, mode: int = MODE) -> pathlib.Path:
+    """Make a folder, whatever the umask is."""
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(mode)
+    return path
+
+
+def default_run_dir() -> pathlib.Path:
+    """Name the folder of the lab that ``python -m tests.lab up`` starts."""
+    return lab_dir() / 'run'
+
+
+def services_python() -> pathlib.Path:
+    """Name the Python of Glance's own virtual environment.
+
+    :raises LabError: when ``make_services_venv`` of tools/lib.sh has not
+        been run
+    """
+    python = lab_dir() / 'services' / 'bin' / 'python'
+    if not python.exists():
+        raise errors.LabError(f'{python} is missing: run '
+                              f'". tools/lib.sh && make_services_venv"')
+    return python
