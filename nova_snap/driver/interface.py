@@ -1,0 +1,217 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Nova's libvirt driver, whose snapshots are ours."""
+
+import collections.abc as cabc
+import contextlib
+import typing as ty
+
+from nova.compute import power_state
+from nova.compute import task_states
+import nova.conf
+from nova import context as nova_context
+from nova import exception
+from nova import objects
+from nova.virt.libvirt import driver
+from nova.virt.libvirt import utils as libvirt_utils
+from oslo_log import log as logging
+
+from nova_snap import conf as conf_module
+from nova_snap.driver import images as images_module
+from nova_snap.driver import progress as progress_module
+from nova_snap.driver import recovery
+from nova_snap.driver import runtime as runtime_module
+from nova_snap.driver import translation
+from nova_snap.flows import quiesced
+from nova_snap.flows import snapshot
+from nova_snap.model import plan as plan_model
+from nova_snap.model import request as request_model
+
+CONF = nova.conf.CONF
+LOG = logging.getLogger(__name__)
+
+PENDING = task_states.IMAGE_PENDING_UPLOAD
+UPLOADING = task_states.IMAGE_UPLOADING
+
+UpdateTaskState = cabc.Callable[..., None]
+
+
+class LibvirtDriver(driver.LibvirtDriver):
+    """Snapshots that always put the guest back; the rest is Nova's.
+
+    What we do not do yet is left to Nova's own code: disks in Ceph and LVM,
+    encrypted ones, containers, and a cold snapshot of a guest with
+    passed-through devices.
+    """
+
+    def __init__(self, virtapi: ty.Any, read_only: bool = False) -> None:
+        """Read all options, so that a bad one is found at the start.
+
+        :raises ConfigError: when a value cannot be used
+        """
+        super().__init__(virtapi, read_only)
+        conf_module.register_beside_nova(CONF)
+        settings = conf_module.settings(CONF)
+        self._snap = runtime_module.Runtime(
+            settings, self._host.get_connection, self._power_up)
+        self._quiesced = quiesced.Quiesced(settings.quiesce_limit)
+        self._recovery = recovery.Recovery(self._snap)
+        self._instances: dict[str, ty.Any] = {}
+
+    def init_host(self, host: str) -> None:
+        """Start, and settle what a dead process left behind.
+
+        :raises JournalError: when the journal cannot be kept
+        """
+        self._snap.check()
+        super().init_host(host)
+        self._recovery.at_start()
+
+    def cleanup_host(self, host: str) -> None:
+        """Let every guest go before the service ends."""
+        self._recovery.stop()
+        self._snap.work.stop()
+        self._quiesced.thaw_all()
+        super().cleanup_host(host)
+
+    def snapshot(self, context: ty.Any, instance: ty.Any, image_id: str,
+                 update_task_state: UpdateTaskState) -> None:
+        """Take a snapshot into the image that Nova has made.
+
+        :raises InstanceNotRunning: when there is no domain
+        :raises ImageNotFound: when the image is gone
+        :raises NovaException: with the guest as it was
+        :source: nova/virt/libvirt/driver.py snapshot
+        """
+        try:
+            guest = self._host.get_guest(instance)
+        except exception.InstanceNotFound as exc:
+            raise exception.InstanceNotRunning(
+                instance_id=instance.uuid) from exc
+        disk_path, source_format = libvirt_utils.find_disk(guest)
+        source_type = (libvirt_utils.get_disk_type_from_path(disk_path)
+                       or source_format)
+        why = self._why_novas(instance, guest, source_type)
+        if why is not None:
+            LOG.info('The snapshot is taken by Nova\'s own code: %s', why,
+                     instance=instance)
+            super().snapshot(context, instance, image_id, update_task_state)
+            return
+        image = self._image_api.get(context, image_id)
+        metadata = self._create_snapshot_metadata(
+            instance.image_meta, instance,
+            CONF.libvirt.snapshot_image_format or source_type, image['name'])
+        with progress_module.InstanceProgress(context, instance) as progress:
+            _try_ceph(update_task_state)
+
+            def before_upload() -> None:
+                progress.note(progress_module.PHASES['upload'][0])
+                update_task_state(task_state=UPLOADING, expected_state=PENDING)
+                self._image_api.update(context, image_id, metadata,
+                                       purge_props=False)
+
+            images = images_module.RequestImages(
+                context, self._snap.settings, before_upload)
+            with translation.in_novas_words(instance.uuid, image_id), \
+                    self._snap.work, self._known(instance):
+                snapshot.take(self._snap.node(images, progress),
+                              _request(instance, image_id, image['name']))
+        LOG.info('Snapshot image upload complete', instance=instance)
+
+    def quiesce(self, context: ty.Any, instance: ty.Any,
+                image_meta: ty.Any) -> None:
+        """Freeze the guest's file systems, not for ever.
+
+        :raises InstanceQuiesceNotSupported: when this is not QEMU
+        :raises QemuGuestAgentNotEnabled: when the image names no agent
+        :raises InstanceQuiesceFailed: when it cannot be done; it is thawed
+        """
+        self._can_quiesce(instance, image_meta)
+        with translation.quiesce_in_novas_words():
+            self._quiesced.freeze(self._snap.local_node(), instance.uuid)
+
+    def unquiesce(self, context: ty.Any, instance: ty.Any,
+                  image_meta: ty.Any) -> None:
+        """Thaw the guest's file systems.
+
+        :raises InstanceQuiesceFailed: also when they were thawed before this
+            was asked: what was snapshotted is not consistent
+        """
+        self._can_quiesce(instance, image_meta)
+        with translation.quiesce_in_novas_words():
+            if self._quiesced.thaw(instance.uuid):
+                return
+        LOG.error('The guest was thawed before it was asked for: the volumes '
+                  'that were snapshotted are not consistent',
+                  instance=instance)
+        raise exception.InstanceQuiesceFailed(
+            reason='the guest was not frozen any more')
+
+    def _why_novas(self, instance: ty.Any, guest: ty.Any,
+                   source_type: str) -> str | None:
+        """Say why a snapshot is Nova's, if it is."""
+        if CONF.libvirt.virt_type not in ('kvm', 'qemu'):
+            return f'virt_type is {CONF.libvirt.virt_type}'
+        if source_type not in plan_model.SOURCE_FORMATS:
+            return f'its root disk is of type {source_type}'
+        if CONF.ephemeral_storage_encryption.enabled:
+            return 'its disks may be encrypted'
+        is_off = guest.get_power_state(self._host) == power_state.SHUTDOWN
+        if is_off:
+            return None
+        if CONF.workarounds.disable_libvirt_livesnapshot:
+            domain = self._snap.domain(instance.uuid)
+            return ('it has passed-through devices'
+                    if domain.model().hostdevs else None)
+        if self._requires_quiesce(instance.image_meta):
+            self._can_quiesce(instance, instance.image_meta)
+        return None
+
+    @contextlib.contextmanager
+    def _known(self, instance: ty.Any) -> cabc.Iterator[None]:
+        """Have the instance at hand: no guest waits for Nova's database."""
+        self._instances[instance.uuid] = instance
+        try:
+            yield
+        finally:
+            self._instances.pop(instance.uuid, None)
+
+    def _power_up(self, uuid: str) -> None:
+        """Power up the dedicated CPUs of a guest that is about to start."""
+        if not CONF.libvirt.cpu_power_management:
+            return
+        instance = (self._instances.get(uuid)
+                    or objects.Instance.get_by_uuid(
+                        nova_context.get_admin_context(), uuid))
+        self.cpu_api.power_up_for_instance(instance)
+
+
+def _try_ceph(update_task_state: UpdateTaskState) -> None:
+    """Go through the states that Nova goes through, in Nova's order.
+
+    In the second one Nova tries to leave the copy to Ceph, and it comes back
+    to the first: other services see these states.
+    """
+    update_task_state(task_state=PENDING)
+    update_task_state(task_state=UPLOADING, expected_state=PENDING)
+    update_task_state(task_state=PENDING, expected_state=UPLOADING)
+
+
+def _request(instance: ty.Any, image_id: str,
+             name: str) -> request_model.Request:
+    properties = instance.image_meta.properties
+    return request_model.Request(
+        instance_uuid=instance.uuid, name=name, image_id=image_id,
+        image_exists=True, image_properties={
+            key: str(properties.get(key, False))
+            for key in ('hw_qemu_guest_agent', 'os_require_quiesce')})

@@ -1,0 +1,100 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a dead nova-compute left: guests at the start, images later."""
+
+import threading
+
+import nova.conf
+from oslo_log import log as logging
+
+from nova_snap.conf import credentials
+from nova_snap.driver import runtime as runtime_module
+from nova_snap import errors
+from nova_snap.flows import recovery
+from nova_snap.services import images as images_module
+from nova_snap.services import sessions
+from nova_snap.services import signed_out
+
+CONF = nova.conf.CONF
+LOG = logging.getLogger(__name__)
+
+# How often it is tried again to settle what could not be: as often as
+# nova-compute reports the resources of its host.
+INTERVAL_SECONDS = 60
+
+
+class Recovery:
+    """Settles records, for as long as nova-compute runs."""
+
+    def __init__(self, runtime: runtime_module.Runtime) -> None:
+        self._runtime = runtime
+        self._stopped = threading.Event()
+
+    def at_start(self) -> None:
+        """Put the guests back; Glance is not asked: it may be down.
+
+        No error of a record keeps nova-compute from starting.
+        """
+        try:
+            _log(recovery.recover(self._runtime.local_node(),
+                                  artifacts=False))
+        except errors.SnapError as exc:
+            LOG.error('What earlier snapshots left is not settled: %s', exc)
+        threading.Thread(target=self._now_and_then,
+                         name='nova_snap-recovery', daemon=True).start()
+
+    def stop(self) -> None:
+        """Settle nothing any more: the service ends."""
+        self._stopped.set()
+
+    def _now_and_then(self) -> None:
+        while not self._stopped.wait(INTERVAL_SECONDS):
+            # Whatever it is: the next time it may be better.
+            try:
+                self.images_too()
+            except Exception:
+                LOG.exception('What earlier snapshots left is not settled')
+
+    def images_too(self) -> None:
+        """Settle what is left, with the credentials of the service.
+
+        An image is deleted only while its data is not whole.
+        """
+        if any(self._runtime.store.ids()):
+            _log(recovery.recover(self._runtime.node(_service_images(
+                self._runtime))))
+
+
+def _service_images(
+        runtime: runtime_module.Runtime) -> images_module.Images:
+    try:
+        found = credentials.load(CONF, {})
+    except errors.ConfigError as exc:
+        return signed_out.SignedOut(exc)
+    settings = runtime.settings
+    return images_module.Images(
+        sessions.make_session(found.auth, found.session_options),
+        found.adapter_options, policy=sessions.Policy(
+            num_retries=settings.glance_num_retries,
+            verify=settings.verify_upload))
+
+
+def _log(findings: list[recovery.Finding]) -> None:
+    """Write one line for each record that is not at work."""
+    for finding in findings:
+        if finding.outcome == recovery.Outcome.UNDER_WAY:
+            continue
+        record = finding.record
+        name = (f'{record.id} of {record.instance_name}' if record
+                else 'without a name')
+        LOG.info('Record %s: %s, %s', name, finding.outcome, finding.reason)

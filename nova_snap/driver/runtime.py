@@ -1,0 +1,228 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The driver's own world: Nova's connection, Nova's privileges, its CONF."""
+
+import collections.abc as cabc
+import contextlib
+import os
+import threading
+import types
+import typing as ty
+
+from nova import exception
+import nova.privsep.path
+from oslo_log import log as logging
+
+from nova_snap.driver import instances
+from nova_snap.driver import natively
+from nova_snap import errors
+from nova_snap.flows import node as node_module
+from nova_snap.hypervisor import clock as clock_module
+from nova_snap.hypervisor import domain as domain_module
+from nova_snap.hypervisor import events
+from nova_snap.hypervisor import files as files_module
+from nova_snap.hypervisor import host as host_module
+from nova_snap.hypervisor import locks as locks_module
+from nova_snap.hypervisor import qemu_img as qemu_img_module
+from nova_snap.journal import store as store_module
+from nova_snap.model import settings as settings_model
+from nova_snap.services import images as images_module
+from nova_snap.services import signed_out
+from nova_snap.steps import world as world_module
+
+LOG = logging.getLogger(__name__)
+
+# What nova-compute keeps for its own end after it was told to stop.
+# :source: nova/compute/manager.py graceful_shutdown (cleanup_reserved_time)
+STOP_SECONDS = 20
+
+# Takes the UUID of an instance whose guest is about to be started.
+PowerUp = cabc.Callable[[str], None]
+
+
+class Work:
+    """The snapshots under way, and the word that they shall end."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._under_way = 0
+        self._stopping = False
+
+    def __enter__(self) -> ty.Self:
+        with self._changed:
+            self.check()
+            self._under_way += 1
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None,
+                 exc: BaseException | None,
+                 traceback: types.TracebackType | None) -> None:
+        with self._changed:
+            self._under_way -= 1
+            self._changed.notify_all()
+
+    def check(self) -> None:
+        """Go on, or not.
+
+        :raises Cancelled: when the service stops
+        """
+        if self._stopping:
+            raise errors.Cancelled(reason='nova-compute stops')
+
+    def stop(self) -> None:
+        """End every snapshot at its next step, and wait a while for that."""
+        with self._changed:
+            self._stopping = True
+            if not self._changed.wait_for(lambda: not self._under_way,
+                                          STOP_SECONDS):
+                LOG.error('%d snapshots have not ended: what they leave is '
+                          'settled at the next start', self._under_way)
+
+
+class NovaDomain(domain_module.Domain):
+    """A domain whose guest is started as Nova starts it."""
+
+    def __init__(self, host: host_module.Host, uuid: str,
+                 power_up: PowerUp) -> None:
+        super().__init__(host, uuid)
+        self._power_up = power_up
+
+    def start(self, *, paused: bool) -> None:
+        """Power its dedicated CPUs up, then start it.
+
+        :source: nova/virt/libvirt/driver.py _resume_guest_after_snapshot
+        """
+        self._power_up(self.uuid)
+        super().start(paused=paused)
+
+
+class NovaHost(host_module.Host):
+    """The libvirt that Nova is connected to, through Nova's connection."""
+
+    def __init__(self, uri: str, connect: cabc.Callable[[], ty.Any],
+                 power_up: PowerUp, work: Work) -> None:
+        super().__init__(uri, lambda _: _connected(uri, connect))
+        self._power_up = power_up
+        self._work = work
+
+    def domain(self, uuid: str) -> domain_module.Domain:
+        return NovaDomain(self, uuid, self._power_up)
+
+    @contextlib.contextmanager
+    def block_job_events(
+            self, uuid: str) -> cabc.Iterator[events.BlockJobEvents]:
+        """Wait by the clock alone.
+
+        Nova's thread for libvirt's events is a real one also where all
+        others are eventlet's: it could not wake them.
+        """
+        yield _Poll(self._work)
+
+
+class _Poll(events.BlockJobEvents):
+    """A bell that nobody rings: it is looked at again and again."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__()
+        self._work = work
+
+    def wait(self, seconds: float) -> None:
+        super().wait(seconds)
+        self._work.check()
+
+
+def _connected(uri: str, connect: cabc.Callable[[], ty.Any]) -> ty.Any:
+    try:
+        return connect()
+    except exception.HypervisorUnavailable as exc:
+        raise errors.HypervisorError(
+            instance=uri, call='open', reason=f'{exc}. Does libvirtd run?'
+        ) from exc
+
+
+class NovaFiles(files_module.Files):
+    """The files of a process that is not root."""
+
+    def own(self, path: str) -> None:
+        """Take a file back that libvirt gave to QEMU's user.
+
+        :source: nova/virt/libvirt/driver.py _live_snapshot
+        """
+        nova.privsep.path.chown(path, uid=os.geteuid())
+
+    def remove(self, path: str) -> None:
+        natively.call(super().remove, path)
+
+    def remove_scratch(self, path: str) -> None:
+        natively.call(super().remove_scratch, path)
+
+
+class Runtime:
+    """What the driver works with, for as long as nova-compute runs.
+
+    :ivar work: to be entered by each snapshot
+    :ivar store: the records of this host
+    """
+
+    def __init__(self, settings: settings_model.Settings,
+                 connect: cabc.Callable[[], ty.Any],
+                 power_up: PowerUp) -> None:
+        """Remember all this; nothing is asked of anybody yet."""
+        self.settings = settings
+        self.work = Work()
+        self.store = natively.wrap(store_module.Store(settings.journal_dir))
+        self._host = NovaHost(settings.connection_uri, connect, power_up,
+                              self.work)
+
+    def check(self) -> None:
+        """Look at the journal's place.
+
+        :raises JournalError: when the journal cannot be kept there
+        """
+        files_module.check_local(self.settings.journal_dir)
+        self.store.prepare()
+
+    def domain(self, uuid: str) -> domain_module.Domain:
+        """Return the domain of an instance, which may be gone."""
+        return self._host.domain(uuid)
+
+    def local_node(self) -> node_module.Node:
+        """Put the node together for what needs no Glance."""
+        return self.node(signed_out.SignedOut(errors.ConfigError(
+            option='[service_user]', reason='no image is touched here')))
+
+    def node(self, images: images_module.Images,
+             progress: world_module.Progress = world_module.no_progress,
+             ) -> node_module.Node:
+        """Put the node together for one operation."""
+        settings = self.settings
+
+        def progress_or_stop(phase: str, done: int, total: int) -> None:
+            self.work.check()
+            progress(phase, done, total)
+
+        return node_module.Node(
+            world=world_module.World(
+                settings=settings, host=self._host,
+                qemu_img=qemu_img_module.QemuImg(
+                    settings.images_cpu_time_limit,
+                    settings.images_address_space_limit),
+                files=NovaFiles(), images=images,
+                clock=clock_module.Clock(), progress=progress_or_stop),
+            store=self.store,
+            locks=locks_module.Locks(settings.journal_dir,
+                                     timeout=settings.lock_timeout),
+            machine_id=files_module.machine_id(),
+            boot_id=files_module.boot_id(),
+            # Nova itself asks for this: nobody has to be warned of it.
+            nova_compute_runs=lambda: False, why_away=instances.why_away)

@@ -1,0 +1,63 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The tests of Nova's that fail with our class, and why.
+
+Each looks at Nova's own snapshot from inside: what it patches is not called
+by ours. Beside that stands the test of ours that covers the behaviour.
+"""
+
+_CLASS = 'nova.tests.unit.virt.libvirt.test_driver.'
+_CONNECTION = _CLASS + 'LibvirtConnTestCase.'
+_SNAPSHOT = _CLASS + 'LibvirtSnapshotTests.'
+
+# They call _live_snapshot itself, which asks the guest's agent by quiesce().
+_LIVE = 'LibvirtDriver._live_snapshot'
+# They patch the functions beside it, and libvirt in Nova's modules alone.
+_FINDS = 'nova.virt.libvirt.utils.find_disk'
+
+TESTS: dict[str, tuple[str, str]] = {
+    _CONNECTION + 'test_live_snapshot': (
+        _LIVE, 'tests.flow.test_live.OrderTestCase'
+               '.test_guest_that_is_not_frozen'),
+    _CONNECTION + 'test_live_snapshot_with_quiesce': (
+        _LIVE, 'tests.flow.test_live.OrderTestCase.test_frozen_guest'),
+    _CONNECTION + 'test_live_snapshot_with_require_quiesce': (
+        _LIVE, 'tests.flow.test_quiesce.AskedForTestCase'
+               '.test_image_requires_it'),
+    _CONNECTION + 'test_quiesce': (
+        'FakeVirtDomain, which has no state()',
+        'tests.flow.test_quiesced.AskedTestCase'
+        '.test_frozen_until_it_is_asked'),
+    _CONNECTION + 'test_unquiesce': (
+        'a thaw of a guest that nobody froze',
+        'tests.flow.test_quiesced.AskedTestCase.test_never_frozen'),
+    _SNAPSHOT + 'test_ami': (
+        _FINDS, 'tests.flow.test_live.ImageTestCase.test_every_format'),
+    _SNAPSHOT + 'test_raw': (
+        _FINDS, 'tests.flow.test_live.ImageTestCase.test_raw_disk'),
+    _SNAPSHOT + 'test_qcow2': (
+        _FINDS, 'tests.flow.test_live.ImageTestCase'
+                '.test_it_is_the_disk_at_the_abort'),
+    _SNAPSHOT + 'test_no_image_architecture': (
+        _FINDS, 'tests.flow.test_adopted_image.AdoptedTestCase'
+                '.test_its_record_is_not_made_again'),
+    _SNAPSHOT + 'test_no_original_image': (
+        _FINDS, 'tests.flow.test_adopted_image.AdoptedTestCase'
+                '.test_its_record_is_not_made_again'),
+    _SNAPSHOT + 'test_snapshot_metadata_image': (
+        _FINDS, 'tests.flow.test_adopted_image.AdoptedTestCase'
+                '.test_its_record_is_not_made_again'),
+    _SNAPSHOT + 'test_failing_domain_not_found': (
+        _FINDS, 'tests.flow.crash.test_somebody_else.DeletedTestCase'
+                '.test_it_is_deleted_meanwhile'),
+}
