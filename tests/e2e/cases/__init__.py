@@ -1,0 +1,75 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The cases, in the order in which they are run.
+
+Neighbours have the same options of nova-compute: it is not restarted
+between them.
+"""
+
+import collections.abc
+import dataclasses
+
+from tests.e2e.cases import kills
+from tests.e2e.cases import requests
+from tests.e2e.cases import snapshots
+from tests.e2e.cases import stop
+from tests.e2e import compute
+from tests.e2e import scene
+
+
+def _as_installed(_: scene.Scene) -> compute.Options:
+    return {}
+
+
+def _without_live(_: scene.Scene) -> compute.Options:
+    return {'workarounds': {'disable_libvirt_livesnapshot': True}}
+
+
+def _raw(_: scene.Scene) -> compute.Options:
+    return {'libvirt': {'snapshot_image_format': 'raw'}}
+
+
+def _crawling(_: scene.Scene) -> compute.Options:
+    return {'nova_snap': {'bandwidth': stop.CRAWLING},
+            'DEFAULT': {'graceful_shutdown_timeout': stop.GRACEFUL_SHUTDOWN}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One case.
+
+    :ivar options: that nova-compute runs with
+    """
+
+    name: str
+    run: collections.abc.Callable[[scene.Scene], None]
+    options: collections.abc.Callable[[scene.Scene], compute.Options]
+
+
+CASES = (
+    Case('live', snapshots.live, _as_installed),
+    Case('paused', snapshots.paused, _as_installed),
+    Case('suspended', snapshots.suspended, _as_installed),
+    Case('stopped', snapshots.stopped, _as_installed),
+    Case('backup', snapshots.backup, _as_installed),
+    Case('shelve', snapshots.shelve, _as_installed),
+    Case('raw', snapshots.raw, _raw),
+    Case('live-disabled', snapshots.live_disabled, _without_live),
+    Case('killed-while-saved', kills.while_saved, _without_live),
+    Case('progress', requests.progress, scene.Scene.slowly),
+    Case('token-expires', requests.token_expires, scene.Scene.slowly),
+    Case('killed-in-mirror', kills.in_mirror, scene.Scene.slowly),
+    Case('killed-in-convert', kills.in_convert, scene.Scene.slowly),
+    Case('killed-in-upload', kills.in_upload, scene.Scene.slowly),
+    Case('stop', stop.stop, _crawling),
+)

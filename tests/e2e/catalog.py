@@ -1,0 +1,109 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a new cloud is told: its services, its users, a flavor, an image."""
+
+import openstack
+from openstack import connection
+from openstack.image.v2 import image as image_type
+
+from nova_snap import units
+from tests.e2e import config
+from tests.e2e import layout
+from tests.lab.guest import build
+from tests.lab.guest import domain as guest_domain
+
+# Each with its type and the path below its URL.
+SERVICES = {
+    'glance': ('image', ''),
+    'placement': ('placement', ''),
+    'nova': ('compute', '/v2.1'),
+    'neutron': ('network', ''),
+}
+
+# The customer: member of a project, nothing more.
+CUSTOMER = 'customer'
+
+FLAVOR = 'e2e'
+IMAGE = 'e2e-root'
+# Members of the image's kernel and ramdisk.
+KERNEL, RAMDISK = 'e2e-kernel', 'e2e-ramdisk'
+
+# The API that nova's newest clients speak, of all supported releases.
+COMPUTE_MICROVERSION = '2.90'
+
+
+def connect(where: layout.Layout, user: str) -> connection.Connection:
+    """Sign in.
+
+    :param user: ``admin`` or CUSTOMER; the project has the same name
+    """
+    return openstack.connect(
+        load_yaml_config=False, load_envvars=False, **credentials(where, user),
+        region_name=config.REGION, user_domain_name='Default',
+        project_domain_name='Default',
+        compute_default_microversion=COMPUTE_MICROVERSION)
+
+
+def credentials(where: layout.Layout, user: str) -> dict[str, str]:
+    """Return what a client is told to sign in with."""
+    return {'auth_url': f'{where.url("keystone")}/v3', 'username': user,
+            'password': where.password, 'project_name': user}
+
+
+def fill_identity(where: layout.Layout) -> None:
+    """Tell keystone of the services, their users and the customer."""
+    cloud = connect(where, 'admin')
+    identity = cloud.identity
+    for name, (kind, path) in SERVICES.items():
+        service = identity.create_service(name=name, type=kind)
+        identity.create_endpoint(
+            service_id=service.id, interface='public',
+            region_id=config.REGION, url=where.url(name) + path)
+    roles = {role.name: role for role in identity.roles()}
+    roles['service'] = identity.find_role('service') or \
+        identity.create_role(name='service')
+    users = dict.fromkeys(SERVICES, ('service', ('admin', 'service')))
+    users[CUSTOMER] = (CUSTOMER, ('member',))
+    for name, (project_name, role_names) in users.items():
+        project = identity.find_project(project_name) or \
+            identity.create_project(name=project_name, domain_id='default')
+        user = identity.create_user(name=name, password=where.password,
+                                    domain_id='default')
+        for role in role_names:
+            identity.assign_project_role_to_user(project, user, roles[role])
+
+
+def make_flavor(cloud: connection.Connection) -> None:
+    """Make the one flavor, as small as the guest; its disk is the image's."""
+    cloud.compute.create_flavor(
+        name=FLAVOR, vcpus=1, disk=0,
+        ram=guest_domain.MEMORY // units.MiB)
+
+
+def make_image(cloud: connection.Connection) -> None:
+    """Upload the guest's kernel, ramdisk and root disk."""
+    parts = build.parts()
+    kernel = _upload(cloud, KERNEL, 'aki', str(parts.kernel))
+    ramdisk = _upload(cloud, RAMDISK, 'ari', str(parts.initrd))
+    _upload(cloud, IMAGE, 'raw', str(parts.root_disk),
+            kernel_id=kernel.id, ramdisk_id=ramdisk.id,
+            os_command_line=' '.join(guest_domain.KERNEL_WORDS))
+
+
+def _upload(cloud: connection.Connection, name: str, kind: str, path: str,
+            **properties: str) -> image_type.Image:
+    return cloud.image.create_image(
+        name, filename=path, visibility='public', wait=True,
+        disk_format=kind, validate_checksum=False, use_import=False,
+        container_format=kind if kind in ('aki', 'ari') else 'bare',
+        **properties)
