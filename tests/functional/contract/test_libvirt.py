@@ -14,7 +14,9 @@
 
 import collections.abc as cabc
 import contextlib
+import os
 import pathlib
+import signal
 import subprocess
 import threading
 import typing as ty
@@ -139,6 +141,21 @@ class RealSide:
 
     @contextlib.contextmanager
     def saving(self) -> cabc.Iterator[None]:
+        thread, ended = self._begin_save()
+        writer = self._stop_writer(thread)
+        try:
+            process.wait_until(
+                lambda: self.host.domain(self.uuid).job() == 'save',
+                timeout=SAVE_TIMEOUT, what='a save')
+            yield
+        finally:
+            os.kill(writer, signal.SIGCONT)
+            thread.join()
+        assert [error.code for error in ended] == [
+            libvirt.VIR_ERR_OPERATION_ABORTED], ended
+
+    def _begin_save(self) -> tuple[threading.Thread,
+                                   list[errors.HypervisorError]]:
         domain = host_module.Host(self.guest.libvirtd.uri).domain(self.uuid)
         ended: list[errors.HypervisorError] = []
 
@@ -150,12 +167,22 @@ class RealSide:
 
         thread = threading.Thread(target=save)
         thread.start()
-        process.wait_until(
-            lambda: self.host.domain(self.uuid).job() == 'save',
-            timeout=SAVE_TIMEOUT, what='a save')
-        yield
-        thread.join()
-        assert ended[0].code == libvirt.VIR_ERR_OPERATION_ABORTED, ended
+        return thread, ended
+
+    def _stop_writer(self, saving: threading.Thread) -> int:
+        """Stop the process that writes the memory down, and return its id.
+
+        Without it a guest this small may be saved before it is looked at.
+
+        :source: libvirt src/util/virfile.c virFileWrapperFdNew
+        """
+        file = f'/{self.guest.spec.name}.save '
+        while saving.is_alive():
+            for pid, line in process.command_lines().items():
+                if 'libvirt_iohelper ' in line and file in line:
+                    os.kill(pid, signal.SIGSTOP)
+                    return pid
+        raise AssertionError('the guest was saved too quickly')
 
     def restart_libvirtd(self) -> None:
         self.guest.libvirtd.restart()
