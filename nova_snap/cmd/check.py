@@ -14,10 +14,10 @@
 
 import argparse
 import collections.abc as cabc
-import importlib.util
 import shutil
 
 from nova_snap.cmd import runtime as runtime_module
+from nova_snap.cmd import shim
 from nova_snap.cmd import show
 from nova_snap import errors
 from nova_snap.flows import node as node_module
@@ -123,17 +123,11 @@ def _nova(node: node_module.Node) -> str:
     if node.nova_compute_runs():
         return ('a nova-compute runs here: its guests are snapshotted live; '
                 'cold only through Nova')
-    if not _nova_is_installed():
-        return 'Nova is not installed beside this command'
     return 'no nova-compute runs here'
 
 
-def _nova_is_installed() -> bool:
-    """Tell whether there is a Nova, and not just a package of its name."""
-    try:
-        return importlib.util.find_spec('nova.compute') is not None
-    except ModuleNotFoundError:
-        return False
+def _driver(node: node_module.Node) -> str:
+    return shim.look(node.world.settings.compute_driver)
 
 
 def _dotted(version: tuple[int, ...]) -> str:
@@ -141,4 +135,4 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 LOOKS = (_tools, _hypervisor, _snapshots_directory, _journal,
-         _image_service, _nova)
+         _image_service, _nova, _driver)

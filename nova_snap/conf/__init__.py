@@ -145,6 +145,7 @@ def _values(conf: cfg.ConfigOpts) -> model.Settings:
         host=conf.host,
         state_path=conf.state_path,
         instances_path=conf.instances_path,
+        compute_driver=conf.compute_driver,
         virt_type=conf.libvirt.virt_type,
         connection_uri=(conf.libvirt.connection_uri
                         or _DEFAULT_URIS[conf.libvirt.virt_type]),

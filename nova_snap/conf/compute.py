@@ -18,6 +18,18 @@ from oslo_config import cfg
 GROUP = None
 
 OPTS: list[cfg.Opt] = [
+    cfg.StrOpt('compute_driver',
+               help="""
+The driver by which nova-compute manages the guests of this host.
+
+The guests are not affected. With ``nova_snap.LibvirtDriver`` the snapshots
+that are asked of Nova are taken by this package; the nova-snap command reads
+it to tell whether Nova finds that driver.
+
+Possible values:
+
+* ``nova_snap.LibvirtDriver``, or a driver of Nova's own
+"""),
     cfg.StrOpt('instances_path',
                default='$state_path/instances',
                sample_default='$state_path/instances',

@@ -33,6 +33,7 @@ class Settings:
     host: str
     state_path: str
     instances_path: str
+    compute_driver: str | None
 
     virt_type: str
     connection_uri: str

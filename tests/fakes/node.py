@@ -236,7 +236,8 @@ def _format_below(number: int, spec: GuestSpec) -> str | None:
 def _settings(folder: pathlib.Path) -> settings_model.Settings:
     return settings_model.Settings(
         host=HOST, state_path=str(folder),
-        instances_path=str(folder / 'instances'), virt_type='qemu',
+        instances_path=str(folder / 'instances'), compute_driver=None,
+        virt_type='qemu',
         connection_uri=libvirtd_module.URI,
         snapshots_directory=str(folder / 'snapshots'),
         snapshots_directory_is_default=False, snapshot_image_format=None,

@@ -10,6 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import dataclasses
 import pathlib
 
 import ddt
@@ -60,7 +61,7 @@ class CheckTestCase(scene.CommandTestCase):
         said = self.run_command('check')
         self.assertEqual(main.ExitCode.REFUSED, said.code)
         self.assertIn('NO   ', said.out)
-        self.assertIn('1 of 6 checks say no', said.err)
+        self.assertIn('1 of 7 checks say no', said.err)
 
     @ddt.data(*check.TOOLS)
     def test_a_tool_that_is_missing_is_named_with_its_package(self, tool):
@@ -109,21 +110,54 @@ class CheckTestCase(scene.CommandTestCase):
         said = ' '.join(self.findings()[True])
         self.assertIn('a nova-compute runs here', said)
 
-    @ddt.named_data(
-        ['one that is not there', {}, 'is not installed'],
-        # As the package of our driver leaves it where there is no Nova.
-        ['a name alone', {'nova/virt/nova_snap/__init__.py': ''},
-         'is not installed'],
-        ['a whole one', {'nova/__init__.py': '',
-                         'nova/compute/__init__.py': ''},
-         'no nova-compute runs here'],
-    )
-    def test_a_nova_beside_this_command(self, files, words):
-        folder = self.useFixture(fixtures.TempDir())
-        for name, text in files.items():
-            path = pathlib.Path(folder.join(name))
-            path.parent.mkdir(parents=True)
-            path.write_text(text)
-        self.useFixture(fixtures.PythonPathEntry(folder.path))
+    def nova(self, *names):
+        """Put packages of these names before all others; say where."""
+        folder = self.useFixture(fixtures.TempDir()).path
+        for name in names:
+            path = pathlib.Path(folder, *name.split('.'), '__init__.py')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text('')
+        self.useFixture(fixtures.PythonPathEntry(folder))
         self.useFixture(scene.Forget('nova'))
+        return folder
+
+    def ask_for_our_driver(self):
+        self.use_node(lambda progress: self.fake_node(
+            progress, settings=dataclasses.replace(
+                self.fake.process().node.world.settings,
+                compute_driver='nova_snap.LibvirtDriver')))
+
+    @ddt.named_data(
+        ['one that is not there', [], 'is not installed'],
+        # As the package of our driver leaves it where there is no Nova.
+        ['a name alone', ['nova.virt.nova_snap'], 'is not installed'],
+        ['one without our driver', ['nova', 'nova.compute', 'nova.virt'],
+         'does not find the driver, nor need it'],
+        ['one with our driver', ['nova', 'nova.compute', 'nova.virt',
+                                 'nova.virt.nova_snap'],
+         'finds the driver, and nova.conf does not ask for it'],
+    )
+    def test_a_nova_beside_this_command(self, names, words):
+        self.nova(*names)
         self.assertIn(words, ' '.join(self.findings()[True]))
+
+    def test_the_driver_that_nova_conf_asks_for(self):
+        nova = self.nova('nova', 'nova.compute', 'nova.virt',
+                         'nova.virt.nova_snap')
+        self.ask_for_our_driver()
+        self.assertIn(f'the Nova in {nova}/nova finds the driver',
+                      self.findings()[True])
+
+    def test_a_driver_that_landed_elsewhere(self):
+        nova = self.nova('nova', 'nova.compute', 'nova.virt')
+        self.ask_for_our_driver()
+        words = self.no()
+        self.assertIn(f'the Nova in {nova}/nova does not find it', words)
+        self.assertIn('/nova/virt/nova_snap/__init__.py', words)
+        self.assertIn(f'--target {nova}', words)
+
+    def test_a_nova_in_another_python(self):
+        self.nova()
+        self.ask_for_our_driver()
+        self.assertIn('by the pip of nova-compute',
+                      ' '.join(self.findings()[True]))

@@ -52,6 +52,7 @@ class DefaultsTestCase(ConfTestCase):
                 host='node-1',
                 state_path='/var/lib/nova',
                 instances_path='/var/lib/nova/instances',
+                compute_driver=None,
                 virt_type='kvm',
                 connection_uri='qemu:///system',
                 snapshots_directory='/var/lib/nova/instances/snapshots',
