@@ -34,6 +34,11 @@ DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 PAUSE_SECONDS = 0.1
 
+# The threads that hold an instance. Not oslo.concurrency's own, which go by
+# the name alone: Nova holds one of an instance's UUID while it shelves it.
+# :source: nova/compute/manager.py shelve_instance
+_THREADS = lockutils.Semaphores()
+
 
 class Locks:
     """The locks below one directory.
@@ -82,7 +87,7 @@ class Locks:
         try:
             stack.enter_context(lockutils.lock(
                 uuid, external=True, lock_path=str(self._path),
-                do_log=False, blocking=False))
+                semaphores=_THREADS, do_log=False, blocking=False))
         except lockutils.AcquireLockFailedException:
             return False
         except (OSError, threading.ThreadError) as exc:

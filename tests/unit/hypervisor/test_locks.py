@@ -20,6 +20,7 @@ import sys
 import threading
 
 import fixtures
+from oslo_concurrency import lockutils
 from oslotest import base
 
 from nova_snap import errors
@@ -175,6 +176,15 @@ class TwoThreadsTestCase(LocksTestCase):
             thread.join()
         self.assertEqual(1, len(refused))
         self.assert_free()
+
+    def test_it_is_no_lock_of_novas_that_has_the_name(self):
+        # Nova shelves an instance with this one held, and asks for it before
+        # it deletes the instance, which must not wait for a snapshot.
+        with lockutils.lock('an-instance'):
+            self.assert_free()
+        with self.locks.instance('an-instance'), \
+                lockutils.lock('an-instance', blocking=False):
+            pass
 
     def test_it_is_free_after_an_error(self):
         def fail():
