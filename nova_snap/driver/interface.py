@@ -63,7 +63,7 @@ class LibvirtDriver(driver.LibvirtDriver):
         conf_module.register_beside_nova(CONF)
         settings = conf_module.settings(CONF)
         self._snap = runtime_module.Runtime(
-            settings, self._host.get_connection, self._power_up)
+            settings, self._host, self._power_up)
         self._quiesced = quiesced.Quiesced(settings.quiesce_limit)
         self._recovery = recovery.Recovery(self._snap)
         self._instances: dict[str, ty.Any] = {}

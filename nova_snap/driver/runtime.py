@@ -109,11 +109,22 @@ class NovaDomain(domain_module.Domain):
 class NovaHost(host_module.Host):
     """The libvirt that Nova is connected to, through Nova's connection."""
 
-    def __init__(self, uri: str, connect: cabc.Callable[[], ty.Any],
-                 power_up: PowerUp, work: Work) -> None:
-        super().__init__(uri, lambda _: _connected(uri, connect))
+    def __init__(self, uri: str, host: ty.Any, power_up: PowerUp,
+                 work: Work) -> None:
+        super().__init__(uri, lambda _: _connected(uri, host))
         self._power_up = power_up
         self._work = work
+
+    def connection(self) -> ty.Any:
+        """Return Nova's connection, which Nova opens again when it breaks.
+
+        :raises HypervisorError: when Nova has none within a minute
+        :source: nova/virt/libvirt/host.py _get_connection
+        """
+        try:
+            return self._connect(self.uri)
+        except errors.HypervisorError:
+            return self._reconnect()
 
     def domain(self, uuid: str) -> domain_module.Domain:
         return NovaDomain(self, uuid, self._power_up)
@@ -141,9 +152,9 @@ class _Poll(events.BlockJobEvents):
         self._work.check()
 
 
-def _connected(uri: str, connect: cabc.Callable[[], ty.Any]) -> ty.Any:
+def _connected(uri: str, host: ty.Any) -> ty.Any:
     try:
-        return connect()
+        return host.get_connection()
     except exception.HypervisorUnavailable as exc:
         raise errors.HypervisorError(
             instance=uri, call='open', reason=f'{exc}. Does libvirtd run?'
@@ -174,14 +185,16 @@ class Runtime:
     :ivar store: the records of this host
     """
 
-    def __init__(self, settings: settings_model.Settings,
-                 connect: cabc.Callable[[], ty.Any],
+    def __init__(self, settings: settings_model.Settings, host: ty.Any,
                  power_up: PowerUp) -> None:
-        """Remember all this; nothing is asked of anybody yet."""
+        """Remember all this; nothing is asked of anybody yet.
+
+        :param host: Nova's, which has the connection to libvirt
+        """
         self.settings = settings
         self.work = Work()
         self.store = natively.wrap(store_module.Store(settings.journal_dir))
-        self._host = NovaHost(settings.connection_uri, connect, power_up,
+        self._host = NovaHost(settings.connection_uri, host, power_up,
                               self.work)
 
     def check(self) -> None:
