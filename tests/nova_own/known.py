@@ -61,3 +61,29 @@ TESTS: dict[str, tuple[str, str]] = {
         _FINDS, 'tests.flow.crash.test_somebody_else.DeletedTestCase'
                 '.test_it_is_deleted_meanwhile'),
 }
+
+_FUNCTIONAL = 'nova.tests.functional.libvirt.'
+# They run on Nova's fake libvirt, whose domains have no state() and whose
+# disks are no files.
+_FAKE = 'nova.tests.fixtures.libvirt.Domain'
+_STOPPED = 'tests.flow.test_adopted_image.AdoptedTestCase.'
+
+FUNCTIONAL_TESTS: dict[str, tuple[str, str]] = {
+    _FUNCTIONAL + test: (
+        _FAKE, _STOPPED + 'test_its_record_is_not_made_again')
+    for test in (
+        'test_pci_sriov_servers.PCIServersTest.test_unshelve_after_offload',
+        'test_pci_sriov_servers.RemoteManagedServersTest.test_shelve',
+        'test_pci_sriov_servers.RemoteManagedServersTest'
+        '.test_unshelve_server_with_neutron',
+        'test_pci_sriov_servers.SRIOVServersTest'
+        '.test_unshelve_server_with_neutron',
+        'test_pci_sriov_servers.VDPAServersTest.test_shelve_offload',
+        'test_pci_sriov_servers.VDPAServersTest'
+        '.test_unshelve_to_different_host',
+        'test_pci_sriov_servers.VDPAServersTest.test_unshelve_to_same_host',
+        'test_stateless_firmware.LibvirtStatelessFirmwareTest'
+        '.test_shelve_and_unshelve_to_different_host',
+        'test_stateless_firmware.LibvirtStatelessFirmwareTest'
+        '.test_shelve_and_unshelve_to_same_host')
+}

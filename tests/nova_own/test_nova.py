@@ -16,71 +16,17 @@ Nova ships them in its package. tools/test runs them in its stage nova-own,
 where a wheel of ours is installed beside Nova.
 """
 
-import functools
-import importlib
-import os
 import unittest
 
-import fixtures
-import nova.conf
-from nova.virt import libvirt
-from nova.virt.libvirt import driver
-
-from nova_snap import conf as conf_module
-from nova_snap.driver import interface
 from tests.nova_own import known
-
-CONF = nova.conf.CONF
+from tests.nova_own import substitute
 
 NOVAS = 'nova.tests.unit.virt.libvirt.test_driver'
-
-
-def _initialize(self, *args, **kwargs):
-    """Begin as our class does, with paths that a node would have.
-
-    Nova's tests leave state_path, and so the journal, in the package and
-    give a relative snapshots_directory: both are refused at the start.
-    """
-    conf_module.register_own(CONF)
-    CONF.set_override('journal_dir', _folder.path, 'nova_snap')
-    CONF.set_override('snapshots_directory', os.path.abspath(
-        CONF.libvirt.snapshots_directory), 'libvirt')
-    super(Substitute, self).__init__(*args, **kwargs)
-
-
-_folder = fixtures.TempDir()
-_folder.setUp()
-
-# Nova's tests replace attributes of the class and put back what they have
-# read from it: read from a base class, a static method would come back as
-# another. So all of Nova's attributes are the substitute's own.
-Substitute = type('LibvirtDriver', (interface.LibvirtDriver,),
-                  {**vars(driver.LibvirtDriver),
-                   **vars(interface.LibvirtDriver),
-                   '__init__': _initialize})
-
-
-def _expect_failure(test_class: type, name: str) -> None:
-    """Mark a test of one class, not of those that inherit it."""
-    method = getattr(test_class, name)
-    for inheriting in test_class.__subclasses__():
-        if name not in vars(inheriting):
-            setattr(inheriting, name, method)
-
-    @unittest.expectedFailure
-    @functools.wraps(method)
-    def marked(self: unittest.TestCase) -> None:
-        method(self)
-
-    setattr(test_class, name, marked)
 
 
 def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite,
                pattern: str | None) -> unittest.TestSuite:
     """Load Nova's tests; those that are known to fail have to fail."""
-    driver.LibvirtDriver = libvirt.LibvirtDriver = Substitute
-    for test_id in known.TESTS:
-        module, test_class, name = test_id.rsplit('.', 2)
-        _expect_failure(getattr(importlib.import_module(module), test_class),
-                        name)
+    substitute.install()
+    substitute.expect_failures(known.TESTS)
     return unittest.TestLoader().loadTestsFromName(NOVAS)

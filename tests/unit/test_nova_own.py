@@ -24,7 +24,7 @@ from tests.nova_own import known
 @ddt.ddt
 class KnownTestCase(base.BaseTestCase):
 
-    @ddt.data(*known.TESTS.values())
+    @ddt.data(*known.TESTS.values(), *known.FUNCTIONAL_TESTS.values())
     @ddt.unpack
     def test_ours_is_there(self, patched, ours):
         self.assertTrue(patched)
