@@ -252,6 +252,11 @@ class FakeGuest:
             raise refusal.refusal(
                 libvirt.VIR_ERR_SYSTEM_ERROR, 'missing destination file for '
                 f'disk {target}: {path}: {exc.strerror}') from exc
+        if self.mirror_life.is_denied:
+            raise refusal.refusal(
+                libvirt.VIR_ERR_INTERNAL_ERROR, 'internal error: unable to '
+                "execute QEMU command 'blockdev-add': Could not open "
+                f"'{path}': Permission denied")
         self.mirrors[target] = mirror_module.FakeMirror(
             source, path, dataclasses.replace(self.mirror_life),
             found.format)
