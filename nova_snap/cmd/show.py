@@ -39,6 +39,7 @@ PHASES = {
     'mirror': 'Copying the active layer',
     'convert': 'Writing the flat image',
     'upload': 'Uploading to Glance',
+    'volumes': 'Snapshotting the volumes',
 }
 
 

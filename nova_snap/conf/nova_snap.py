@@ -136,6 +136,27 @@ Related options:
 
 * ``freeze_timeout``
 """),
+    cfg.IntOpt('volume_snapshot_timeout',
+               default=300,
+               min=1,
+               help="""
+How long Cinder may take to make the snapshots of a guest's volumes.
+
+The guest stands frozen meanwhile if its file systems are frozen at all, but
+never for longer than ``quiesce_limit``. When the time is over the snapshots
+that were made are deleted and the snapshot of the guest has failed. Cinder
+may take as long once more for each of them to let go of it. The unit is
+seconds. The default of five minutes is long after what a storage needs that
+marks a moment; one that copies the volume instead may need more.
+
+Possible values:
+
+* A number of seconds, at least 1.
+
+Related options:
+
+* ``quiesce_limit``
+"""),
     cfg.IntOpt('save_timeout',
                default=1800,
                min=1,

@@ -164,7 +164,7 @@ def snapshot_spec(request: request_module.Request, origin: Origin, *,
         get_system_metadata_from_image; nova/virt/libvirt/driver.py
         _create_snapshot_metadata
     """
-    _refuse_reserved(request.properties)
+    refuse_reserved(request.properties)
     nova = origin.metadata
     properties = {'image_type': 'snapshot',
                   'instance_uuid': request.instance_uuid}
@@ -204,7 +204,11 @@ def _about(nova: domain.NovaMetadata,
     return about
 
 
-def _refuse_reserved(properties: cabc.Mapping[str, str]) -> None:
+def refuse_reserved(properties: cabc.Mapping[str, str]) -> None:
+    """Refuse properties that are not the operator's to set.
+
+    :raises Refused: naming them
+    """
     refused = sorted(
         name for name in properties
         if name in ATTRIBUTES | RESERVED | OURS
