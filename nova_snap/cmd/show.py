@@ -102,6 +102,14 @@ def say(words: str) -> None:
         _drop(sys.stderr)
 
 
+def ask(question: str) -> None:
+    """Put a question to the operator on standard error."""
+    try:
+        print(question, end='', file=sys.stderr, flush=True)
+    except OSError:
+        _drop(sys.stderr)
+
+
 def out(text: str) -> None:
     """Print on standard output.
 

@@ -126,9 +126,10 @@ def load_for_volumes(conf: cfg.ConfigOpts, environ: Environ) -> Credentials:
     :param environ: the variables of the process
     :raises ConfigError: when no place says how, or one says it incompletely
     """
-    found = (_from_environ(environ)
-             or _from_group(conf, own.GROUP.name)
-             or _from_group(conf, cinder.GROUP.name)
+    shared = (_from_environ(environ)
+              or _from_group(conf, own.GROUP.name))
+    cinders = None if shared else _from_group(conf, cinder.GROUP.name)
+    found = (shared or cinders
              or _from_group(conf, service_user.GROUP.name))
     if found is None:
         raise errors.ConfigError(option='auth_type',
@@ -138,12 +139,14 @@ def load_for_volumes(conf: cfg.ConfigOpts, environ: Environ) -> Credentials:
         **dict(zip(_CATALOG_INFO, group.catalog_info.split(':', 2),
                    strict=True)),
         'region_name': group.os_region_name,
-        # An endpoint beside the credentials is Glance's; which interface is
-        # the operator's, is the same for both.
+        # Which interface and region are the operator's is the same for both.
         **_set_values({name: found.adapter.get(name)
                        for name in ('interface', 'region_name')}),
         'endpoint_template': group.endpoint_template,
         'debug': group.debug}
+    if hasattr(found.auth, 'endpoint') and found is not cinders:
+        # There is no catalog, and the endpoint is Glance's.
+        del adapter['service_type']
     return Credentials(
         auth=found.auth,
         session_options=_session_options(

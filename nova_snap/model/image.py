@@ -77,6 +77,7 @@ class Image:
     owner: str | None
     visibility: str
     properties: cabc.Mapping[str, str]
+    is_protected: bool = False
 
     @classmethod
     def from_glance(cls, answer: cabc.Mapping[str, ty.Any]) -> 'Image':
@@ -96,7 +97,8 @@ class Image:
             owner=answer.get('owner'),
             visibility=answer.get('visibility') or 'private',
             properties={key: str(value) for key, value in answer.items()
-                        if key not in ATTRIBUTES and value is not None})
+                        if key not in ATTRIBUTES and value is not None},
+            is_protected=bool(answer.get('protected')))
 
 
 @dataclasses.dataclass(frozen=True)

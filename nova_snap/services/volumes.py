@@ -69,7 +69,8 @@ class Volumes:
                  auth: ksa_plugin.BaseAuthPlugin | None = None) -> None:
         """Remember how Cinder is reached.
 
-        :param options: ``service_type``, ``service_name``, ``interface`` and
+        :param options: ``service_type`` (left out where there is no catalog
+            to look it up in), ``service_name``, ``interface`` and
             ``region_name`` as keystoneauth1's Adapter takes them,
             ``endpoint_template`` and ``debug`` as Nova's [cinder] has them
         :param auth: instead of the session's own
@@ -288,6 +289,8 @@ class Volumes:
         if self._client is None:
             options = dict(self._options)
             template = options.pop('endpoint_template', None)
+            if template is None and 'service_type' not in options:
+                raise volume_errors.absent('there is no catalog')
             where = ksa_adapter.Adapter(
                 self._session, auth=self._auth, min_version='3',
                 max_version='3.latest',
