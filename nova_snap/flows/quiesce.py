@@ -56,7 +56,7 @@ class Watchdog:
     It thaws beside the flow, in another thread, and writes nothing into the
     journal: the hold is let go by the flow, which thaws once more.
 
-    :ivar rang: the time was over; from then on the guest writes
+    :ivar rang: the guest is not frozen any more, and writes
     """
 
     def __init__(self, world: world_module.World, plan: Frozen,
@@ -66,6 +66,8 @@ class Watchdog:
             plan.instance_uuid, plan.qemu_id, world.settings.freeze_timeout)
         self._name = plan.instance_name
         self._limit = limit
+        self._reason = (f'it was thawed after {limit} s '
+                        '([nova_snap]quiesce_limit), before all was done')
         self.rang = False
 
     def watch(self) -> contextlib.AbstractContextManager[None]:
@@ -78,10 +80,20 @@ class Watchdog:
         :raises QuiesceFailed: when it is not
         """
         if self.rang:
-            raise errors.QuiesceFailed(
-                instance=self._name,
-                reason=f'it was thawed after {self._limit} s '
-                       '([nova_snap]quiesce_limit), before all was done')
+            raise errors.QuiesceFailed(instance=self._name,
+                                       reason=self._reason)
+
+    def look(self) -> None:
+        """See whether it is still the QEMU process that was frozen.
+
+        One that was started meanwhile is not.
+
+        :raises HypervisorError: when that cannot be told
+        """
+        domain = self._world.host.domain(self._step.uuid)
+        if domain.qemu_id() != self._step.qemu_id:
+            self.rang = True
+            self._reason = 'the guest was stopped or started meanwhile'
 
     def _ring(self) -> None:
         self.rang = True
