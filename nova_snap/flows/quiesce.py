@@ -14,6 +14,7 @@
 
 import collections.abc as cabc
 import contextlib
+import threading
 import typing as ty
 
 from oslo_log import log as logging
@@ -68,11 +69,23 @@ class Watchdog:
         self._limit = limit
         self._reason = (f'it was thawed after {limit} s '
                         '([nova_snap]quiesce_limit), before all was done')
+        self._is_thawing = threading.Event()
+        self._has_thawed = threading.Event()
         self.rang = False
 
-    def watch(self) -> contextlib.AbstractContextManager[None]:
-        """Count from here to the end of the block."""
-        return self._world.clock.alarm(self._limit, self._ring)
+    @contextlib.contextmanager
+    def watch(self) -> cabc.Iterator[None]:
+        """Count from here to the end of the block.
+
+        A thaw that has begun is waited for: it ends by itself.
+        """
+        try:
+            with self._world.clock.alarm(self._limit, self._ring):
+                yield
+        finally:
+            if self._is_thawing.is_set():
+                self._has_thawed.wait(freeze.THAW_ATTEMPTS * (
+                    self._step.timeout + freeze.THAW_PAUSE_SECONDS))
 
     def check(self) -> None:
         """Demand that the guest is frozen still.
@@ -96,6 +109,7 @@ class Watchdog:
             self._reason = 'the guest was stopped or started meanwhile'
 
     def _ring(self) -> None:
+        self._is_thawing.set()
         self.rang = True
         LOG.error('Guest %s is thawed: it was frozen for %s s '
                   '([nova_snap]quiesce_limit)', self._name, self._limit)
@@ -103,6 +117,8 @@ class Watchdog:
             self._step.undo(self._world)
         except errors.SnapError as exc:
             LOG.error('Guest %s may be frozen still: %s', self._name, exc)
+        finally:
+            self._has_thawed.set()
 
 
 @contextlib.contextmanager

@@ -267,6 +267,20 @@ class ProjectsTestCase(VolumesBase):
         self.assertIs(volumes, volumes.acting_in('shop'))
         self.assertIsNone(volumes.project_id())
 
+    def test_there_is_no_catalog(self):
+        volumes = fake_cinder.make_volumes(self.clock,
+                                           endpoint_template=None)
+        del volumes._options['service_type']
+        error = self.assertRaises(errors.VolumeServiceAbsent, volumes.check)
+        self.assertIn('no catalog', str(error))
+
+    def test_there_is_no_catalog_but_a_template(self):
+        volumes = fake_cinder.make_volumes(self.clock)
+        del volumes._options['service_type']
+        volumes.create_snapshot(SPEC)
+        [(*_, version)] = self.cinder.asked
+        self.assertEqual('volume 3.66', version)
+
     def test_a_template_that_asks_for_what_nobody_knows(self):
         volumes = fake_cinder.make_volumes(
             self.clock, endpoint_template=f'{fake_cinder.ROOT}/%(region)s')
