@@ -61,7 +61,7 @@ class CheckTestCase(scene.CommandTestCase):
         said = self.run_command('check')
         self.assertEqual(main.ExitCode.REFUSED, said.code)
         self.assertIn('NO   ', said.out)
-        self.assertIn('1 of 7 checks say no', said.err)
+        self.assertIn('1 of 8 checks say no', said.err)
 
     @ddt.data(*check.TOOLS)
     def test_a_tool_that_is_missing_is_named_with_its_package(self, tool):
@@ -104,6 +104,24 @@ class CheckTestCase(scene.CommandTestCase):
         self.use_node(lambda progress: self.fake_node(
             progress, images=signed_out.SignedOut(reason)))
         self.assertIn('[nova_snap]auth_type', self.no())
+
+    def test_cinder_is_asked_as_well(self):
+        self.assertIn('Cinder answers and takes our credentials',
+                      self.findings()[True])
+        self.fake.cinder.refuses = True
+        self.assertIn('Cinder refuses', self.no())
+
+    def test_a_cloud_without_cinder_is_no_fault(self):
+        process = self.fake.process()
+        process.world.volumes.check = self.absent
+        self.use_node(lambda progress: self.fake_node(progress, process))
+        said = ' '.join(self.findings()[True])
+        self.assertIn('Volume-backed instances are not snapshotted', said)
+
+    @staticmethod
+    def absent():
+        raise errors.VolumeServiceAbsent(call='find', status=None,
+                                         reason='there is no catalog')
 
     def test_a_nova_that_runs_is_told(self):
         self.fake.nova_compute_runs = True
