@@ -132,7 +132,8 @@ def _read(world: world_module.World,
     return volume_plan.VolumeFacts(
         guest=guest, volumes=tuple(attached),
         local_sizes={disk.target_dev: domain.block_sizes(disk.target_dev)[0]
-                     for disk in volume_plan.local_disks(guest.domain)},
+                     for disk in volume_plan.local_disks(guest.domain)
+                     if block_device.is_made_by_nova(disk)},
         limits=volumes.limits(), project_id=volumes.project_id())
 
 
