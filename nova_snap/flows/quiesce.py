@@ -149,11 +149,12 @@ def _freeze(txn: transaction.Transaction, plan: Frozen,
     timeout = world.settings.freeze_timeout
     uuid = plan.instance_uuid
     freezing = None
+    watching = thaw.enter_context(contextlib.ExitStack())
     try:
         thaw.enter_context(txn.hold(freeze.BoundAgentWaits(uuid, timeout)))
         world.host.domain(uuid).ask_agent_time()
         if watchdog is not None:
-            thaw.enter_context(watchdog.watch())
+            watching.enter_context(watchdog.watch())
         freezing = thaw.enter_context(txn.hold(
             freeze.FreezeFilesystems(uuid, plan.qemu_id, timeout),
             start=False))
@@ -166,6 +167,7 @@ def _freeze(txn: transaction.Transaction, plan: Frozen,
         may_be_frozen = freezing and not freezing.release_early()
         if plan.requires_freeze or may_be_frozen:
             raise
+        watching.close()
         LOG.warning('%s is snapshotted without frozen file systems: %s',
                     plan.instance_name, exc)
         return False

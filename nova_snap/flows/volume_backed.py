@@ -169,9 +169,11 @@ def _snapshot(txn: transaction.Transaction, plan: VolumePlan,
         _wait(world, plan, made, check)
         if is_frozen:
             watchdog.look()
-    check()
+        check()
+        # As it is now: whatever becomes of the thaw, they are made.
+        are_of_one_moment = is_frozen and not watchdog.rang
     ids = tuple(one.snapshot_id for one in made if one.snapshot_id)
-    if is_frozen and not watchdog.rang:
+    if are_of_one_moment:
         return ids, result_module.FROZEN
     if is_frozen:
         LOG.warning('The volumes of %s are not of one moment: the guest was '

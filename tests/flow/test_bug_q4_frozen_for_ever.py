@@ -120,6 +120,23 @@ class FrozenTestCase(scene.FlowTestCase):
         self.assert_nothing_left(self.before)
         self.assertEqual({}, self.fake.cinder.snapshots)
 
+    def test_a_slow_thaw_makes_nothing_of_it_untrue(self):
+        self.fake.cinder.create_seconds = LIMIT - 5
+        self.agent.slow['fsThaw'] = 8
+        result = self.take(quiesce='require')
+        self.assertEqual('frozen', result.consistency)
+        self.assert_all_or_nothing()
+        self.assert_guest_untouched(self.before)
+
+    def test_a_freeze_that_failed_rings_no_alarm(self):
+        self.agent.refuses.add('fsFreeze')
+        self.fake.cinder.create_seconds = LIMIT + 10
+        process = self.fake.process()
+        self.assertEqual('none',
+                         self.take(process, quiesce='want').consistency)
+        # Once, because the freeze may have been done all the same.
+        self.assertEqual(1, process.calls.changes().count('libvirt fsThaw'))
+
     def test_the_clock_runs_from_the_freeze_not_before(self):
         self.agent.slow['getTime'] = 5
         self.fake.cinder.create_seconds = LIMIT - 3
