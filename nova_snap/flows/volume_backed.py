@@ -167,19 +167,27 @@ def _snapshot(txn: transaction.Transaction, plan: VolumePlan,
             check()
             made.append(_request(txn, plan, attached, image_name))
         _wait(world, plan, made, check)
-        if is_frozen:
-            watchdog.look()
-        check()
-        # As it is now: whatever becomes of the thaw, they are made.
-        are_of_one_moment = is_frozen and not watchdog.rang
     ids = tuple(one.snapshot_id for one in made if one.snapshot_id)
-    if are_of_one_moment:
+    if is_frozen and watchdog.was_held:
         return ids, result_module.FROZEN
     if is_frozen:
-        LOG.warning('The volumes of %s are not of one moment: the guest was '
-                    'not frozen any more when the last snapshot was made',
-                    plan.instance_name)
+        check()
+        _say_not_held(plan)
     return ids, result_module.NOT_FROZEN
+
+
+def _say_not_held(plan: VolumePlan) -> None:
+    """Tell that the volumes are not, or may not be, of one moment.
+
+    :raises QuiesceFailed: when they had to be
+    """
+    reason = ('the guest was not frozen any more when it was thawed after '
+              'the last snapshot: it was started meanwhile, or thawed by '
+              'somebody else, or by itself')
+    if plan.requires_freeze:
+        raise errors.QuiesceFailed(instance=plan.instance_name, reason=reason)
+    LOG.warning('The volumes of %s are not of one moment: %s',
+                plan.instance_name, reason)
 
 
 def _go_on() -> None:
