@@ -93,10 +93,16 @@ class Watchdog:
         :raises QuiesceFailed: when it is not
         """
         if self.rang:
-            raise errors.QuiesceFailed(
-                instance=self._name,
-                reason=f'it was thawed after {self._limit} s '
-                       '([nova_snap]quiesce_limit), before all was done')
+            raise errors.QuiesceFailed(instance=self._name,
+                                       reason=self.why_not_held())
+
+    def why_not_held(self) -> str:
+        """Say in words why the guest was not frozen any more."""
+        if self.rang:
+            return (f'it was thawed after {self._limit} s '
+                    '([nova_snap]quiesce_limit), before all was done')
+        return ('it was not frozen any more when it was to be thawed: it was '
+                'started meanwhile, or thawed by somebody else, or by itself')
 
     @property
     def was_held(self) -> bool:

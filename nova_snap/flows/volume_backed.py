@@ -171,23 +171,13 @@ def _snapshot(txn: transaction.Transaction, plan: VolumePlan,
     if is_frozen and watchdog.was_held:
         return ids, result_module.FROZEN
     if is_frozen:
-        check()
-        _say_not_held(plan)
+        reason = watchdog.why_not_held()
+        if plan.requires_freeze:
+            raise errors.QuiesceFailed(instance=plan.instance_name,
+                                       reason=reason)
+        LOG.warning('The volumes of %s are not of one moment: %s',
+                    plan.instance_name, reason)
     return ids, result_module.NOT_FROZEN
-
-
-def _say_not_held(plan: VolumePlan) -> None:
-    """Tell that the volumes are not, or may not be, of one moment.
-
-    :raises QuiesceFailed: when they had to be
-    """
-    reason = ('the guest was not frozen any more when it was thawed after '
-              'the last snapshot: it was started meanwhile, or thawed by '
-              'somebody else, or by itself')
-    if plan.requires_freeze:
-        raise errors.QuiesceFailed(instance=plan.instance_name, reason=reason)
-    LOG.warning('The volumes of %s are not of one moment: %s',
-                plan.instance_name, reason)
 
 
 def _go_on() -> None:
