@@ -32,6 +32,7 @@ from nova.virt import driver as virt_driver
 
 from nova_snap import conf as conf_module
 from nova_snap.driver import interface
+from nova_snap.journal import store
 from tests.fakes import calls as calls_module
 from tests.fakes import node as node_module
 from tests.fakes import qemu_img as qemu_img_module
@@ -46,6 +47,9 @@ IMAGE = '11111111-1111-4111-8111-111111111111'
 HOST = 'node-1'
 USER = '6e4bc8939961407f83b1852b82e1f5e1'
 PROJECT = 'c7e3e11fa81048d9865ef08026b4db9c'
+# Seconds that something may take that is done at once; and another process.
+PATIENCE_SECONDS = 20
+PROCESS_SECONDS = 100
 OUR_DRIVER = 'nova_snap.LibvirtDriver'
 AGENT = {'image_hw_qemu_guest_agent': 'yes'}
 QUIESCE = {**AGENT, 'image_os_require_quiesce': 'yes'}
@@ -92,8 +96,7 @@ class SceneTestCase(test.TestCase):
         self.libvirt = wire.Libvirtd(self.fake.libvirtd, self.calls)
         for name, new in (
                 ('libvirt.openAuth', self.libvirt.open_auth),
-                ('nova.virt.libvirt.host.Host._init_events',
-                 lambda host: None),
+                *wire.NODE,
                 ('nova_snap.hypervisor.qemu_img.QemuImg',
                  lambda *limits: qemu_img_module.FakeQemuImg(
                      self.fake.libvirtd, self.calls, ())),
@@ -203,8 +206,7 @@ class SceneTestCase(test.TestCase):
 
     def records(self):
         """Name the records that are in the journal."""
-        journal = self.fake.folder / 'journal'
-        return [path.name for path in journal.glob('*.json')]
+        return store.Store(str(self.fake.folder / 'journal')).ids()
 
 
 def make_flavor():

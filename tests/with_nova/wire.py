@@ -23,6 +23,14 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 from tests.fakes import libvirtd as libvirtd_module
 
 URI = 'qemu:///system'
+_UNAME = fakelibvirt.os_uname('Linux', '', '6.1.0', '', 'x86_64')
+# What Nova asks of its node beside libvirt, and where: the node is the one
+# that Nova's fixture describes, and no event comes from it.
+NODE = (
+    ('os.uname', lambda: _UNAME),
+    ('nova.compute.utils.get_machine_ips', list),
+    ('nova.virt.libvirt.host.Host._init_events', lambda host: None),
+    ('nova.virt.libvirt.host.Host._log_host_capabilities', lambda xml: None))
 
 
 class Connection(libvirtd_module.FakeConnection):
