@@ -101,6 +101,10 @@ class Unsupported(Refused):
     template = 'Instance %(instance)s cannot be snapshotted: %(reason)s'
 
 
+class QuiesceImpossible(Unsupported):
+    """It has to be frozen, and no agent in it can be asked."""
+
+
 class HypervisorError(SnapError):
     template = 'libvirt refused %(call)s for %(instance)s: %(reason)s'
 
