@@ -20,6 +20,7 @@
     |   +-- InstanceBusy           another operation holds the instance
     |   +-- NotEnoughSpace
     |   `-- Unsupported            a guest or a disk we cannot snapshot
+    |       `-- QuiesceImpossible  it has to be frozen and has no agent
     +-- HypervisorError            libvirt said no
     |   +-- DomainGone
     |   +-- QuiesceFailed
