@@ -125,8 +125,10 @@ How long a guest may stand frozen while its volumes are snapshotted.
 Nova freezes a volume-backed guest, takes a snapshot of each volume, and then
 asks for the thaw. When the time is over before it asks, the guest is thawed
 all the same and the thaw that is asked for later fails, because what was
-snapshotted in between is not consistent. The unit is seconds. The default is
-after what Linux reports a task in the guest as hung.
+snapshotted in between is not consistent. The nova-snap command does likewise:
+its snapshot fails if the file systems had to be frozen, and otherwise the
+image says that they were not. The unit is seconds. The default is after what
+Linux reports a task in the guest as hung.
 
 Possible values:
 
@@ -135,6 +137,7 @@ Possible values:
 Related options:
 
 * ``freeze_timeout``
+* ``volume_snapshot_timeout``
 """),
     cfg.IntOpt('volume_snapshot_timeout',
                default=300,

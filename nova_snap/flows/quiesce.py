@@ -14,6 +14,7 @@
 
 import collections.abc as cabc
 import contextlib
+import threading
 import typing as ty
 
 from oslo_log import log as logging
@@ -56,7 +57,7 @@ class Watchdog:
     It thaws beside the flow, in another thread, and writes nothing into the
     journal: the hold is let go by the flow, which thaws once more.
 
-    :ivar rang: the time was over; from then on the guest writes
+    :ivar rang: the guest is not frozen any more, and writes
     """
 
     def __init__(self, world: world_module.World, plan: Frozen,
@@ -66,11 +67,25 @@ class Watchdog:
             plan.instance_uuid, plan.qemu_id, world.settings.freeze_timeout)
         self._name = plan.instance_name
         self._limit = limit
+        self._reason = (f'it was thawed after {limit} s '
+                        '([nova_snap]quiesce_limit), before all was done')
+        self._is_thawing = threading.Event()
+        self._has_thawed = threading.Event()
         self.rang = False
 
-    def watch(self) -> contextlib.AbstractContextManager[None]:
-        """Count from here to the end of the block."""
-        return self._world.clock.alarm(self._limit, self._ring)
+    @contextlib.contextmanager
+    def watch(self) -> cabc.Iterator[None]:
+        """Count from here to the end of the block.
+
+        A thaw that has begun is waited for: it ends by itself.
+        """
+        try:
+            with self._world.clock.alarm(self._limit, self._ring):
+                yield
+        finally:
+            if self._is_thawing.is_set():
+                self._has_thawed.wait(freeze.THAW_ATTEMPTS * (
+                    self._step.timeout + freeze.THAW_PAUSE_SECONDS))
 
     def check(self) -> None:
         """Demand that the guest is frozen still.
@@ -78,12 +93,23 @@ class Watchdog:
         :raises QuiesceFailed: when it is not
         """
         if self.rang:
-            raise errors.QuiesceFailed(
-                instance=self._name,
-                reason=f'it was thawed after {self._limit} s '
-                       '([nova_snap]quiesce_limit), before all was done')
+            raise errors.QuiesceFailed(instance=self._name,
+                                       reason=self._reason)
+
+    def look(self) -> None:
+        """See whether it is still the QEMU process that was frozen.
+
+        One that was started meanwhile is not.
+
+        :raises HypervisorError: when that cannot be told
+        """
+        domain = self._world.host.domain(self._step.uuid)
+        if domain.qemu_id() != self._step.qemu_id:
+            self.rang = True
+            self._reason = 'the guest was stopped or started meanwhile'
 
     def _ring(self) -> None:
+        self._is_thawing.set()
         self.rang = True
         LOG.error('Guest %s is thawed: it was frozen for %s s '
                   '([nova_snap]quiesce_limit)', self._name, self._limit)
@@ -91,6 +117,8 @@ class Watchdog:
             self._step.undo(self._world)
         except errors.SnapError as exc:
             LOG.error('Guest %s may be frozen still: %s', self._name, exc)
+        finally:
+            self._has_thawed.set()
 
 
 @contextlib.contextmanager

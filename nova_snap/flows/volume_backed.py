@@ -132,7 +132,8 @@ def _read(world: world_module.World,
     return volume_plan.VolumeFacts(
         guest=guest, volumes=tuple(attached),
         local_sizes={disk.target_dev: domain.block_sizes(disk.target_dev)[0]
-                     for disk in volume_plan.local_disks(guest.domain)},
+                     for disk in volume_plan.local_disks(guest.domain)
+                     if block_device.is_made_by_nova(disk)},
         limits=volumes.limits(), project_id=volumes.project_id())
 
 
@@ -158,24 +159,44 @@ def _snapshot(txn: transaction.Transaction, plan: VolumePlan,
     world: world_module.World = txn.world
     watchdog = quiesce.Watchdog(world, plan, world.settings.quiesce_limit)
     with quiesce.frozen(txn, plan, watchdog) as is_frozen:
-        def check() -> None:
-            if is_frozen and plan.requires_freeze:
-                watchdog.check()
-
+        check = (watchdog.check if is_frozen and plan.requires_freeze
+                 else _go_on)
+        _refuse_other_volumes(world, plan)
         made = []
         for attached in plan.volumes:
             check()
             made.append(_request(txn, plan, attached, image_name))
         _wait(world, plan, made, check)
+        if is_frozen:
+            watchdog.look()
     check()
     ids = tuple(one.snapshot_id for one in made if one.snapshot_id)
     if is_frozen and not watchdog.rang:
         return ids, result_module.FROZEN
     if is_frozen:
         LOG.warning('The volumes of %s are not of one moment: the guest was '
-                    'thawed before all snapshots were made',
+                    'not frozen any more when the last snapshot was made',
                     plan.instance_name)
     return ids, result_module.NOT_FROZEN
+
+
+def _go_on() -> None:
+    """Let a guest that need not be frozen be as it is."""
+
+
+def _refuse_other_volumes(world: world_module.World,
+                          plan: VolumePlan) -> None:
+    """Demand that the guest has the volumes that the plan was made for.
+
+    :raises StorageError: when one was attached or detached since
+    """
+    found = volume_plan.attached_disks(
+        world.host.domain(plan.instance_uuid).model())
+    if ([disk.volume_id for disk in found]
+            != [one.volume.volume_id for one in plan.volumes]):
+        raise errors.StorageError(
+            reason=f'The volumes of {plan.instance_name} were changed while '
+                   'the snapshot was prepared; take it again')
 
 
 def _request(txn: transaction.Transaction, plan: VolumePlan,

@@ -107,13 +107,9 @@ def of_local_disk(disk: domain_model.Disk, size: int) -> Entry | None:
         block_device.py get_image_mapping; nova/db/main/models.py
         BlockDeviceMapping (encrypted is False by default)
     """
-    path = disk.source_path or ''
-    if _SWAP.search(path):
-        guest_format, size_there = 'swap', size // units.MiB
-    elif _EPHEMERAL.search(path):
-        guest_format, size_there = None, size // units.GiB
-    else:
+    if not is_made_by_nova(disk):
         return None
+    is_swap = _SWAP.search(disk.source_path or '')
     return _entry(
         boot_index=NEVER_BOOTED,
         delete_on_termination=True,
@@ -122,9 +118,15 @@ def of_local_disk(disk: domain_model.Disk, size: int) -> Entry | None:
         device_type=disk.device,
         disk_bus=disk.bus,
         encrypted=False,
-        guest_format=guest_format,
+        guest_format='swap' if is_swap else None,
         source_type='blank',
-        volume_size=size_there)
+        volume_size=size // (units.MiB if is_swap else units.GiB))
+
+
+def is_made_by_nova(disk: domain_model.Disk) -> bool:
+    """Tell whether :func:`of_local_disk` has an entry for a disk."""
+    path = disk.source_path or ''
+    return bool(_SWAP.search(path) or _EPHEMERAL.search(path))
 
 
 def is_config_drive(disk: domain_model.Disk) -> bool:

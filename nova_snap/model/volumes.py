@@ -112,8 +112,8 @@ class VolumeSnapshot:
 class SnapshotSpec:
     """The snapshot to ask for.
 
-    :ivar record_id: which of our records asks; with the volume and the name
-        it tells this snapshot from all others
+    :ivar record_id: which of our records asks; with the volume it tells this
+        snapshot from all others
     """
 
     volume_id: str
@@ -127,9 +127,13 @@ class SnapshotSpec:
         return {RECORD_KEY: self.record_id}
 
     def is_of(self, snapshot: VolumeSnapshot) -> bool:
-        """Tell whether a snapshot is the one that was asked for."""
+        """Tell whether a snapshot is the one that was asked for.
+
+        Its name does not: Cinder strips spaces, and anybody may rename it.
+
+        :source: cinder/api/openstack/wsgi.py clean_name_and_description
+        """
         return (snapshot.volume_id == self.volume_id
-                and snapshot.name == self.name
                 and snapshot.metadata.get(RECORD_KEY) == self.record_id)
 
 

@@ -124,3 +124,33 @@ class FrozenTestCase(scene.FlowTestCase):
         self.agent.slow['getTime'] = 5
         self.fake.cinder.create_seconds = LIMIT - 3
         self.assertEqual('frozen', self.take(quiesce='require').consistency)
+
+
+class StartedMeanwhileTestCase(scene.FlowTestCase):
+    """A guest that is started in the middle of it is not frozen any more."""
+
+    spec = node_module.GuestSpec(nova=True, volumes=2)
+
+    def take_meanwhile(self, **asked):
+        self.fake.guest.create()
+        process = self.fake.process()
+        process.calls.then(
+            f'cinder create_snapshot {node_module.volume_id(0)}',
+            self.restart)
+        return self.take(process, **asked)
+
+    def restart(self):
+        self.fake.guest.destroy()
+        self.fake.guest.create()
+
+    def test_it_is_required(self):
+        error = self.assertRaises(errors.QuiesceFailed, self.take_meanwhile,
+                                  quiesce='require')
+        self.assertIn('started meanwhile', str(error))
+        self.assertEqual({}, self.fake.cinder.snapshots)
+        self.assertEqual([], self.records())
+
+    def test_it_is_only_wanted(self):
+        result = self.take_meanwhile(quiesce='want')
+        self.assertEqual('none', result.consistency)
+        self.assert_all_or_nothing()

@@ -210,6 +210,26 @@ class RefusedTestCase(VolumesTestCase):
         self.refuse(errors.InstanceBusy, 'crashed')
 
 
+class ChangedTestCase(VolumesTestCase):
+
+    def test_a_volume_that_goes_while_it_is_prepared(self):
+        process = self.fake.process()
+
+        def detach():
+            guest = self.fake.guest
+            head, _, tail = guest.live.partition('<disk ')
+            first, _, second = tail.partition('</disk>')
+            _, _, rest = second.partition('</disk>')
+            guest.live = f'{head}<disk {first}</disk>{rest}'
+
+        process.calls.then('journal write begin', detach)
+        error = self.assertRaises(errors.StorageError, self.take, process)
+        self.assertIn('volumes of instance-00000009 were changed',
+                      str(error))
+        self.assertEqual({}, self.cinder.snapshots)
+        self.assertEqual([], self.records())
+
+
 class LocalTestCase(VolumesTestCase):
     """A swap disk beside the volumes."""
 

@@ -230,6 +230,12 @@ class PlanTestCase(base.BaseTestCase):
         self.assertIn('belongs to project theirs', said)
         self.assertIn('role member', said)
 
+    def test_a_volume_that_cinder_does_not_know_to_be_attached(self):
+        plan = volume_plan.make_plan(REQUEST, self.one(
+            attachments={}, status='available'))
+        self.assertIn('does not know that volume 727e86ca',
+                      ' '.join(plan.remarks))
+
     def test_too_many_snapshots(self):
         said = self.refusal(errors.Refused, _facts(
             self.domain, limits=volumes.SnapshotLimits(9, 10)))

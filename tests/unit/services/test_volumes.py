@@ -10,8 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import functools
 import json
+import logging
 
+from cinderclient.contrib import noauth
 import ddt
 from keystoneauth1 import exceptions as ksa_exc
 from keystoneauth1 import fixture as ksa_fixture
@@ -21,6 +24,8 @@ from requests_mock.contrib import fixture as requests_fixture
 
 from nova_snap import errors
 from nova_snap.model import volumes as model
+from nova_snap.services import signed_out
+from nova_snap.services import volumes as volumes_module
 from tests.unit.services import fake_cinder
 from tests.unit.services import fake_glance
 
@@ -168,6 +173,11 @@ class CreateTestCase(VolumesBase):
                           self.volumes.create_snapshot, SPEC)
         self.assertEqual(1, self.cinder.requests('POST'))
 
+    def test_it_may_have_been_renamed(self):
+        self.volumes.create_snapshot(SPEC)
+        self.cinder.snapshots['snapshot-1']['name'] = 'theirs'
+        self.assertIsNotNone(self.volumes.find_snapshot(SPEC))
+
     def test_another_record_s_is_not_taken_for_it(self):
         other = model.SnapshotSpec(VOLUME, SPEC.name, None, 'another')
         self.volumes.create_snapshot(other)
@@ -210,12 +220,14 @@ class DeleteTestCase(VolumesBase):
         self.volumes.delete_snapshot(self.made)
 
 
+@ddt.ddt
 class ProjectsTestCase(VolumesBase):
     """What Cinder makes belongs to the project of the token."""
 
     def setUp(self):
         super().setUp()
         self.tokens = []
+        self.services = []
         self.http.post(f'{KEYSTONE}/auth/tokens', text=self._token,
                        headers={'X-Subject-Token': 'a-token'})
         self.http.get(KEYSTONE, json=ksa_fixture.V3Discovery(KEYSTONE))
@@ -237,6 +249,9 @@ class ProjectsTestCase(VolumesBase):
             return json.dumps({'error': {'message': 'no role'}})
         token = ksa_fixture.V3Token(project_id=project)
         token.set_project_scope(id=project)
+        for service in self.services:
+            token.add_service(service).add_standard_endpoints(
+                public=fake_cinder.ENDPOINT, region='here')
         context.status_code = 201
         return json.dumps(token)
 
@@ -267,19 +282,85 @@ class ProjectsTestCase(VolumesBase):
         self.assertIs(volumes, volumes.acting_in('shop'))
         self.assertIsNone(volumes.project_id())
 
+    def test_there_is_no_catalog(self):
+        volumes = fake_cinder.make_volumes(self.clock,
+                                           endpoint_template=None)
+        del volumes._options['service_type']
+        error = self.assertRaises(errors.VolumeServiceAbsent, volumes.check)
+        self.assertIn('no catalog', str(error))
+
+    def test_there_is_no_catalog_but_a_template(self):
+        volumes = fake_cinder.make_volumes(self.clock)
+        del volumes._options['service_type']
+        volumes.create_snapshot(SPEC)
+        [(*_, version)] = self.cinder.asked
+        self.assertEqual('volume 3.66', version)
+
     def test_a_template_that_asks_for_what_nobody_knows(self):
         volumes = fake_cinder.make_volumes(
             self.clock, endpoint_template=f'{fake_cinder.ROOT}/%(region)s')
         error = self.assertRaises(errors.ConfigError, volumes.check)
         self.assertIn('endpoint_template', str(error))
 
-    def test_a_catalog_without_cinder(self):
-        volumes = fake_cinder.make_volumes(
+    def by_catalog(self, *services):
+        self.services = services
+        return fake_cinder.make_volumes(
             self.clock, endpoint_template=None, auth=v3.Password(
                 KEYSTONE, username='operator', password='p',
-                user_domain_id='default', project_id='infra'))
-        error = self.assertRaises(errors.VolumeServiceAbsent, volumes.check)
+                user_domain_id='default', project_id=fake_cinder.PROJECT))
+
+    @ddt.data((), ('image',))
+    def test_a_catalog_without_cinder(self, services):
+        error = self.assertRaises(errors.VolumeServiceAbsent,
+                                  self.by_catalog(*services).check)
         self.assertIn('catalog_info', str(error))
+
+    @ddt.data('volumev3', 'block-storage')
+    def test_a_catalog_with_cinder_under_either_name(self, service):
+        self.by_catalog(service).create_snapshot(SPEC)
+        self.assertEqual([('POST', '/snapshots', 'volume 3.66')],
+                         self.cinder.asked)
+
+    def test_credentials_that_are_of_one_project(self):
+        volumes = fake_cinder.make_volumes(
+            self.clock, auth=noauth.CinderNoAuthPlugin(
+                'operator', 'infra', endpoint=f'{fake_cinder.ROOT}/v3'))
+        self.assertIs(volumes, volumes.acting_in('infra'))
+        error = self.assertRaises(errors.VolumeServiceRefused,
+                                  volumes.acting_in, 'shop')
+        self.assertIn('of one project', str(error))
+
+
+class DebugTestCase(base.BaseTestCase):
+
+    def test_each_request_is_logged_whatever_else_is(self):
+        logger = logging.getLogger('cinderclient')
+        self.addCleanup(logger.setLevel, logger.level)
+        fake_cinder.make_volumes(debug=True)
+        self.assertEqual(logging.DEBUG, logger.level)
+
+
+class SignedOutTestCase(base.BaseTestCase):
+
+    def test_every_call_says_why(self):
+        reason = errors.ConfigError(option='auth_type', reason='is not set')
+        volumes = signed_out.SignedOutOfCinder(reason).acting_in('shop')
+        for call in (
+                volumes.check, volumes.project_id, volumes.limits,
+                functools.partial(volumes.volume, 'v'),
+                functools.partial(volumes.create_snapshot, SPEC),
+                functools.partial(volumes.find_snapshot, SPEC),
+                functools.partial(volumes.snapshot, 's'),
+                functools.partial(volumes.delete_snapshot, 's')):
+            self.assertIs(reason, self.assertRaises(errors.ConfigError,
+                                                    call))
+
+    def test_no_call_is_forgotten(self):
+        self.assertEqual(
+            {name for name in vars(volumes_module.Volumes)
+             if not name.startswith('_')},
+            {name for name in vars(signed_out.SignedOutOfCinder)
+             if not name.startswith('_')})
 
 
 class KeystoneTestCase(VolumesBase):
