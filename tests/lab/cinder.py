@@ -13,12 +13,12 @@
 """A real Cinder on Ceph: cinder-api, -scheduler and -volume.
 
 Who asks is who the token says, in clear text (see paste/lab_identity.py), or
-who Keystone says: see :class:`Api`.
+who Keystone says, at another address.
 """
 
 import collections.abc
 import contextlib
-import http.client
+import http
 import json
 import pathlib
 import shutil
@@ -31,8 +31,8 @@ from tests.lab import ceph as ceph_module
 from tests.lab import errors
 from tests.lab import glance
 from tests.lab import place
-from tests.lab import ports as ports_module
 from tests.lab import process
+from tests.lab import wsgi
 
 # Who asks when a request has no token: as in Glance.
 IDENTITY = glance.IDENTITY
@@ -49,15 +49,13 @@ START_TIMEOUT = 180
 ANSWER_TIMEOUT = 60
 STATUS_TIMEOUT = 120
 
-THREADS = 4
-
 HERE = pathlib.Path(__file__).resolve().parent
 
 CONFIG = """\
 [DEFAULT]
 debug = true
-use_stderr = false
-log_dir = {folder}
+# Into the log of each process.
+use_stderr = true
 state_path = {folder}
 image_conversion_dir = {folder}/conversion
 host = lab
@@ -96,67 +94,18 @@ rados_connect_timeout = 10
 backend_stats_polling_interval = 5
 """
 
-UWSGI = """\
-[uwsgi]
-http-socket = 127.0.0.1:{port}
-module = cinder.wsgi.api:application
-pythonpath = {here}/paste
-pyargv = --config-file {config}
-virtualenv = {venv}
-master = true
-processes = 1
-threads = {threads}
-enable-threads = true
-lazy-apps = true
-need-app = true
-die-on-term = true
-buffer-size = 65535
-socket-timeout = 60
-add-header = Connection: close
+# What follows where Keystone says who asks.
+AUTHTOKEN = """\
+[keystone_authtoken]
+www_authenticate_uri = {auth_url}
+auth_type = password
+auth_url = {auth_url}
+username = {username}
+password = {password}
+project_name = {project_name}
+user_domain_name = {user_domain_name}
+project_domain_name = {project_domain_name}
 """
-
-
-class Api:
-    """One cinder-api; several may serve the same Cinder.
-
-    :ivar endpoint: what a client is told, with the version
-    """
-
-    def __init__(self, folder: pathlib.Path, name: str) -> None:
-        self.folder = folder
-        self.port = ports_module.kept(folder / f'{name}-port', 'api')['api']
-        self.endpoint = f'http://127.0.0.1:{self.port}/v3'
-        self.daemon = process.Daemon(name, folder)
-
-    def start(self, config: pathlib.Path) -> None:
-        """Start it; do not wait."""
-        uwsgi = self.folder / f'{self.daemon.name}-uwsgi.ini'
-        uwsgi.write_text(UWSGI.format(
-            port=self.port, here=HERE, config=config, threads=THREADS,
-            venv=place.cinder_python().parents[1]))
-        self.daemon.start(
-            [str(place.services_python().with_name('uwsgi')), '--ini',
-             str(uwsgi)], env={'PYTHONPATH': ''})
-
-    def wait_ready(self) -> None:
-        """Wait until it answers.
-
-        :raises LabError: when it dies or does not answer in time
-        """
-        self.daemon.wait_ready(self._answers, timeout=START_TIMEOUT)
-
-    def _answers(self) -> bool:
-        conn = http.client.HTTPConnection('127.0.0.1', self.port,
-                                          timeout=ANSWER_TIMEOUT)
-        try:
-            conn.request('GET', '/')
-            # It names its versions.
-            return conn.getresponse().status in (
-                http.HTTPStatus.OK, http.HTTPStatus.MULTIPLE_CHOICES)
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            conn.close()
 
 
 class Cinder:
@@ -169,7 +118,10 @@ class Cinder:
     def __init__(self, run_dir: pathlib.Path,
                  ceph: ceph_module.Ceph) -> None:
         self.folder = run_dir / 'cinder'
-        self.api = Api(run_dir / 'cinder-api', 'cinder-api')
+        self.api = wsgi.Service(run_dir / 'services', 'cinder-api',
+                                'cinder.wsgi.api')
+        self.keystone_api = wsgi.Service(
+            run_dir / 'services', 'cinder-api-keystone', 'cinder.wsgi.api')
         self._ceph = ceph
         self._workers = {
             name: process.Daemon(f'cinder-{name}', self.folder)
@@ -178,7 +130,7 @@ class Cinder:
     @property
     def endpoint(self) -> str:
         """What a client is told, with the version."""
-        return self.api.endpoint
+        return f'{self.api.url}/v3'
 
     @property
     def running(self) -> bool:
@@ -222,7 +174,7 @@ class Cinder:
     def start(self) -> None:
         """Start the services; do not wait."""
         config = self.folder / 'cinder.conf'
-        self.api.start(config)
+        self.api.start('--config-file', str(config))
         for name, daemon in self._workers.items():
             daemon.start([self._program(f'cinder-{name}'), '--config-file',
                           str(config)], env={'PYTHONPATH': ''})
@@ -238,8 +190,22 @@ class Cinder:
 
     def stop(self) -> None:
         """End all services."""
-        for daemon in (*self._workers.values(), self.api.daemon):
-            daemon.stop()
+        for service in (*self._workers.values(), self.api,
+                        self.keystone_api):
+            service.stop()
+
+    def start_with_keystone(self, credentials: collections.abc.Mapping[
+            str, str], **facts: str) -> None:
+        """Let Cinder answer at another address too, by Keystone's word.
+
+        :param credentials: of Cinder's own user; see ``Keystone``
+        :param facts: as for :meth:`prepare`
+        """
+        config = self.write_config(
+            'keystone.conf', strategy='keystone',
+            more=AUTHTOKEN.format(**credentials), **facts)
+        self.keystone_api.start('--config-file', str(config))
+        self.keystone_api.wait_ready()
 
     @contextlib.contextmanager
     def standstill(self) -> collections.abc.Iterator[

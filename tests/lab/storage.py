@@ -19,6 +19,7 @@ import secrets
 from tests.lab import ceph as ceph_module
 from tests.lab import cinder as cinder_module
 from tests.lab import glance as glance_module
+from tests.lab import keystone as keystone_module
 from tests.lab import mariadb
 from tests.lab import ports
 from tests.lab import rabbitmq
@@ -44,6 +45,7 @@ class Storage:
         password = self._password()
         self.mariadb = mariadb.MariaDB(run_dir, numbers['mariadb'], password)
         self.rabbitmq = rabbitmq.RabbitMQ(run_dir, numbers, password)
+        self.keystone = keystone_module.Keystone(run_dir, password)
         self._glance = glance
 
     @property
@@ -72,9 +74,31 @@ class Storage:
         self.cinder.start()
         self.cinder.wait_ready()
 
+    def start_keystone(self) -> keystone_module.Keystone:
+        """Start a Keystone, unless it runs, and a cinder-api that asks it.
+
+        Its catalog has that one, and Glance, which asks nobody. User
+        ``cinder`` is Cinder's own.
+
+        :raises LabError: when one of them does not start
+        """
+        if self.cinder.keystone_api.daemon.pid is not None:
+            return self.keystone
+        self.keystone.start(self.mariadb.url('keystone'))
+        self.keystone.register(
+            'cinder', 'block-storage',
+            f'{self.cinder.keystone_api.url}/v3/$(project_id)s')
+        self.keystone.register('glance', 'image', self._glance.endpoint)
+        self.keystone.grant('cinder', keystone_module.SERVICE, 'service')
+        self.cinder.start_with_keystone(
+            self.keystone.credentials('cinder', keystone_module.SERVICE),
+            **self._urls())
+        return self.keystone
+
     def stop(self) -> None:
         """End all of it. What it held is not found again."""
         self.cinder.stop()
+        self.keystone.stop()
         self.rabbitmq.stop()
         self.mariadb.stop()
         self.ceph.stop()
@@ -82,10 +106,13 @@ class Storage:
     def _make_tables(self) -> None:
         self.mariadb.install()
         self.mariadb.start()
-        self.mariadb.make_databases(['cinder'])
-        self.cinder.prepare(transport=self.rabbitmq.url,
-                            database=self.mariadb.url('cinder'),
-                            glance=self._glance.endpoint)
+        self.mariadb.make_databases(['cinder', 'keystone'])
+        self.cinder.prepare(**self._urls())
+
+    def _urls(self) -> dict[str, str]:
+        return {'transport': self.rabbitmq.url,
+                'database': self.mariadb.url('cinder'),
+                'glance': self._glance.endpoint}
 
     def _password(self) -> str:
         file = self.run_dir / 'storage-password'

@@ -22,6 +22,7 @@ import typing as ty
 
 from tests.functional import base
 from tests.functional import kills
+from tests.lab import cinder as cinder_module
 from tests.lab.guest import copy
 from tests.lab.guest import domain as guest_module
 from tests.lab.guest import volumes as volume_guest
@@ -81,10 +82,12 @@ class VolumeTest(kills.KillTest):
     # Guests
 
     def guest_of_volumes(self, *, shared: bool = False,
-                     **facts: ty.Any) -> volume_guest.VolumeGuest:
+                         token: str = cinder_module.IDENTITY,
+                         **facts: ty.Any) -> volume_guest.VolumeGuest:
         """Boot a guest with a root volume and another one.
 
         :param shared: until the class is over, as in FunctionalTest
+        :param token: whose the volumes are
         :param facts: other fields of the lab's ``Spec``, as ``agent``
         """
         facts = {'agent': 'run', 'nova': NOVA, **facts}
@@ -93,9 +96,9 @@ class VolumeTest(kills.KillTest):
         if guest is None:
             guest = volume_guest.VolumeGuest.attach(
                 self.lab.libvirtd, self.storage,
-                [self.cinder.make('volume', size=volume_guest.SIZE,
+                [self.cinder.make('volume', token, size=volume_guest.SIZE,
                                   snapshot_id=self._root()),
-                 self.cinder.make('volume', size=volume_guest.SIZE,
+                 self.cinder.make('volume', token, size=volume_guest.SIZE,
                                   description='the second')], **facts)
             if shared:
                 self._shared[key] = guest
@@ -110,6 +113,9 @@ class VolumeTest(kills.KillTest):
     def agent_guest(self) -> volume_guest.VolumeGuest:
         """Return the guest of the tests of kills."""
         return self.guest_of_volumes(shared=True)
+
+    def _power_cycle_once(self, *_: ty.Any) -> None:
+        """Do nothing: no step touches the definition of such a guest."""
 
     def _root(self) -> str:
         return volume_guest.root_snapshot(self.storage, self.lab.glance)
