@@ -66,7 +66,8 @@ class FactsTestCase(base.BaseTestCase):
     def test_it_tells_no_secret_in_a_log(self, step):
         self.assertNotIn(SECRET, repr(step))
 
-    @ddt.data('version-1-live', 'version-1-cold-committed')
+    @ddt.data('version-1-live', 'version-1-cold-committed',
+              'version-1-volumes')
     def test_what_an_earlier_release_wrote_is_built(self, name):
         record = json.loads(data.text('journal', f'{name}.json'))
         for entry in record['entries']:
