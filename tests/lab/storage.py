@@ -85,14 +85,16 @@ class Storage:
         if self.cinder.keystone_api.daemon.pid is not None:
             return self.keystone
         self.keystone.start(self.mariadb.url('keystone'))
+        self.cinder.start_with_keystone(
+            self.keystone.credentials('cinder', keystone_module.SERVICE),
+            **self._urls())
+        for service in (self.keystone.service, self.cinder.keystone_api):
+            service.wait_ready()
         self.keystone.register(
             'cinder', 'block-storage',
             f'{self.cinder.keystone_api.url}/v3/$(project_id)s')
         self.keystone.register('glance', 'image', self._glance.endpoint)
         self.keystone.grant('cinder', keystone_module.SERVICE, 'service')
-        self.cinder.start_with_keystone(
-            self.keystone.credentials('cinder', keystone_module.SERVICE),
-            **self._urls())
         return self.keystone
 
     def stop(self) -> None:
