@@ -20,6 +20,7 @@
     |   +-- InstanceBusy           another operation holds the instance
     |   +-- NotEnoughSpace
     |   `-- Unsupported            a guest or a disk we cannot snapshot
+    |       `-- QuiesceImpossible  no agent that could freeze it
     +-- HypervisorError            libvirt said no
     |   +-- DomainGone
     |   +-- QuiesceFailed
