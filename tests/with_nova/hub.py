@@ -9,13 +9,14 @@
 #    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 #    License for the specific language governing permissions and limitations
 #    under the License.
-"""Snapshots in nova-compute's eventlet mode: to be run in a process of its own.
+"""Snapshots in nova-compute's eventlet mode, in a process of their own.
 
 One real thread has the hub, which must go on: a heartbeat tells. libvirt and
 qemu-img are slow here in a way that no monkey-patching can help.
 """
 
 import contextlib
+import itertools
 import os
 import pathlib
 import shutil
@@ -104,7 +105,7 @@ class HubTestCase(scene.SceneTestCase):
             heart.kill()
         beats.append(time.monotonic())
         self.assertGreater(beats[-1] - beats[0], at_least)
-        silences = [b - a for a, b in zip(beats, beats[1:], strict=False)]
+        silences = [b - a for a, b in itertools.pairwise(beats)]
         self.assertLess(max(silences), SILENCE)
 
     def test_it_is_the_mode_that_is_meant(self):

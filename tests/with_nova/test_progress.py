@@ -73,7 +73,7 @@ class ProgressTestCase(scene.SceneTestCase):
         with self.looked_at_often():
             with progress_module.InstanceProgress(
                     self.context, self.instance) as progress:
-                for done in range(0, 1001):
+                for done in range(1001):
                     progress('mirror', done, 1000)
                     progress('convert', done * (done > 500), 1000)
                     progress('upload', done * (done > 800), 1000)
