@@ -20,7 +20,7 @@
     |   +-- InstanceBusy           another operation holds the instance
     |   +-- NotEnoughSpace
     |   `-- Unsupported            a guest or a disk we cannot snapshot
-    |       `-- QuiesceImpossible  it has to be frozen and has no agent
+    |       `-- QuiesceImpossible  no agent that could freeze it
     +-- HypervisorError            libvirt said no
     |   +-- DomainGone
     |   +-- QuiesceFailed

@@ -9,7 +9,7 @@
 #    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 #    License for the specific language governing permissions and limitations
 #    under the License.
-"""Snapshots in nova-compute's eventlet mode, in a process of its own.
+"""Snapshots in nova-compute's eventlet mode, in a process of their own.
 
 One real thread has the hub, which must go on: a heartbeat tells. libvirt and
 qemu-img are slow here in a way that no monkey-patching can help.

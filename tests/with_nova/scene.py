@@ -109,8 +109,7 @@ class SceneTestCase(test.TestCase):
         conf_module.register_own(CONF)
         self.flags(state_path=str(folder), instances_path=str(folder),
                    host=HOST, compute_driver=OUR_DRIVER)
-        self.flags(virt_type='qemu', group='libvirt',
-                   snapshots_directory=str(self.fake.snapshots))
+        self.flags(virt_type='qemu', group='libvirt')
         self.flags(journal_dir=str(folder / 'journal'), group='nova_snap')
         self.flags(api_servers=[self.glance.url], num_retries=1,
                    group='glance')
