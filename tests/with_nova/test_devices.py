@@ -33,6 +33,7 @@ from nova.objects import fields
 import nova.virt.driver
 from nova.virt.libvirt import config as vconfig
 from nova.virt.libvirt import event as libvirtevent
+import os_vif.objects
 from oslo_config import fixture as config_fixture
 from oslotest import base
 
@@ -56,7 +57,9 @@ MACVTAP = '0000:3b:02.5'
 # Nova's suspend does not know of it.
 ACCELERATOR = '0000:86:00.0'
 
-ALL = (MDEV, GPU, PORT, TWIN_PORT, PHYSICAL)
+VDPA = '0000:3b:03.2'
+VDPA_FILE = '/dev/vhost-vdpa-0'
+ALL = (MDEV, GPU, PORT, TWIN_PORT, PHYSICAL, VDPA_FILE)
 
 MAC = 'fa:16:3e:0a:0b:0c'
 OTHER_MAC = 'fa:16:3e:0a:0b:0d'
@@ -65,11 +68,13 @@ VLAN = '101'
 VNICS = {PORT: (network_model.VNIC_TYPE_DIRECT, MAC),
          TWIN_PORT: (network_model.VNIC_TYPE_DIRECT, MAC),
          PHYSICAL: (network_model.VNIC_TYPE_DIRECT_PHYSICAL, OTHER_MAC),
+         VDPA: (network_model.VNIC_TYPE_VDPA, OTHER_MAC),
          MACVTAP: (network_model.VNIC_TYPE_MACVTAP, OTHER_MAC)}
 VIF_TYPES = {
     network_model.VNIC_TYPE_DIRECT: network_model.VIF_TYPE_HW_VEB,
     network_model.VNIC_TYPE_DIRECT_PHYSICAL:
         network_model.VIF_TYPE_HOSTDEV,
+    network_model.VNIC_TYPE_VDPA: network_model.VIF_TYPE_OVS,
     network_model.VNIC_TYPE_MACVTAP: network_model.VIF_TYPE_HW_VEB}
 
 
@@ -78,6 +83,7 @@ class DevicesTestCase(base.BaseTestCase):
     def setUp(self):
         super().setUp()
         objects.register_all()
+        os_vif.objects.register_all()
         conf = nova.conf.CONF
         conf([], project='nova', default_config_files=[],
              default_config_dirs=[])
@@ -88,6 +94,9 @@ class DevicesTestCase(base.BaseTestCase):
         self.useFixture(fixtures.MonkeyPatch(
             'nova.pci.utils.get_ifname_by_pci_address',
             lambda *_, **__: 'enp59s2v1'))
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.virt.libvirt.host.Host.get_vdpa_device_path',
+            lambda *_: VDPA_FILE))
         self.driver = nova.virt.driver.load_compute_driver(
             None, 'nova_snap.LibvirtDriver')
         self.instance = self.make_instance()
@@ -236,7 +245,7 @@ class SnapshotTestCase(DevicesTestCase):
         self.assertEqual(before, self.instance.obj_to_primitive())
         # Nova looks for them in the guest by these.
         wanted = {device.address for device
-                  in self.instance.get_pci_devices()} - {MACVTAP}
+                  in self.instance.get_pci_devices()} - {MACVTAP, VDPA}
         self.assertEqual(wanted, self.pci_addresses())
 
     def pci_addresses(self):
@@ -328,12 +337,15 @@ def live_xml(devices):
 def passed_through(tree):
     """Return what forbids to save a guest."""
     return [*tree.findall('./devices/hostdev'),
-            *tree.findall("./devices/interface[@type='hostdev']")]
+            *tree.findall("./devices/interface[@type='hostdev']"),
+            *tree.findall("./devices/interface[@type='vdpa']")]
 
 
 def host_address(element):
     """Return the host's address of a device, as Nova writes it."""
     address = element.find('./source/address')
+    if address is None:
+        return element.find('./source').get('dev')
     return address.get('uuid') or address_of(*(
         address.get(part)
         for part in ('domain', 'bus', 'slot', 'function')))
