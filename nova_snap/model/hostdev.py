@@ -30,14 +30,13 @@ KINDS = {
     'hostdev pci': "./devices/hostdev[@type='pci']",
     'hostdev mdev': "./devices/hostdev[@type='mdev']",
     'interface': "./devices/interface[@type='hostdev']",
+    'interface vdpa': "./devices/interface[@type='vdpa']",
 }
 
 # What keeps a guest from being saved, too, and is not taken out: Nova passes
-# no such device through, or does not take it out either.
-# :source: nova/compute/api.py block_port_accelerators, reject_vdpa_instances
+# no such device through.
 OTHERS = {
     'hostdev': './devices/hostdev',
-    'interface vdpa': "./devices/interface[@type='vdpa']",
 }
 
 # Of the XML of a port that is attached. libvirt gives it another name when it
@@ -49,8 +48,8 @@ NOT_GIVEN_BACK = ('./alias', './target')
 class Hostdev:
     """One device of the host, as the XML of a running guest has it.
 
-    :ivar host_address: a PCI address (``0000:3b:00.1``), or the UUID of a
-        mediated device
+    :ivar host_address: a PCI address (``0000:3b:00.1``), the UUID of a
+        mediated device, or the file of a vDPA device in ``/dev``
     :ivar guest_address: where the guest sees it
     :ivar alias: libvirt's name for it, another one after each attach
     """
@@ -110,7 +109,7 @@ def attach_xml(xml: str) -> str:
     for path in NOT_GIVEN_BACK:
         for found in element.findall(path):
             element.remove(found)
-    if element.tag == 'interface':
+    if element.get('type') == 'hostdev':
         for source in element.findall('./source'):
             source.attrib.clear()
     return etree.tostring(element, encoding='unicode')
@@ -131,13 +130,20 @@ def _hostdev(kind: str, element: etree._Element) -> Hostdev:
     alias = element.find('./alias')
     return Hostdev(
         kind=kind,
-        host_address=_address(element.find('./source/address')) or '',
+        host_address=_host_address(element),
         guest_address=_address(element.find('./address')),
         mac=None if mac is None else mac.get('address'),
         vlan=tuple(tag.get('id', '') for tag in element.findall('./vlan/tag')),
         driver=None if driver is None else driver.get('name'),
         alias=None if alias is None else alias.get('name'),
         xml=etree.tostring(element, encoding='unicode', with_tail=False))
+
+
+def _host_address(element: etree._Element) -> str:
+    source = element.find('./source')
+    if source is None:
+        return ''
+    return _address(source.find('./address')) or str(source.get('dev', ''))
 
 
 def _address(element: etree._Element | None) -> str | None:

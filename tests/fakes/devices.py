@@ -44,6 +44,12 @@ POOL_PORT = """
       <mac address='fa:16:3e:0a:0b:0e'/>
       <source network='vfs'/>
     </interface>"""
+VDPA = """
+    <interface type='vdpa'>
+      <mac address='fa:16:3e:0a:0b:0f'/>
+      <model type='virtio'/>
+      <source dev='/dev/vhost-vdpa-0'/>
+    </interface>"""
 USB = """
     <hostdev mode='subsystem' type='usb'>
       <source><vendor id='0x1234'/><product id='0xbeef'/></source>

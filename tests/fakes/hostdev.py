@@ -23,6 +23,7 @@ from lxml import etree
 from tests.fakes import refusal
 
 PATHS = ('./devices/hostdev', "./devices/interface[@type='hostdev']",
+         "./devices/interface[@type='vdpa']",
          "./devices/interface[@type='network']")
 
 
@@ -166,6 +167,8 @@ def _all(tree: etree._Element) -> list[etree._Element]:
 
 def _host_address(element: etree._Element) -> str:
     address = element.find('./source/address')
+    if address is None:
+        return str(element.find('./source').get('dev'))
     return ' '.join(value for name, value in sorted(address.attrib.items())
                     if name != 'type')
 
@@ -183,7 +186,8 @@ def _described(element: etree._Element) -> str:
     for path in ('./alias', './target'):
         for found in element.findall(path):
             element.remove(found)
-    for source in element.findall('./source'):
-        source.attrib.clear()
+    if element.get('type') == 'hostdev':
+        for source in element.findall('./source'):
+            source.attrib.clear()
     words = etree.tostring(element, encoding='unicode', with_tail=False)
     return ''.join(words.split())

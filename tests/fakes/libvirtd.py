@@ -368,11 +368,12 @@ def _device_words(xml: str, flags: int) -> str:
     """Name a device by the host's address, and what tells how it is asked."""
     element = etree.fromstring(xml)
     address = element.find('./source/address')
-    words = [element.tag, str(element.get('type')),
-             address.get('uuid') or '{}:{}.{}'.format(
-                 *(address.get(part)[2:]
-                   for part in ('bus', 'slot', 'function')))]
-    return ' '.join(words)
+    if address is None:
+        where = element.find('./source').get('dev')
+    else:
+        where = address.get('uuid') or '{}:{}.{}'.format(
+            *(address.get(part)[2:] for part in ('bus', 'slot', 'function')))
+    return f'{element.tag} {element.get("type")} {where}'
 
 
 _WORDS: dict[str, cabc.Callable[..., str]] = {

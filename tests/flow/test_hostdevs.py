@@ -153,6 +153,19 @@ class PoolTestCase(HostdevTestCase):
             '"', "'"))
 
 
+class VdpaTestCase(HostdevTestCase):
+    """A port whose file on the host is all that the guest's XML has."""
+
+    hostdevs = devices.VDPA
+
+    def test_it_comes_back(self):
+        self.take(self.process, cold=True)
+        self.assertIn('libvirt detachDeviceFlags interface vdpa '
+                      '/dev/vhost-vdpa-0', self.process.calls.changes())
+        self.assertEqual(1, len(self.kinds()))
+        self.assert_guest_untouched(self.before)
+
+
 class StuckTestCase(HostdevTestCase):
 
     def test_guest_refuses(self):

@@ -56,15 +56,17 @@ class ReadTestCase(base.BaseTestCase):
             ['hostdev pci', 'hostdev mdev', 'interface'],
             [device.kind for device in self.found()])
 
-    @ddt.named_data(
-        ('USB', devices.USB, 'hostdev usb'),
-        ('vDPA', "<interface type='vdpa'/>", 'interface vdpa'),
-    )
-    def test_what_cannot_be_taken_out_is_named(self, xml, word):
-        root = etree.fromstring(f'<domain><devices>{xml}</devices></domain>')
+    def test_what_cannot_be_taken_out_is_named(self):
+        root = etree.fromstring(
+            f'<domain><devices>{devices.USB}</devices></domain>')
         (found,) = hostdev.find_others(root)
-        self.assertIn(word, found)
+        self.assertIn('hostdev usb', found)
         self.assertEqual([], list(hostdev.find(root)))
+
+    def test_a_vdpa_port_is_known_by_its_file(self):
+        device = hostdev.parse(devices.VDPA)
+        self.assertEqual('interface vdpa fa:16:3e:0a:0b:0f /dev/vhost-vdpa-0',
+                         str(device))
 
     @ddt.data('guest_address', 'mac', 'vlan', 'driver', 'host_address')
     def test_a_device_that_differs_is_another(self, field):
@@ -86,6 +88,10 @@ class GiveBackTestCase(base.BaseTestCase):
             self.assertIsNone(given.find(path), path)
         again = hostdev.parse(etree.tostring(given, encoding='unicode'))
         self.assertEqual(hostdev.parse(LIVE_POOL_PORT), again)
+
+    def test_a_vdpa_port_keeps_its_file(self):
+        self.assertEqual(hostdev.parse(devices.VDPA), hostdev.parse(
+            hostdev.attach_xml(devices.VDPA)))
 
     def test_of_a_device_nothing_but_its_name_is_left_out(self):
         for device in data.domain('hostdevs.live').hostdevs:
