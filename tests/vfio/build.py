@@ -17,6 +17,7 @@ final name only when it is whole. Nothing is installed on this machine.
 """
 
 import collections.abc as cabc
+import hashlib
 import pathlib
 import shutil
 
@@ -69,18 +70,18 @@ def folder() -> pathlib.Path:
 
 def qemu() -> pathlib.Path:
     """Return the folder of the newer QEMU; fetch it if it is not there."""
-    return _once('qemu', lambda target: _bootstrap(
+    return _once('qemu', QEMU_PACKAGES, lambda target: _bootstrap(
         target, QEMU_SUITE, 'extract', QEMU_PACKAGES))
 
 
 def kernel() -> pathlib.Path:
     """Return the folder of the unpacked kernel of the outer machine."""
-    return _once('kernel', _fetch_kernel)
+    return _once('kernel', (KERNEL,), _fetch_kernel)
 
 
 def root_disk() -> pathlib.Path:
     """Return the root disk of the outer machine, which nobody has booted."""
-    return _once('root.ext4', _make_root_disk)
+    return _once('root', ROOT_PACKAGES + ROOT_MODULES, _make_root_disk)
 
 
 def vmlinuz() -> pathlib.Path:
@@ -112,11 +113,13 @@ def guest(target: pathlib.Path) -> None:
                  str(HERE / 'guest' / 'kernel.c')])
 
 
-def _once(name: str,
+def _once(name: str, parts: tuple[str, ...],
           make: cabc.Callable[[pathlib.Path], None]) -> pathlib.Path:
-    made = folder() / name
+    """Return what is made of these parts; make it when it is not there."""
+    digest = hashlib.sha256(' '.join(parts).encode()).hexdigest()
+    made = folder() / f'{name}-{digest[:8]}'
     if not made.exists():
-        unfinished = made.with_name(f'{name}.unfinished')
+        unfinished = folder() / f'{name}.unfinished'
         _remove(unfinished)
         make(unfinished)
         unfinished.rename(made)
@@ -164,7 +167,7 @@ def _fetch_kernel(target: pathlib.Path) -> None:
 
 
 def _make_root_disk(target: pathlib.Path) -> None:
-    tree = target.with_name('root')
+    tree = target.with_name('root.tree')
     _remove(tree)
     _bootstrap(tree, ROOT_SUITE, 'minbase', ROOT_PACKAGES)
     _copy_modules(tree, ROOT_MODULES)
