@@ -20,6 +20,9 @@ from nova_snap.cmd import show
 from nova_snap import errors
 from nova_snap.flows import recovery
 
+# Facts of a step that are no secret, and that an operator looks for elsewhere.
+SHOWN_FACTS = ('volume_id', 'snapshot_id')
+
 
 def add_status_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what status takes."""
@@ -89,7 +92,9 @@ def _describe(finding: recovery.Finding) -> dict[str, ty.Any]:
             instance_name=record.instance_name, image_id=record.image_id,
             image_name=record.image_name, host=record.host,
             started_at=record.started_at, committed=record.committed,
-            steps=[{'step': e.kind, 'role': e.role, 'phase': e.phase}
+            steps=[{'step': e.kind, 'role': e.role, 'phase': e.phase,
+                    **{name: e.facts[name] for name in SHOWN_FACTS
+                       if name in e.facts}}
                    for e in record.entries])
     return described
 

@@ -97,7 +97,7 @@ def _look(node: node_module.Node, record: record_model.Record) -> Finding:
     except errors.JournalError as exc:
         return Finding(Outcome.FAILED, record, str(exc))
     return Finding(Outcome.LEFT, record,
-                   'its owner died; "nova-snap recover" settles it')
+                   'nobody works on it; "nova-snap recover" settles it')
 
 
 def recover(node: node_module.Node, *, nova_is_stopped: bool = False,

@@ -22,13 +22,15 @@ import dataclasses
 
 from lxml import etree
 
+MEDIATED = 'hostdev mdev'
+
 # What is taken out and put back. In the XML of a running guest libvirt shows
 # a port out of a network's pool as the hostdev that it was given.
 # :source: libvirt src/conf/domain_conf.c virDomainNetDefFormat; nova/virt/
 #     libvirt/driver.py suspend
 KINDS = {
     'hostdev pci': "./devices/hostdev[@type='pci']",
-    'hostdev mdev': "./devices/hostdev[@type='mdev']",
+    MEDIATED: "./devices/hostdev[@type='mdev']",
     'interface': "./devices/interface[@type='hostdev']",
     'interface vdpa': "./devices/interface[@type='vdpa']",
 }

@@ -13,6 +13,7 @@
 """A device of the host, out of the guest's hands."""
 
 import dataclasses
+import os
 
 from oslo_log import log as logging
 
@@ -23,6 +24,11 @@ from nova_snap.steps import step
 from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
+
+# Where the host has its devices. libvirt says no more than that an error
+# occurred of one that it does not have.
+PCI_DEVICES = '/sys/bus/pci/devices'
+MEDIATED_DEVICES = '/sys/bus/mdev/devices'
 
 # An event ends the wait earlier, where there is one.
 POLL_SECONDS = 0.2
@@ -89,7 +95,9 @@ class DetachHostdev(step.Step):
                     raise self._stuck(
                         f'the guest has not done so within {self.timeout} s '
                         '([nova_snap]detach_timeout); does it run a driver '
-                        'that lets go of it?')
+                        'that lets go of it? If it does so later, it is '
+                        'without it until "virsh attach-device" or its next '
+                        'start')
                 bell.wait(POLL_SECONDS)
         self.is_released = True
 
@@ -131,9 +139,16 @@ class DetachHostdev(step.Step):
         except errors.DomainGone:
             raise
         except errors.HypervisorError as exc:
-            raise self._lost(exc.reason) from exc
+            raise self._lost(exc.reason + self._why_not(world)) from exc
         if (found := self._found(domain)) != self._device:
             raise self._lost(f'it came back as {found!r}')
+
+    def _why_not(self, world: world_module.World) -> str:
+        """Say what libvirt does not: whether the device is there at all."""
+        path = os.path.join(
+            MEDIATED_DEVICES if self._device.kind == hostdev.MEDIATED
+            else PCI_DEVICES, self._device.host_address)
+        return '' if world.files.exists(path) else f'; there is no {path}'
 
     def _stays(self, world: world_module.World,
                domain: domain_module.Domain) -> bool:
