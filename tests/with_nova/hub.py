@@ -42,10 +42,10 @@ QEMU_IMG = qemu_img.QemuImg
 # Seconds. Whatever blocks the hub blocks it for as long as it takes.
 BEAT = 0.02
 CONVERT = 3
-LIBVIRT_CALL = 0.5
+LIBVIRT_CALL = 3
 UPLOAD_PAUSE = 0.02
 # The longest silence of the heart, on a machine that has other things to do.
-SILENCE = 0.45
+SILENCE = 2
 DISK_BYTES = 4 * units.MiB
 
 SLOW_QEMU_IMG = """#!/bin/sh
@@ -67,10 +67,10 @@ class HubTestCase(scene.SceneTestCase):
             self.useFixture(fixtures.MonkeyPatch(name, new))
 
     def slow_libvirt(self):
-        """Let each call of libvirt block its real thread."""
+        """Let a call of libvirt block its real thread."""
         sleep = eventlet.patcher.original('time').sleep
-        self.libvirt._calls = calls_module.Calls(
-            before_each=lambda: sleep(LIBVIRT_CALL))
+        self.calls.then('fsFreeze', lambda: sleep(LIBVIRT_CALL),
+                        calls_module.When.BEFORE)
 
     def slow_qemu_img(self):
         """Give the guest, which is off, a real disk, and a slow qemu-img."""
