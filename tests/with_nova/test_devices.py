@@ -38,6 +38,7 @@ from oslo_config import fixture as config_fixture
 from oslotest import base
 
 from nova_snap.driver import runtime
+from nova_snap.driver import translation
 from nova_snap.flows import snapshot
 from nova_snap.model import domain as domain_model
 from nova_snap.model import request as request_model
@@ -238,6 +239,27 @@ class SnapshotTestCase(DevicesTestCase):
         self.assertEqual(len(ALL), len(detached), detached)
         self.assertEqual(len(ALL), len(self.heard))
         self.assert_none_is_lost()
+
+    def test_tenant_is_told_that_a_device_is_not_back(self):
+        def take_away():
+            self.guest.persistent = self.definition.replace(MDEV, 'another')
+
+        self.process.calls.then('convert', take_away)
+        error = self.assertRaises(translation.SnapshotFailed,
+                                  self.take_in_novas_words)
+        self.assertIn('could not be given back', str(error))
+        self.assertNotIn(MDEV, str(error))
+
+    def test_tenant_is_told_that_the_guest_has_not_released_it(self):
+        self.process.calls.fail_named('detachDeviceFlags')
+        error = self.assertRaises(translation.SnapshotFailed,
+                                  self.take_in_novas_words)
+        self.assertIn('did not release a passed-through device', str(error))
+        self.assert_none_is_lost()
+
+    def take_in_novas_words(self):
+        with translation.in_novas_words(node_module.UUID, IMAGE):
+            self.take()
 
     def test_novas_records_stay_as_they_are(self):
         before = copy.deepcopy(self.instance.obj_to_primitive())
