@@ -20,6 +20,7 @@
     |   +-- InstanceBusy           another operation holds the instance
     |   +-- NotEnoughSpace
     |   `-- Unsupported            a guest or a disk we cannot snapshot
+    |       `-- QuiesceImpossible  no agent that could freeze it
     +-- HypervisorError            libvirt said no
     |   +-- DomainGone
     |   +-- QuiesceFailed
@@ -99,6 +100,10 @@ class NotEnoughSpace(Refused):
 
 class Unsupported(Refused):
     template = 'Instance %(instance)s cannot be snapshotted: %(reason)s'
+
+
+class QuiesceImpossible(Unsupported):
+    """It has to be frozen, and no agent in it can be asked."""
 
 
 class HypervisorError(SnapError):

@@ -105,11 +105,21 @@ def _service_volumes(
 
 
 def _log(findings: list[recovery.Finding]) -> None:
-    """Write one line for each record that is not at work."""
+    """Write one line for each record that is not at work.
+
+    Of one that was settled the flow has written it.
+    """
     for finding in findings:
-        if finding.outcome == recovery.Outcome.UNDER_WAY:
+        if finding.outcome in (recovery.Outcome.UNDER_WAY,
+                               recovery.Outcome.SETTLED):
             continue
         record = finding.record
         name = (f'{record.id} of {record.instance_name}' if record
                 else 'without a name')
-        LOG.info('Record %s: %s, %s', name, finding.outcome, finding.reason)
+        if finding.outcome == recovery.Outcome.FAILED:
+            LOG.error('Record %s: %s, %s. It is tried again every %d s',
+                      name, finding.outcome, finding.reason,
+                      INTERVAL_SECONDS)
+        else:
+            LOG.info('Record %s: %s, %s', name, finding.outcome,
+                     finding.reason)

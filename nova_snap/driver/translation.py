@@ -33,6 +33,7 @@ LOG = logging.getLogger(__name__)
 _TOLD: tuple[tuple[type[errors.SnapError], str], ...] = (
     (errors.InstanceBusy, 'another operation on its disk is under way'),
     (errors.NotEnoughSpace, 'its host has not enough room for the image'),
+    (errors.QuiesceImpossible, 'its guest agent cannot be asked'),
     (errors.Unsupported, 'it cannot be snapshotted as it is'),
     (errors.Cancelled, 'the compute service was stopped; the guest is as it '
                        'was'),
@@ -102,8 +103,8 @@ def _translated(exc: errors.SnapError, instance_id: str,
             (errors.InstanceNotFound, exception.InstanceNotRunning, instance),
             (errors.DomainGone, exception.InstanceNotFound, instance),
             (errors.ImageGone, exception.ImageNotFound, image),
-            (errors.QuiesceFailed, exception.InstanceQuiesceFailed,
-             {'reason': _told(cause)}),
+            ((errors.QuiesceFailed, errors.QuiesceImpossible),
+             exception.InstanceQuiesceFailed, {'reason': _told(cause)}),
             (errors.ImageServiceRefused, exception.ImageNotAuthorized, image),
             (errors.ImageQuotaExceeded, exception.ImageQuotaExceeded, image)):
         if isinstance(cause, kind):

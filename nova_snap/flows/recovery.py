@@ -157,7 +157,8 @@ def _settle(node: node_module.Node, record: record_model.Record,
             node.store, record, _world(node, nova_is_stopped),
             steps).settle(artifacts=artifacts)
     except errors.SnapError as exc:
-        LOG.error('Record %s of %s is not settled: %s', record.id,
+        # Whoever asked says it to its reader, once.
+        LOG.debug('Record %s of %s is not settled: %s', record.id,
                   record.instance_name, exc)
         # The name of the record stands beside the reason.
         return Finding(Outcome.FAILED, record,

@@ -402,8 +402,9 @@ def freeze(request: request_model.Request, facts: Facts,
     if requires:
         asked = ('--quiesce' if request.quiesce == 'require'
                  else 'os_require_quiesce of its image')
-        raise _unsupported(facts, f'{asked} asks for frozen file systems, '
-                                  f'but {reason}')
+        raise errors.QuiesceImpossible(
+            instance=facts.domain.name,
+            reason=f'{asked} asks for frozen file systems, but {reason}')
     return False, False
 
 

@@ -125,6 +125,10 @@ class FakeDomain(guest.FakeGuest):
         if self.live is not None:
             self.hostdevs.look()
 
+    def info(self) -> list[int]:
+        memory = int(self.tree.findtext('memory'))
+        return [self.now, memory, memory, int(self.tree.findtext('vcpu')), 0]
+
     def jobStats(self, flags: int = 0) -> dict[str, int]:
         self.require_running()
         if self.running_job is None:
@@ -302,6 +306,14 @@ class FakeDomain(guest.FakeGuest):
         self.require_running()
         self.now = RUNNING
         return 0
+
+    def shutdown(self) -> int:
+        """Ask the guest to end; it does so at once."""
+        self.require_running()
+        return self.destroy()
+
+    def destroyFlags(self, flags: int = 0) -> int:
+        return self.destroy()
 
     def destroy(self) -> int:
         self.require_running()

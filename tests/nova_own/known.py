@@ -72,6 +72,8 @@ FUNCTIONAL_TESTS: dict[str, tuple[str, str]] = {
     _FUNCTIONAL + test: (
         _FAKE, _STOPPED + 'test_its_record_is_not_made_again')
     for test in (
+        'test_machine_type.LibvirtMachineTypeTest'
+        '.test_hw_machine_type_config_update_workflow',
         'test_pci_sriov_servers.PCIServersTest.test_unshelve_after_offload',
         'test_pci_sriov_servers.RemoteManagedServersTest.test_shelve',
         'test_pci_sriov_servers.RemoteManagedServersTest'

@@ -87,6 +87,9 @@ class LikeNovaTestCase(base.BaseTestCase):
                           'nova" compares with a real one')
         # Nova's options are registered when its package is imported.
         self.nova = importlib.import_module('nova.conf').CONF
+        # Nova's own tests register more of them, which is refused once they
+        # were parsed.
+        self.addCleanup(self.nova.reset)
 
     def option_of_nova(self, group, name):
         opts = (self.nova._opts if group == 'DEFAULT'

@@ -150,7 +150,7 @@ def _build(folder: pathlib.Path) -> None:
     shutil.copyfile(kernel, made.kernel)
     tree = folder / 'initramfs'
     _fill_initramfs(tree, unpacked)
-    _pack_initramfs(tree, made.initrd)
+    pack_initramfs(tree, made.initrd)
     _make_root_disk(folder, made.root_disk)
     shutil.rmtree(unpacked)
     shutil.rmtree(tree)
@@ -160,26 +160,35 @@ def _build(folder: pathlib.Path) -> None:
 
 def _unpack_packages(target: pathlib.Path) -> None:
     downloads = place.make_dir(target.with_name('packages'))
-    try:
-        _download(downloads)
-    except errors.LabError:
-        # The lists are older than the archive.
-        process.run(['apt-get', '-q', 'update'])
-        _download(downloads)
+    download(downloads, KERNEL, *PACKAGES)
     for package in sorted(downloads.glob('*.deb')):
         process.run(['dpkg', '-x', str(package), str(target)])
     shutil.rmtree(downloads)
 
 
-def _download(folder: pathlib.Path) -> None:
-    depends = process.run(['apt-cache', 'depends', KERNEL]).split()
-    kernel = next((word for word in depends
-                   if word.startswith('linux-image-') and word != KERNEL),
-                  None)
-    if kernel is None:
-        raise errors.LabError(f'apt knows no package {KERNEL}')
+def download(folder: pathlib.Path, kernel: str, *packages: str) -> None:
+    """Download a kernel's package and others, as they are now.
+
+    :param kernel: the package that depends on it
+    :raises LabError: when one cannot be had
+    """
+    try:
+        _download(folder, kernel, *packages)
+    except errors.LabError:
+        # The lists are older than the archive.
+        process.run(['apt-get', '-q', 'update'])
+        _download(folder, kernel, *packages)
+
+
+def _download(folder: pathlib.Path, kernel: str, *packages: str) -> None:
+    depends = process.run(['apt-cache', 'depends', kernel]).split()
+    image = next((word for word in depends
+                  if word.startswith('linux-image-') and word != kernel),
+                 None)
+    if image is None:
+        raise errors.LabError(f'apt knows no package {kernel}')
     process.run(['apt-get', '-q', '-o', 'APT::Sandbox::User=root',
-                 'download', kernel, *PACKAGES], cwd=folder)
+                 'download', image, *packages], cwd=folder)
 
 
 def _fill_initramfs(tree: pathlib.Path, unpacked: pathlib.Path) -> None:
@@ -226,7 +235,8 @@ def _copy_modules(tree: pathlib.Path, unpacked: pathlib.Path) -> None:
     process.run(['depmod', '-b', str(tree), modules.name])
 
 
-def _pack_initramfs(tree: pathlib.Path, initrd: pathlib.Path) -> None:
+def pack_initramfs(tree: pathlib.Path, initrd: pathlib.Path) -> None:
+    """Pack a folder as the kernel unpacks it."""
     names = '\n'.join(str(path.relative_to(tree))
                       for path in sorted(tree.rglob('*')))
     plain = initrd.with_suffix('')

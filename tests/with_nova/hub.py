@@ -1,0 +1,147 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Snapshots in nova-compute's eventlet mode, in a process of their own.
+
+One real thread has the hub, which must go on: a heartbeat tells. libvirt and
+qemu-img are slow here in a way that no monkey-patching can help.
+"""
+
+import contextlib
+import itertools
+import os
+import pathlib
+import shutil
+import subprocess
+import time
+
+import eventlet
+import eventlet.patcher
+import fixtures
+from nova import exception
+
+from nova_snap.hypervisor import clock
+from nova_snap.hypervisor import qemu_img
+from nova_snap import units
+from tests.fakes import calls as calls_module
+from tests.fakes import libvirtd as libvirtd_module
+from tests.with_nova import scene
+from tests.with_nova import wire
+
+CLOCK = clock.Clock
+QEMU_IMG = qemu_img.QemuImg
+
+# Seconds. Whatever blocks the hub blocks it for as long as it takes.
+BEAT = 0.02
+CONVERT = 3
+LIBVIRT_CALL = 0.5
+UPLOAD_PAUSE = 0.02
+# The longest silence of the heart, on a machine that has other things to do.
+SILENCE = 0.45
+DISK_BYTES = 4 * units.MiB
+
+SLOW_QEMU_IMG = """#!/bin/sh
+[ "$1" != convert ] || sleep {seconds}
+exec {program} "$@"
+"""
+
+
+class HubTestCase(scene.SceneTestCase):
+
+    def make_guest(self, folder):
+        super().make_guest(folder)
+        for name, new in (
+                ('nova_snap.hypervisor.clock.Clock', CLOCK),
+                ('nova_snap.hypervisor.qemu_img.QemuImg', QEMU_IMG),
+                ('nova.virt.libvirt.host.Host._get_libvirt_proxy_classes',
+                 staticmethod(lambda module: (wire.Connection,
+                                              libvirtd_module.Handle)))):
+            self.useFixture(fixtures.MonkeyPatch(name, new))
+
+    def slow_libvirt(self):
+        """Let each call of libvirt block its real thread."""
+        sleep = eventlet.patcher.original('time').sleep
+        self.libvirt._calls = calls_module.Calls(
+            before_each=lambda: sleep(LIBVIRT_CALL))
+
+    def slow_qemu_img(self):
+        """Give the guest, which is off, a real disk, and a slow qemu-img."""
+        self.guest.destroy()
+        program = shutil.which('qemu-img')
+        raw = self.fake.folder / 'raw'
+        raw.write_bytes(os.urandom(DISK_BYTES))
+        subprocess.run([program, 'convert', '-f', 'raw', '-O', 'qcow2', raw,
+                        self.fake.disks[0]], check=True)
+        folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        script = folder / 'qemu-img'
+        script.write_text(SLOW_QEMU_IMG.format(seconds=CONVERT,
+                                               program=program))
+        script.chmod(0o755)
+        self.useFixture(fixtures.EnvironmentVariable(
+            'PATH', f'{folder}:{os.environ["PATH"]}'))
+
+    @contextlib.contextmanager
+    def heart_beats(self, at_least):
+        """Demand that the hub goes on, for so many seconds at least."""
+        beats = [time.monotonic()]
+
+        def beat():
+            while True:
+                eventlet.sleep(BEAT)
+                beats.append(time.monotonic())
+
+        heart = eventlet.spawn(beat)
+        try:
+            yield
+        finally:
+            heart.kill()
+        beats.append(time.monotonic())
+        self.assertGreater(beats[-1] - beats[0], at_least)
+        silences = [b - a for a, b in itertools.pairwise(beats)]
+        self.assertLess(max(silences), SILENCE)
+
+    def test_it_is_the_mode_that_is_meant(self):
+        self.assertTrue(eventlet.patcher.is_monkey_patched('thread'))
+
+    def test_while_it_converts_and_uploads(self):
+        self.slow_qemu_img()
+        self.glance.pause = UPLOAD_PAUSE
+        driver = self.start_driver()
+        with self.heart_beats(CONVERT):
+            self.snapshot(driver)
+        self.assertEqual('active',
+                         self.glance.images[scene.IMAGE]['status'])
+        self.assertEqual(['qemu:///system'], self.libvirt.opened)
+
+    def test_while_libvirt_answers(self):
+        self.slow_libvirt()
+        driver = self.start_driver()
+        with self.heart_beats(LIBVIRT_CALL):
+            driver.quiesce(self.context, self.instance,
+                           self.instance.image_meta)
+            self.assertTrue(self.guest.agent.frozen)
+            driver.unquiesce(self.context, self.instance,
+                             self.instance.image_meta)
+        self.assert_guest_whole()
+        self.assertEqual(['qemu:///system'], self.libvirt.opened)
+
+    def test_the_watchdog(self):
+        self.flags(quiesce_limit=1, group='nova_snap')
+        driver = self.start_driver()
+        driver.quiesce(self.context, self.instance,
+                       self.instance.image_meta)
+        with eventlet.Timeout(scene.PATIENCE_SECONDS):
+            while self.guest.agent.frozen:
+                eventlet.sleep(BEAT)
+        self.assertRaises(exception.InstanceQuiesceFailed, driver.unquiesce,
+                          self.context, self.instance,
+                          self.instance.image_meta)
+        self.assert_guest_whole()

@@ -1,0 +1,259 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""What a dead nova-compute left, settled by init_host() of the next one."""
+
+import ddt
+from keystoneauth1 import loading as ks_loading
+import nova.conf
+from nova import context as nova_context
+from nova import exception
+from nova import objects
+from oslo_db import exception as db_exc
+
+from nova_snap import errors
+from nova_snap.flows import snapshot
+from nova_snap.hypervisor import files
+from nova_snap.model import image as image_model
+from nova_snap.model import request as request_model
+from tests.fakes import calls as calls_module
+from tests.fakes import glance as fake_glance
+from tests.with_nova import scene
+
+CONF = nova.conf.CONF
+IMAGE = scene.IMAGE
+
+RECORD = image_model.ImageSpec(
+    image_id=IMAGE, name='nightly', disk_format='qcow2',
+    container_format='bare', min_disk=1, min_ram=0, owner=None,
+    visibility='private', properties={})
+
+LIVE = 'blockRebase'
+COLD = 'managedSave'
+
+
+class LeftTestCase(scene.SceneTestCase):
+    """A nova-compute was killed in the middle of a snapshot."""
+
+    def die(self, call):
+        """Begin a snapshot in a process that is killed after a call."""
+        self.fake.machine_id = files.machine_id()
+        self.fake.set(disable_libvirt_livesnapshot=call == COLD)
+        self.fake.glance.stored[IMAGE] = fake_glance.Stored(RECORD, {})
+        process = self.fake.process()
+        process.calls.kill_named(call)
+        try:
+            snapshot.take(process.node, request_model.Request(
+                instance_uuid=scene.UUID, name='nightly', image_id=IMAGE,
+                image_exists=True))
+        except (calls_module.Killed, errors.SnapError):
+            pass
+        self.assertTrue(process.calls.is_dead)
+        self.assertNotEqual([], self.records())
+
+    def start(self):
+        """Start nova-compute's driver."""
+        driver = self.start_driver()
+        driver.init_host(scene.HOST)
+        return driver
+
+    def lines(self):
+        """Return what the log says of records, one line each."""
+        return [line for line in self.stdlog.logger.output.splitlines()
+                if 'Record ' in line]
+
+
+@ddt.ddt
+class GuestTestCase(LeftTestCase):
+
+    @ddt.data(LIVE, COLD)
+    def test_a_guest_of_this_host_comes_back(self, call):
+        self.die(call)
+        self.start()
+        self.assert_guest_whole()
+        # Glance may be down: it is not asked.
+        self.assertEqual([], self.glance.requests)
+        [line] = self.lines()
+        self.assertIn(IMAGE, line)
+
+    def test_a_host_that_was_rebooted(self):
+        self.die(LIVE)
+        self.fake.reboot_host()
+        self.start()
+        self.assertTrue(self.defined())
+        self.assertEqual([], list(self.fake.snapshots.iterdir()))
+
+    def defined(self):
+        """Tell whether the domain is."""
+        domain = self.fake.libvirtd.domains.get(scene.UUID)
+        return domain is not None and bool(domain.isPersistent())
+
+    def assert_stays_down(self):
+        """Demand that none comes back, of each kind, and the start."""
+        self.assertFalse(self.defined() and self.guest.isActive())
+        self.assertEqual([], list(self.fake.snapshots.iterdir()))
+        self.assertEqual(1, len(self.lines()))
+
+    def leave(self, call):
+        """Leave a guest that only a recovery could bring back."""
+        self.die(call)
+        if call == LIVE:
+            self.fake.reboot_host()
+
+    @ddt.data(LIVE, COLD)
+    def test_deleted(self, call):
+        self.leave(call)
+        self.read().destroy()
+        self.start()
+        self.assert_stays_down()
+        self.assertEqual(call == COLD, self.defined())
+
+    @ddt.data((LIVE, {'vm_state': 'soft-delete'}),
+              (COLD, {'vm_state': 'soft-delete'}),
+              (LIVE, {'vm_state': 'deleted'}),
+              (COLD, {'task_state': 'deleting'}),
+              (LIVE, {'task_state': 'deleting'}),
+              (LIVE, {'host': 'node-2'}),
+              (COLD, {'host': 'node-2'}))
+    @ddt.unpack
+    def test_not_here_any_more(self, call, values):
+        self.leave(call)
+        instance = self.read()
+        for name, value in values.items():
+            setattr(instance, name, value)
+        instance.save()
+        self.start()
+        self.assert_stays_down()
+        self.assertEqual(call == COLD, self.defined())
+
+    def evacuate(self, **values):
+        """Write the migration of an evacuation."""
+        objects.Migration(nova_context.get_admin_context(), **{
+            'instance_uuid': scene.UUID, 'source_compute': scene.HOST,
+            'source_node': scene.HOST, 'dest_compute': 'node-2',
+            'migration_type': 'evacuation', 'status': 'done',
+            **values}).create()
+
+    @ddt.data('accepted', 'pre-migrating', 'done')
+    def test_evacuated(self, status):
+        self.leave(LIVE)
+        self.evacuate(status=status)
+        self.start()
+        self.assert_stays_down()
+        self.assertFalse(self.defined())
+
+    def test_evacuated_while_it_was_saved(self):
+        self.leave(COLD)
+        self.evacuate()
+        self.start()
+        self.assert_stays_down()
+
+    @ddt.data({'status': 'error'}, {'source_compute': 'node-3'},
+              {'migration_type': 'live-migration'})
+    def test_not_evacuated_from_here(self, values):
+        self.leave(COLD)
+        self.evacuate(**values)
+        self.start()
+        self.assert_guest_whole()
+
+    @ddt.data(LIVE, COLD)
+    def test_the_database_cannot_be_reached(self, call):
+        self.leave(call)
+        with scene.mock.patch.object(
+                objects.Instance, 'get_by_uuid',
+                side_effect=db_exc.DBConnectionError('down')):
+            self.start()
+        # nova-compute starts, and what is left is not forgotten.
+        self.assertEqual(1, len(self.records()))
+        self.assertEqual(1, len(self.lines()))
+        self.assertFalse(self.guest.isActive())
+        self.start()
+        self.assertTrue(self.defined())
+
+    def test_a_guest_that_runs_needs_no_word_of_nova(self):
+        self.die(LIVE)
+        with scene.mock.patch.object(
+                objects.Instance, 'get_by_uuid',
+                side_effect=db_exc.DBConnectionError('down')):
+            self.start()
+        self.assert_guest_whole()
+
+
+@ddt.ddt
+class ImageTestCase(LeftTestCase):
+    """Glance's part is done later, by the service's own user."""
+
+    def setUp(self):
+        super().setUp()
+        CONF.register_opts(ks_loading.get_auth_plugin_conf_options(
+            'admin_token'), group='service_user')
+        self.flags(auth_type='admin_token', token='service-token',
+                   endpoint=self.glance.url, group='service_user')
+
+    def settle(self, status):
+        """Let the periodic task find an image in this state."""
+        self.die('convert')
+        self.glance.images[IMAGE]['status'] = status
+        self.start()._recovery.images_too()
+
+    @ddt.data('queued', 'saving')
+    def test_one_that_is_not_whole_is_deleted(self, status):
+        self.settle(status)
+        self.assertNotIn(IMAGE, self.glance.images)
+        self.assert_settled()
+        self.assertEqual({'service-token'}, {
+            headers['X-Auth-Token']
+            for _, _, headers in self.glance.requests})
+
+    @ddt.data('active', 'importing', 'deactivated')
+    def test_any_other_stays(self, status):
+        self.settle(status)
+        self.assertIn(IMAGE, self.glance.images)
+        self.assert_settled()
+
+    def test_glance_is_down(self):
+        self.die('convert')
+        self.glance.then = lambda words: self.glance.images.clear()
+        driver = self.start()
+        self.glance.lifetime = 0
+        driver._recovery.images_too()
+        self.assertEqual(1, len(self.records()))
+
+    def test_nobody_to_sign_in_as(self):
+        self.die('convert')
+        driver = self.start()
+        self.flags(auth_type=None, group='service_user')
+        driver._recovery.images_too()
+        self.assertEqual(1, len(self.records()))
+        self.assertIn(IMAGE, self.glance.images)
+
+
+class StartTestCase(LeftTestCase):
+
+    def test_a_journal_that_cannot_be_kept(self):
+        driver = self.start_driver()
+        (self.fake.folder / 'journal').write_text('a file')
+        self.assertRaises(errors.JournalError, driver.init_host, scene.HOST)
+
+    def test_nothing_is_left(self):
+        self.start()
+        self.assertEqual([], self.lines())
+        self.assertEqual([], self.calls.changes())
+
+    def test_the_record_of_another_host(self):
+        self.die(LIVE)
+        self.flags(host='node-9')
+        driver = self.start_driver()
+        driver.init_host('node-9')
+        self.assertFalse(self.guest.isPersistent())
+        [line] = self.lines()
+        self.assertIn(scene.HOST, line)
+        self.assertNotIsInstance(driver, exception.NovaException)

@@ -1,0 +1,254 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What Nova's callers ask of snapshot(), through Nova's own manager."""
+
+import contextlib
+import shutil
+from unittest import mock
+
+import ddt
+from lxml import etree
+from nova.compute import utils as compute_utils
+from nova import objects
+
+from nova_snap.flows import result as result_module
+from tests.with_nova import scene
+
+IMAGE = scene.IMAGE
+NOVAS_DRIVER = 'libvirt.LibvirtDriver'
+
+# What the driver does between the state that its caller was in and the end,
+# as (state, expected state).
+# :source: nova/virt/libvirt/driver.py snapshot
+UPLOADED = [('image_uploading', 'image_pending_upload'),
+            ('image_pending_upload', 'image_uploading'),
+            ('image_uploading', 'image_pending_upload')]
+
+
+class SnapshotTestCase(scene.SceneTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.saved = []
+        save = objects.Instance.save
+
+        def noting(instance, *args, **kwargs):
+            expected = kwargs.get('expected_task_state')
+            if expected is not None:
+                self.saved.append((instance.task_state, expected))
+            return save(instance, *args, **kwargs)
+
+        self.useFixture(scene.fixtures.MonkeyPatch(
+            'nova.objects.Instance.save', noting))
+
+
+class CallersTestCase(SnapshotTestCase):
+
+    def assert_done(self, *, running=True):
+        self.assertEqual('active', self.glance.images[IMAGE]['status'])
+        self.assertIsNone(self.read().task_state)
+        self.assert_guest_whole(running=running)
+        self.assert_settled()
+
+    def test_image_create(self):
+        self.image_create(self.start_manager())
+        self.assertEqual(
+            [('image_snapshot', 'image_snapshot_pending'),
+             ('image_pending_upload', 'image_snapshot'),
+             *UPLOADED, (None, 'image_uploading')], self.saved)
+        self.assert_done()
+
+    def test_backup(self):
+        manager = self.start_manager()
+        self.set_state('image_backup')
+        manager.backup_instance(self.context, IMAGE, self.instance, 'daily',
+                                1)
+        self.assertEqual([('image_pending_upload', 'image_backup'),
+                          *UPLOADED, (None, 'image_uploading')], self.saved)
+        self.assert_done()
+
+    def test_shelve(self):
+        # Nova holds a lock of the instance's name meanwhile.
+        self.shelve(self.start_manager())
+        shelving = 'shelving_image_'
+        states = [(state.replace('image_', shelving),
+                   expected.replace('image_', shelving))
+                  for state, expected in UPLOADED]
+        self.assertEqual(
+            [('shelving_image_pending_upload', 'shelving'), *states,
+             (None, ['shelving', 'shelving_image_uploading'])], self.saved)
+        self.assertEqual('shelved', self.read().vm_state)
+        self.assert_done(running=False)
+
+    def test_resize_to_another_cell(self):
+        self.guest.destroy()
+        self.start_manager()._snapshot_for_resize(self.context, IMAGE,
+                                                  self.instance)
+        self.assertEqual([], self.saved)
+        self.assert_done(running=False)
+
+    def test_a_paused_guest(self):
+        self.guest.suspend()
+        self.image_create(self.start_manager())
+        self.assert_done()
+        self.assertEqual(3, self.guest.state()[0])
+
+    def test_cold(self):
+        self.flags(disable_libvirt_livesnapshot=True, group='workarounds')
+        self.image_create(self.start_manager())
+        self.assertIn('managedSave', self.calls.names())
+        self.assert_done()
+
+    def test_nova_is_told_of_it_as_ever(self):
+        ours = self.events(scene.OUR_DRIVER)
+        self.glance.add(IMAGE)
+        self.assertEqual(self.events(NOVAS_DRIVER), ours)
+        self.assertIn('instance.snapshot.end', ours)
+
+    def events(self, compute_driver):
+        """Take a snapshot of a guest that is off; list what Nova says."""
+        extract_by_copy(self)
+        if self.guest.isActive():
+            self.guest.destroy()
+        manager = self.start_manager(compute_driver)
+        self.notifier.reset()
+        self.image_create(manager)
+        return [message['event_type'] if isinstance(message, dict)
+                else message.event_type
+                for message in (*self.notifier.notifications,
+                                *self.notifier.versioned_notifications)]
+
+
+class LikeNovasOwnTestCase(SnapshotTestCase):
+    """The same instance, by Nova's driver of this release and by ours."""
+
+    def take(self, compute_driver):
+        self.saved.clear()
+        self.glance.changes.clear()
+        self.glance.add(IMAGE, min_ram=512, inherited='kept')
+        self.image_create(self.start_manager(compute_driver))
+        image = dict(self.glance.images[IMAGE])
+        for name in ('checksum', 'os_hash_value', 'size'):
+            self.assertTrue(image.pop(name))
+        return image, list(self.saved)
+
+    def test_the_same_properties_and_states(self):
+        extract_by_copy(self)
+        self.guest.destroy()
+        novas_image, novas_states = self.take(NOVAS_DRIVER)
+        image, states = self.take(scene.OUR_DRIVER)
+        self.assertEqual(result_module.NOT_FROZEN,
+                         image.pop(result_module.CONSISTENCY_PROPERTY))
+        self.assertEqual(novas_image, image)
+        self.assertEqual(novas_states, states)
+        self.assertEqual('kept', image['inherited'])
+        self.assertEqual('snapshot', image['image_location'])
+
+    def test_in_another_format(self):
+        extract_by_copy(self)
+        self.guest.destroy()
+        self.flags(snapshot_image_format='raw', group='libvirt')
+        novas_image, _ = self.take(NOVAS_DRIVER)
+        image, _ = self.take(scene.OUR_DRIVER)
+        self.assertEqual('raw', image['disk_format'])
+        self.assertEqual(novas_image['disk_format'], image['disk_format'])
+
+
+@ddt.ddt
+class LeftToNovaTestCase(SnapshotTestCase):
+    """What Nova's own code does is asked of it, word for word."""
+
+    def assert_novas(self, driver):
+        callback = mock.Mock()
+        asked = []
+        self.useFixture(scene.fixtures.MonkeyPatch(
+            'nova.virt.libvirt.driver.LibvirtDriver.snapshot',
+            lambda *args: asked.append(args)))
+        self.snapshot(driver, callback)
+        self.assertEqual([(driver, self.context, self.instance, IMAGE,
+                           callback)], asked)
+        callback.assert_not_called()
+        self.assertEqual([], self.calls.changes())
+
+    def plug(self, kind, driver_format='raw', **source):
+        """Give the guest, which is off, a root disk of another kind."""
+        self.guest.destroy()
+        tree = etree.fromstring(self.guest.persistent)
+        disk = tree.find('./devices/disk')
+        disk.set('type', kind)
+        disk.find('./driver').set('type', driver_format)
+        found = disk.find('./source')
+        found.attrib.clear()
+        found.attrib.update(source)
+        self.guest.persistent = etree.tostring(tree, encoding='unicode')
+
+    def test_a_disk_in_ceph(self):
+        self.plug('network', protocol='rbd', name='vms/root')
+        self.assert_novas(self.start_driver())
+
+    def test_a_disk_in_lvm(self):
+        self.plug('block', dev='/dev/nova/root')
+        self.assert_novas(self.start_driver())
+
+    def test_disks_that_may_be_encrypted(self):
+        driver = self.start_driver()
+        self.flags(enabled=True, group='ephemeral_storage_encryption')
+        self.assert_novas(driver)
+
+    @ddt.data('lxc', 'parallels')
+    def test_another_kind_of_guest(self, virt_type):
+        driver = self.start_driver()
+        self.flags(virt_type=virt_type, group='libvirt')
+        self.assert_novas(driver)
+
+
+class UploadTestCase(SnapshotTestCase):
+
+    def test_it_waits_for_a_turn_at_the_disk(self):
+        held = []
+
+        @contextlib.contextmanager
+        def turn():
+            held.append('begins')
+            yield
+            held.append('ends')
+
+        semaphore = mock.MagicMock()
+        made = turn()
+        semaphore.__enter__.side_effect = lambda *_: made.__enter__()
+        semaphore.__exit__.side_effect = lambda *exc: made.__exit__(*exc[-3:])
+        self.useFixture(scene.fixtures.MockPatchObject(
+            compute_utils, 'disk_ops_semaphore', semaphore))
+        self.glance.then = lambda words: words.startswith('PUT') and (
+            held.append('upload'))
+        self.snapshot(self.start_driver())
+        self.assertEqual(['begins', 'upload', 'ends'], held)
+
+    def test_one_connection_and_novas(self):
+        driver = self.start_driver()
+        self.snapshot(driver)
+        self.assertEqual(['qemu:///system'], self.libvirt.opened)
+
+
+def extract_by_copy(case):
+    """Let Nova's driver take the fakes' disks for real ones.
+
+    Only what runs qemu-img is replaced.
+    """
+    for name, new in (
+            ('nova.virt.libvirt.utils.extract_snapshot',
+             lambda source, source_format, target, target_format:
+             shutil.copy(source, target)),
+            ('nova.virt.libvirt.imagebackend.Image.resolve_driver_format',
+             lambda image: image.driver_format)):
+        case.useFixture(scene.fixtures.MonkeyPatch(name, new))
