@@ -122,7 +122,8 @@ class LibvirtDriver(driver.LibvirtDriver):
             images = images_module.RequestImages(
                 context, self._snap.settings, before_upload)
             with translation.in_novas_words(instance.uuid, image_id), \
-                    self._snap.work, self._known(instance):
+                    self._snap.work, self._known(instance), \
+                    self._claimed(instance):
                 snapshot.take(self._snap.node(images, progress),
                               _request(instance, image_id, image['name']))
         LOG.info('Snapshot image upload complete', instance=instance)
@@ -182,6 +183,24 @@ class LibvirtDriver(driver.LibvirtDriver):
             yield
         finally:
             self._instances.pop(instance.uuid, None)
+
+    @contextlib.contextmanager
+    def _claimed(self, instance: ty.Any) -> cabc.Iterator[None]:
+        """Have Nova give the guest's mediated devices to no other guest.
+
+        Nova takes one for free as soon as it is in the XML of no guest, as
+        it is while it is out of ours for a save.
+
+        :source: nova/virt/libvirt/driver.py
+            _get_all_assigned_mediated_devices
+        """
+        mdevs = list(self._get_all_assigned_mediated_devices(instance))
+        if mdevs:
+            self.instance_claimed_mdevs[instance.uuid] = mdevs
+        try:
+            yield
+        finally:
+            self.instance_claimed_mdevs.pop(instance.uuid, None)
 
     def _power_up(self, uuid: str) -> None:
         """Power up the dedicated CPUs of a guest that is about to start."""

@@ -38,6 +38,8 @@ _TOLD: tuple[tuple[type[errors.SnapError], str], ...] = (
     (errors.Cancelled, 'the compute service was stopped; the guest is as it '
                        'was'),
     (errors.QuiesceFailed, 'its guest agent did not do it'),
+    (errors.HostdevStuck, 'its guest did not release a passed-through device'),
+    (errors.HostdevLost, 'a passed-through device could not be given back'),
     (errors.MirrorFailed, 'its disk could not be copied'),
     (errors.ManagedSaveFailed, 'its memory could not be saved'),
     (errors.ImageCorrupt, 'the image service has not what was sent to it'),

@@ -38,12 +38,15 @@ from oslo_config import fixture as config_fixture
 from oslotest import base
 
 from nova_snap.driver import runtime
+from nova_snap.driver import translation
 from nova_snap.flows import snapshot
 from nova_snap.model import domain as domain_model
 from nova_snap.model import request as request_model
+from tests.fakes import devices
 from tests.fakes import libvirtd
 from tests.fakes import node as node_module
 from tests.fakes import refusal
+from tests.with_nova import scene
 
 GPU = '0000:3b:00.1'
 PORT = '0000:3b:02.1'
@@ -64,6 +67,9 @@ ALL = (MDEV, GPU, PORT, TWIN_PORT, PHYSICAL, VDPA_FILE)
 MAC = 'fa:16:3e:0a:0b:0c'
 OTHER_MAC = 'fa:16:3e:0a:0b:0d'
 VLAN = '101'
+
+ALIAS_REQUEST = '3f1c55d4-2a0b-4c1c-8a53-d6b2a1f3e001'
+PORT_REQUEST = '3f1c55d4-2a0b-4c1c-8a53-d6b2a1f3e002'
 
 VNICS = {PORT: (network_model.VNIC_TYPE_DIRECT, MAC),
          TWIN_PORT: (network_model.VNIC_TYPE_DIRECT, MAC),
@@ -112,12 +118,12 @@ class DevicesTestCase(base.BaseTestCase):
                 root_gb=1, ephemeral_gb=0, swap=0, extra_specs={}),
             pci_requests=objects.InstancePCIRequests(requests=[
                 objects.InstancePCIRequest(
-                    request_id='alias', alias_name='gpu', count=1),
+                    request_id=ALIAS_REQUEST, alias_name='gpu', count=1),
                 objects.InstancePCIRequest(
-                    request_id='port', alias_name=None, count=1)]),
+                    request_id=PORT_REQUEST, alias_name=None, count=1)]),
             pci_devices=objects.PciDeviceList(objects=[
-                pci_device(GPU, 'alias'),
-                *(pci_device(address, 'port') for address in VNICS)]),
+                pci_device(GPU, ALIAS_REQUEST),
+                *(pci_device(address, PORT_REQUEST) for address in VNICS)]),
             info_cache=objects.InstanceInfoCache(
                 network_info=network_model.NetworkInfo(
                     [vif(address, *vnic)
@@ -153,9 +159,9 @@ class SuspendTestCase(DevicesTestCase):
             'nova.virt.libvirt.vif.LibvirtGenericVIFDriver.unplug',
             lambda *_: None))
 
-    def domain(self, devices):
+    def domain(self, hostdevs):
         """Make the guest, as Nova will find it."""
-        domain = NovasDomain(live_xml(devices), self.driver)
+        domain = NovasDomain(live_xml(hostdevs), self.driver)
         self.connect(domain)
         return domain
 
@@ -182,7 +188,7 @@ class SuspendTestCase(DevicesTestCase):
 
     def test_ours_are_also_those_that_novas_suspend_does_not_know(self):
         device = self.driver._get_guest_pci_device(
-            pci_device(ACCELERATOR, 'alias'))
+            pci_device(ACCELERATOR, ALIAS_REQUEST))
         domain = self.domain(self.devices_xml() + device.to_xml())
         self.assertIn(ACCELERATOR, self.ours(domain))
         self.assertRaises(libvirt.libvirtError, self.suspend)
@@ -239,6 +245,27 @@ class SnapshotTestCase(DevicesTestCase):
         self.assertEqual(len(ALL), len(self.heard))
         self.assert_none_is_lost()
 
+    def test_tenant_is_told_that_a_device_is_not_back(self):
+        def take_away():
+            self.guest.persistent = self.definition.replace(MDEV, 'another')
+
+        self.process.calls.then('convert', take_away)
+        error = self.assertRaises(translation.SnapshotFailed,
+                                  self.take_in_novas_words)
+        self.assertIn('could not be given back', str(error))
+        self.assertNotIn(MDEV, str(error))
+
+    def test_tenant_is_told_that_the_guest_has_not_released_it(self):
+        self.process.calls.fail_named('detachDeviceFlags')
+        error = self.assertRaises(translation.SnapshotFailed,
+                                  self.take_in_novas_words)
+        self.assertIn('did not release a passed-through device', str(error))
+        self.assert_none_is_lost()
+
+    def take_in_novas_words(self):
+        with translation.in_novas_words(node_module.UUID, IMAGE):
+            self.take()
+
     def test_novas_records_stay_as_they_are(self):
         before = copy.deepcopy(self.instance.obj_to_primitive())
         self.take()
@@ -261,6 +288,33 @@ class SnapshotTestCase(DevicesTestCase):
             if isinstance(device, vconfig.LibvirtConfigGuestHostdevPCI)
             or (isinstance(device, vconfig.LibvirtConfigGuestInterface)
                 and device.net_type == 'hostdev')}
+
+
+class ClaimTestCase(scene.SceneTestCase):
+    """A mediated device that is out of its guest is not free."""
+
+    spec = node_module.GuestSpec(nova=True, hostdev=devices.MDEV)
+
+    def setUp(self):
+        super().setUp()
+        self.flags(disable_libvirt_livesnapshot=True, group='workarounds')
+        self.driver = self.start_driver()
+        self.seen = []
+
+    def look(self):
+        """Look until the guest has released it, and once more."""
+        while self.guest.hostdevs.facts():
+            self.guest.XMLDesc()
+        self.seen.append(list(
+            self.driver._get_all_assigned_mediated_devices()))
+
+    def test_nova_does_not_take_it_for_free(self):
+        self.calls.then('detachDeviceFlags', self.look)
+        self.snapshot(self.driver)
+        self.assertEqual([[MDEV]], self.seen)
+        self.assertEqual({}, self.driver.instance_claimed_mdevs)
+        self.assertEqual(1, len(self.guest.hostdevs.facts()))
+        self.assert_guest_whole()
 
 
 class NovasDomain:
@@ -322,10 +376,10 @@ class NovasDomain:
         self.is_saved = True
 
 
-def live_xml(devices):
+def live_xml(hostdevs):
     """Write what libvirt shows of a running guest with these devices."""
     tree = etree.fromstring(node_module.guest_xml(
-        node_module.GuestSpec(hostdev=devices), '/disk'))
+        node_module.GuestSpec(hostdev=hostdevs), '/disk'))
     for number, element in enumerate(passed_through(tree)):
         etree.SubElement(element, 'alias', name=f'hostdev{number}')
         etree.SubElement(element, 'address', type='pci', domain='0x0000',
