@@ -47,6 +47,9 @@
 #define HOTPLUG_EJECT 0xae08
 #define HOTPLUG_BUS 0xae10
 
+/* Of five seconds at most. */
+#define MAILBOX_TRIES 4
+
 #define ID_NVME 0x00101b36u
 #define ID_82576_VF 0x10ca8086u
 
@@ -187,35 +190,34 @@ static void prove_nvme(int slot)
 }
 
 /* Intel 82576 data sheet, "VF mailbox": ask for a reset; the driver of the
- * physical function answers with the address of the port. */
+ * physical function answers with the address of the port. It also says things
+ * by itself, as when the link is up, and its word may be in place of ours:
+ * then we ask again. To read the mailbox clears what it said before. */
 static void prove_port(int slot)
 {
     volatile uint32_t *regs = enable(slot);
     volatile uint32_t *mailbox = regs + 0xc40 / 4;
     volatile uint32_t *message = regs + 0x800 / 4;
-    uint32_t kind, mac[2];
+    uint32_t mac[2];
 
-    *mailbox = 4;
-    message[0] = 1;
-    *mailbox = 1;
-    do {
-        if (!comes(mailbox, 0x10, 0x10)) {
-            say_broken(slot, " is not answered by its physical function");
-            return;
-        }
-        kind = message[0], mac[0] = message[1], mac[1] = message[2];
+    for (int i = 0; i < MAILBOX_TRIES; i++) {
+        (void)*mailbox;
+        *mailbox = 4;
+        message[0] = 1;
+        *mailbox = 1;
+        if (!comes(mailbox, 0x10, 0x10) ||
+            (message[0] & 0x8000ffff) != 0x80000001)
+            continue;
+        mac[0] = message[1], mac[1] = message[2];
         *mailbox = 2;
-        /* Others come unasked, as when the link is up. */
-    } while ((kind & 0xffff) != 1);
-    if (!(kind & 0x80000000u)) {
-        say_broken(slot, " is refused by its physical function");
+        say_slot("PORT", slot);
+        for (int byte = 0; byte < 6; byte++) {
+            say_char(byte ? ':' : ' ');
+            say_hex(((uint8_t *)mac)[byte], 2);
+        }
         return;
     }
-    say_slot("PORT", slot);
-    for (int i = 0; i < 6; i++) {
-        say_char(i ? ':' : ' ');
-        say_hex(((uint8_t *)mac)[i], 2);
-    }
+    say_broken(slot, " is not answered by its physical function");
 }
 
 static void look_at_slots(void)
