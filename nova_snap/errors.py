@@ -35,6 +35,13 @@
     |   +-- ImageQuotaExceeded
     |   +-- ImageGone
     |   `-- ImageCorrupt           Glance has other bytes than we sent
+    +-- VolumeServiceError         Cinder
+    |   +-- VolumeServiceAbsent    this cloud has none, or nothing says where
+    |   +-- VolumeServiceUnavailable (Retriable)
+    |   +-- VolumeServiceRefused   credentials, roles
+    |   +-- VolumeQuotaExceeded
+    |   +-- VolumeGone             a volume or a snapshot of one
+    |   `-- VolumeSnapshotFailed   Cinder could not make it, or not remove it
     +-- Cancelled                  whoever asked for it stops
     +-- ConfigError                an option that cannot be used
     +-- JournalError
@@ -155,6 +162,37 @@ class ImageGone(ImageServiceError):
 class ImageCorrupt(ImageServiceError):
     template = ('Image %(image_id)s in Glance is not what was sent: '
                 '%(reason)s')
+
+
+class VolumeServiceError(SnapError):
+    template = 'Cinder failed at %(call)s: %(reason)s'
+
+
+class VolumeServiceAbsent(VolumeServiceError):
+    template = 'No Cinder is known: %(reason)s'
+
+
+class VolumeServiceUnavailable(VolumeServiceError, Retriable):
+    template = ('Cinder does not answer at %(call)s: %(reason)s. Is the '
+                'endpoint right, and does the service run?')
+
+
+class VolumeServiceRefused(VolumeServiceError):
+    template = ('Cinder refuses %(call)s: %(reason)s. The credentials need '
+                'a role that may do this')
+
+
+class VolumeQuotaExceeded(VolumeServiceError):
+    template = 'Cinder is out of quota at %(call)s: %(reason)s'
+
+
+class VolumeGone(VolumeServiceError):
+    template = 'Cinder knows nothing of what %(call)s is about: %(reason)s'
+
+
+class VolumeSnapshotFailed(VolumeServiceError):
+    template = ('The snapshot %(snapshot_id)s of volume %(volume_id)s '
+                'failed: %(reason)s')
 
 
 class Cancelled(SnapError):

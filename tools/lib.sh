@@ -20,12 +20,14 @@
 #   make_venv             $LAB_VENV: the checkout and its requirements
 #   make_services_venv    $LAB_SERVICES: Glance, apart from the product
 #   make_venvs            the two of them, at the same time
+#   make_cinder_venv      $LAB_CINDER: Cinder and Keystone, for volumes
 #   build_wheel FOLDER    FOLDER/dist: the checkout as it is installed
 
 CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export NOVA_SNAP_LAB=${NOVA_SNAP_LAB:-/var/tmp/nova_snap-lab}
 LAB_VENV=$NOVA_SNAP_LAB/venv
 LAB_SERVICES=$NOVA_SNAP_LAB/services
+LAB_CINDER=$NOVA_SNAP_LAB/cinder
 
 # The services that answer 127.0.0.1 are never behind a proxy.
 export no_proxy="${no_proxy:+$no_proxy,}127.0.0.1,localhost"
@@ -37,6 +39,13 @@ LAB_PACKAGES=(
     qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-clients mount
     gcc libc6-dev libvirt-dev pkg-config python3-dev python3-venv
     cpio e2fsprogs kmod
+)
+
+# What volumes need beside it: a Ceph, QEMU's way to it, Cinder's bindings, its
+# message queue and its database. Added to LAB_PACKAGES by whoever needs volumes.
+VOLUME_PACKAGES=(
+    ceph-mon ceph-mgr ceph-osd ceph-common qemu-block-extra
+    python3-rados python3-rbd mariadb-server rabbitmq-server
 )
 
 # Seconds to wait for another apt or dpkg to finish.
@@ -183,6 +192,28 @@ _make_services_venv() {
 
 make_services_venv() {
     make_lab_dir && locked services _make_services_venv
+}
+
+_make_cinder_venv() {
+    local requirements=$CHECKOUT/tests/lab/cinder-requirements.txt stamp suffix
+    stamp=$(sha256sum <"$requirements") || return
+    _venv_is_current "$LAB_CINDER" "$stamp" && return
+    _new_venv "$LAB_CINDER" || return
+    # Of Cinder little is imported: to compile all of it takes longer.
+    _pip "$LAB_CINDER" --no-compile -r "$requirements" || return
+    # The bindings to Ceph are in no package index. Of Debian's Python
+    # packages these two alone, which are made for the same Python. They may
+    # be installed after this.
+    suffix=$("$LAB_CINDER/bin/python" -c \
+        'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))') ||
+        return
+    ln -s "/usr/lib/python3/dist-packages/"{rados,rbd}"$suffix" \
+        "$LAB_CINDER"/lib/python3.*/site-packages/ || return
+    printf '%s\n' "$stamp" >"$LAB_CINDER/stamp"
+}
+
+make_cinder_venv() {
+    make_lab_dir && locked cinder _make_cinder_venv
 }
 
 # Both at once: each of them keeps one core busy for a minute.

@@ -119,6 +119,14 @@ def _image_service(node: node_module.Node) -> str:
     return 'Glance answers and takes our credentials'
 
 
+def _volume_service(node: node_module.Node) -> str:
+    try:
+        node.world.volumes.check()
+    except errors.VolumeServiceAbsent as exc:
+        return f'{exc}. Volume-backed instances are not snapshotted here'
+    return 'Cinder answers and takes our credentials'
+
+
 def _nova(node: node_module.Node) -> str:
     if node.nova_compute_runs():
         return ('a nova-compute runs here: its guests are snapshotted live; '
@@ -135,4 +143,4 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 LOOKS = (_tools, _hypervisor, _snapshots_directory, _journal,
-         _image_service, _nova, _driver)
+         _image_service, _volume_service, _nova, _driver)

@@ -25,6 +25,7 @@ from nova_snap.flows import result as result_module
 from nova_snap.flows import snapshot
 from nova_snap.model import plan as plan_model
 from nova_snap.model import request as request_model
+from nova_snap.model import volume_plan
 from nova_snap import units
 
 EPILOG = ('An INSTANCE or a NAME that begins with "-" comes after "--": '
@@ -115,7 +116,8 @@ def run(arguments: argparse.Namespace,
             show.out(_words(result, seconds))
 
 
-def _show_plan(plan: plan_model.Plan, as_json: bool) -> None:
+def _show_plan(plan: plan_model.Plan | volume_plan.VolumePlan,
+               as_json: bool) -> None:
     if as_json:
         show.as_json(plan)
     else:
@@ -124,13 +126,16 @@ def _show_plan(plan: plan_model.Plan, as_json: bool) -> None:
 
 def _describe(result: result_module.Result,
               seconds: float) -> dict[str, ty.Any]:
-    return {
+    described: dict[str, ty.Any] = {
         'image': {**dataclasses.asdict(result.image),
                   'properties': dict(result.image.properties)},
         'method': result.plan.method,
         'consistency': result.consistency,
         'seconds': round(seconds, 2),
     }
+    if result.volume_snapshots:
+        described['volume_snapshots'] = list(result.volume_snapshots)
+    return described
 
 
 def _words(result: result_module.Result, seconds: float) -> str:
@@ -140,5 +145,13 @@ def _words(result: result_module.Result, seconds: float) -> str:
     return (f'Image {image.image_id} ({image.name}) is {image.status}: '
             f'{image.disk_format}, {units.format_bytes(image.size)}, '
             f'{result.plan.method} in {seconds:.1f} s, file systems '
-            f'{result.file_systems}\n{image.hash_algo or "md5"} '
+            f'{result.file_systems}\n' + _holds(result))
+
+
+def _holds(result: result_module.Result) -> str:
+    """Say what the image is made of."""
+    image = result.image
+    if result.volume_snapshots:
+        return 'snapshots of volumes: ' + ', '.join(result.volume_snapshots)
+    return (f'{image.hash_algo or "md5"} '
             f'{image.hash_value or image.checksum}')

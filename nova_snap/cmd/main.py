@@ -23,6 +23,7 @@ import typing as ty
 from nova_snap.cmd import cancellation
 from nova_snap.cmd import check
 from nova_snap.cmd import image_create
+from nova_snap.cmd import image_delete
 from nova_snap.cmd import instances
 from nova_snap.cmd import records
 from nova_snap.cmd import runtime as runtime_module
@@ -38,12 +39,14 @@ examples:
   nova-snap list                        what would a snapshot of each do?
   nova-snap image-create --dry-run VM1 nightly
   nova-snap image-create VM1 nightly    take it
+  nova-snap image-delete IMAGE          a volume-backed one, all of it
   nova-snap status                      what is under way, what was left?
   nova-snap recover                     settle what a killed process left
 
-Options are read from nova.conf; --config-file names another. Glance is
-reached with the OS_* variables (or OS_CLOUD), else with the credentials in
-[nova_snap], else with those in [service_user].
+Options are read from nova.conf; --config-file names another. Glance and
+Cinder are reached with the OS_* variables (or OS_CLOUD), else with the
+credentials in [nova_snap], else, for Cinder, with those in [cinder], else
+with those in [service_user].
 
 exit codes:
   0  done; an image that is there is a 0 even if nobody can be told
@@ -81,6 +84,9 @@ SUBCOMMANDS = {
     'image-create': Subcommand(
         'take a snapshot of an instance and leave an image in Glance',
         image_create.add_arguments, image_create.run),
+    'image-delete': Subcommand(
+        'delete a volume-backed image with the snapshots it names',
+        image_delete.add_arguments, image_delete.run),
     'list': Subcommand(
         'list the instances and what a snapshot of each would do',
         instances.add_arguments, instances.run),

@@ -33,6 +33,7 @@ from nova_snap.model import settings as settings_model
 from nova_snap.services import images as images_module
 from nova_snap.services import sessions
 from nova_snap.services import signed_out
+from nova_snap.services import volumes as volumes_module
 from nova_snap.steps import world as world_module
 
 # nova.conf, and nova-snap.conf beside it for what only the command reads.
@@ -92,6 +93,7 @@ class Runtime:
                 settings.images_address_space_limit),
             files=files_module.Files(owner),
             images=self._images(settings, signed_in),
+            volumes=self._volumes(settings),
             clock=clock_module.Clock(),
             progress=self._progress)
         return node_module.Node(
@@ -116,6 +118,19 @@ class Runtime:
             policy=sessions.Policy(
                 num_retries=settings.glance_num_retries,
                 verify=settings.verify_upload))
+
+    def _volumes(self, settings: settings_model.Settings) -> (
+            volumes_module.Volumes):
+        try:
+            found = credentials_module.load_for_volumes(self._conf,
+                                                        os.environ)
+        except errors.ConfigError as exc:
+            # Most instances have no volume to be snapshotted.
+            return signed_out.SignedOutOfCinder(exc)
+        return volumes_module.Volumes(
+            sessions.make_session(found.auth, found.session_options),
+            found.adapter_options, policy=sessions.Policy(
+                num_retries=settings.cinder_http_retries))
 
     def credentials(
             self, environ: cabc.Mapping[str, str] | None = None

@@ -39,6 +39,7 @@ PHASES = {
     'mirror': 'Copying the active layer',
     'convert': 'Writing the flat image',
     'upload': 'Uploading to Glance',
+    'volumes': 'Snapshotting the volumes',
 }
 
 
@@ -97,6 +98,14 @@ def say(words: str) -> None:
     """Tell the operator on standard error, if anybody listens."""
     try:
         print(words, file=sys.stderr, flush=True)
+    except OSError:
+        _drop(sys.stderr)
+
+
+def ask(question: str) -> None:
+    """Put a question to the operator on standard error."""
+    try:
+        print(question, end='', file=sys.stderr, flush=True)
     except OSError:
         _drop(sys.stderr)
 

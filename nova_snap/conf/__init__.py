@@ -34,6 +34,7 @@ import typing as ty
 
 from oslo_config import cfg
 
+from nova_snap.conf import cinder
 from nova_snap.conf import compute
 from nova_snap.conf import ephemeral_storage
 from nova_snap.conf import glance
@@ -56,6 +57,7 @@ NOVA_MODULES = (
     workarounds,
     ephemeral_storage,
     glance,
+    cinder,
     service_user,
 )
 
@@ -164,6 +166,7 @@ def _values(conf: cfg.ConfigOpts) -> model.Settings:
         non_inheritable_image_properties=frozenset(
             conf.non_inheritable_image_properties),
         glance_num_retries=conf.glance.num_retries,
+        cinder_http_retries=conf.cinder.http_retries,
         **{opt.dest: conf.nova_snap[opt.dest] for opt in own.SNAPSHOT_OPTS})
 
 

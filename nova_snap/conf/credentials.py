@@ -10,12 +10,13 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""As whom the command signs in, and where it finds Glance.
+"""As whom the command signs in, and where it finds Glance and Cinder.
 
 Three places are looked at, in this order: the OS_* variables (or the cloud
 of clouds.yaml that OS_CLOUD names), the group [nova_snap], and the group
 [service_user]. The first that says how to sign in is used, whole; Nova's
-[glance] has no options for this and says where Glance is.
+[glance] has no options for this and says where Glance is. Nova's [cinder] has
+them: for Cinder it is looked at before [service_user].
 
 Nothing is sent here: what is wrong with a password is found out at the first
 request.
@@ -32,6 +33,7 @@ from keystoneauth1 import plugin as ks_plugin
 from oslo_config import cfg
 from oslo_config import types as cfg_types
 
+from nova_snap.conf import cinder
 from nova_snap.conf import glance
 from nova_snap.conf import keystoneauth
 from nova_snap.conf import nova_snap as own
@@ -51,6 +53,9 @@ _DEFAULT_AUTH_TYPE = 'password'
 _PLAIN_SESSION_OPTS = ('timeout', 'collect_timing', 'split_loggers',
                        'tls_ciphers', 'tls_min_version')
 
+# What [cinder]catalog_info has, between its colons.
+_CATALOG_INFO = ('service_type', 'service_name', 'interface')
+
 _NOTHING_CONFIGURED = (
     'nothing says as whom to sign in to Glance. Set the OS_* variables '
     '(source an openrc file, or name a cloud of clouds.yaml in OS_CLOUD; for '
@@ -61,7 +66,7 @@ _NOTHING_CONFIGURED = (
 
 @dataclasses.dataclass(frozen=True)
 class Credentials:
-    """How Glance is reached.
+    """How Glance, or Cinder, is reached.
 
     :ivar auth: a plugin of keystoneauth1
     :ivar session_options: keyword arguments of
@@ -69,7 +74,8 @@ class Credentials:
     :ivar adapter_options: keyword arguments of
         ``keystoneauth1.adapter.Adapter``. Options of [glance] that make the
         adapter retry are not among them: it would go on in the middle of an
-        image that is being sent
+        image that is being sent. For Cinder, beside some of them, what
+        ``nova_snap.services.volumes.Volumes`` takes
     :ivar source: where the credentials come from, as a phrase for messages
     """
 
@@ -110,6 +116,43 @@ def load(conf: cfg.ConfigOpts, environ: Environ) -> Credentials:
             {**_set_values(_session_of(conf, glance.GROUP.name)),
              **_set_values(found.session)}),
         adapter_options=adapter,
+        source=found.source)
+
+
+def load_for_volumes(conf: cfg.ConfigOpts, environ: Environ) -> Credentials:
+    """Find out how to sign in to Cinder.
+
+    :param conf: with all options registered and the files parsed
+    :param environ: the variables of the process
+    :raises ConfigError: when no place says how, or one says it incompletely
+    """
+    shared = (_from_environ(environ)
+              or _from_group(conf, own.GROUP.name))
+    cinders = None if shared else _from_group(conf, cinder.GROUP.name)
+    found = (shared or cinders
+             or _from_group(conf, service_user.GROUP.name))
+    if found is None:
+        raise errors.ConfigError(option='auth_type',
+                                 reason=_NOTHING_CONFIGURED)
+    group = conf[cinder.GROUP.name]
+    adapter = {
+        **dict(zip(_CATALOG_INFO, group.catalog_info.split(':', 2),
+                   strict=True)),
+        'region_name': group.os_region_name,
+        # Which interface and region are the operator's is the same for both.
+        **_set_values({name: found.adapter.get(name)
+                       for name in ('interface', 'region_name')}),
+        'endpoint_template': group.endpoint_template,
+        'debug': group.debug}
+    if hasattr(found.auth, 'endpoint') and found is not cinders:
+        # There is no catalog, and the endpoint is Glance's.
+        del adapter['service_type']
+    return Credentials(
+        auth=found.auth,
+        session_options=_session_options(
+            {**_set_values(_session_of(conf, cinder.GROUP.name)),
+             **_set_values(found.session)}),
+        adapter_options=_set_values(adapter),
         source=found.source)
 
 

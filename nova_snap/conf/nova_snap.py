@@ -125,8 +125,10 @@ How long a guest may stand frozen while its volumes are snapshotted.
 Nova freezes a volume-backed guest, takes a snapshot of each volume, and then
 asks for the thaw. When the time is over before it asks, the guest is thawed
 all the same and the thaw that is asked for later fails, because what was
-snapshotted in between is not consistent. The unit is seconds. The default is
-after what Linux reports a task in the guest as hung.
+snapshotted in between is not consistent. The nova-snap command does likewise:
+its snapshot fails if the file systems had to be frozen, and otherwise the
+image says that they were not. The unit is seconds. The default is after what
+Linux reports a task in the guest as hung.
 
 Possible values:
 
@@ -135,6 +137,28 @@ Possible values:
 Related options:
 
 * ``freeze_timeout``
+* ``volume_snapshot_timeout``
+"""),
+    cfg.IntOpt('volume_snapshot_timeout',
+               default=300,
+               min=1,
+               help="""
+How long Cinder may take to make the snapshots of a guest's volumes.
+
+The guest stands frozen meanwhile if its file systems are frozen at all, but
+never for longer than ``quiesce_limit``. When the time is over the snapshots
+that were made are deleted and the snapshot of the guest has failed. Cinder
+may take as long once more for each of them to let go of it. The unit is
+seconds. The default of five minutes is long after what a storage needs that
+marks a moment; one that copies the volume instead may need more.
+
+Possible values:
+
+* A number of seconds, at least 1.
+
+Related options:
+
+* ``quiesce_limit``
 """),
     cfg.IntOpt('save_timeout',
                default=1800,

@@ -24,6 +24,7 @@ from nova_snap.flows import recovery
 from nova_snap.services import images as images_module
 from nova_snap.services import sessions
 from nova_snap.services import signed_out
+from nova_snap.services import volumes as volumes_module
 
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
@@ -68,11 +69,13 @@ class Recovery:
     def images_too(self) -> None:
         """Settle what is left, with the credentials of the service.
 
-        An image is deleted only while its data is not whole.
+        An image is deleted only while its data is not whole. The snapshots
+        of volumes that are deleted were left by the nova-snap command.
         """
         if any(self._runtime.store.ids()):
-            _log(recovery.recover(self._runtime.node(_service_images(
-                self._runtime))))
+            _log(recovery.recover(self._runtime.node(
+                _service_images(self._runtime),
+                volumes=_service_volumes(self._runtime))))
 
 
 def _service_images(
@@ -87,6 +90,18 @@ def _service_images(
         found.adapter_options, policy=sessions.Policy(
             num_retries=settings.glance_num_retries,
             verify=settings.verify_upload))
+
+
+def _service_volumes(
+        runtime: runtime_module.Runtime) -> volumes_module.Volumes:
+    try:
+        found = credentials.load_for_volumes(CONF, {})
+    except errors.ConfigError as exc:
+        return signed_out.SignedOutOfCinder(exc)
+    return volumes_module.Volumes(
+        sessions.make_session(found.auth, found.session_options),
+        found.adapter_options, policy=sessions.Policy(
+            num_retries=runtime.settings.cinder_http_retries))
 
 
 def _log(findings: list[recovery.Finding]) -> None:

@@ -38,6 +38,7 @@ from nova_snap.journal import store as store_module
 from nova_snap.model import settings as settings_model
 from nova_snap.services import images as images_module
 from nova_snap.services import signed_out
+from nova_snap.services import volumes as volumes_module
 from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
@@ -211,13 +212,16 @@ class Runtime:
 
     def local_node(self) -> node_module.Node:
         """Put the node together for what needs no Glance."""
-        return self.node(signed_out.SignedOut(errors.ConfigError(
-            option='[service_user]', reason='no image is touched here')))
+        return self.node(signed_out.SignedOut(_nobody()))
 
     def node(self, images: images_module.Images,
-             progress: world_module.Progress = world_module.no_progress,
+             progress: world_module.Progress = world_module.no_progress, *,
+             volumes: volumes_module.Volumes | None = None,
              ) -> node_module.Node:
-        """Put the node together for one operation."""
+        """Put the node together for one operation.
+
+        :param volumes: for a recovery alone: Nova's API snapshots volumes
+        """
         settings = self.settings
 
         def progress_or_stop(phase: str, done: int, total: int) -> None:
@@ -231,6 +235,7 @@ class Runtime:
                     settings.images_cpu_time_limit,
                     settings.images_address_space_limit),
                 files=NovaFiles(), images=images,
+                volumes=volumes or signed_out.SignedOutOfCinder(_nobody()),
                 clock=clock_module.Clock(), progress=progress_or_stop),
             store=self.store,
             locks=locks_module.Locks(settings.journal_dir,
@@ -239,3 +244,8 @@ class Runtime:
             boot_id=files_module.boot_id(),
             # Nova itself asks for this: nobody has to be warned of it.
             nova_compute_runs=lambda: False, why_away=instances.why_away)
+
+
+def _nobody() -> errors.ConfigError:
+    return errors.ConfigError(option='[service_user]',
+                              reason='no image and no volume is touched here')

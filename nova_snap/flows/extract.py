@@ -23,6 +23,7 @@ from nova_snap.journal import transaction
 from nova_snap.model import domain as domain_model
 from nova_snap.model import image as image_model
 from nova_snap.model import plan as plan_model
+from nova_snap.model import stream
 from nova_snap.steps import world as world_module
 from nova_snap.transfer import source as source_module
 
@@ -133,9 +134,16 @@ def deliver(txn: transaction.Transaction, image_id: str,
     :raises JournalError: when the commit cannot be written; not committed
     """
     world: world_module.World = txn.world
+    return deliver_source(txn, image_id, source_module.FileSource(
+        path, bandwidth=world.settings.bandwidth, clock=world.clock))
+
+
+def deliver_source(txn: transaction.Transaction, image_id: str,
+                   source: stream.Source) -> image_model.Image:
+    """Upload a source, as :func:`deliver` does a file."""
+    world: world_module.World = txn.world
     image = world.images.upload(
-        image_id, source_module.FileSource(
-            path, bandwidth=world.settings.bandwidth, clock=world.clock),
+        image_id, source,
         progress=functools.partial(world.progress, 'upload'))
     world.progress(COMMIT_PHASE, 0, 0)
     txn.commit()

@@ -58,12 +58,13 @@ def read(node: node_module.Node, uuid: str) -> plan_model.Facts:
 
 
 def _readable_root(model: domain_model.Domain) -> domain_model.Disk | None:
-    """Return the root disk if its layers can be looked at at all.
+    """Return the root disk if its layers can be looked at, and are ours.
 
     For any other the plan says what is wrong with it.
     """
     disk = model.root_disk
     if (disk is None or disk.source_path is None
+            or plan_model.is_volume_backed(model)
             or disk.source_type not in ('file', 'block')
             or disk.driver_format not in plan_model.SOURCE_FORMATS
             or disk.has_slices):
@@ -178,6 +179,9 @@ def _block_job(domain: domain_module.Domain, model: domain_model.Domain,
 
 
 def _free(world: world_module.World, model: domain_model.Domain) -> int:
+    if plan_model.is_volume_backed(model):
+        # Nothing is written on the node.
+        return 0
     settings = world.settings
     room = files.snapshots_room(
         settings.snapshots_directory,

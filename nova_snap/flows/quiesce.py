@@ -14,23 +14,119 @@
 
 import collections.abc as cabc
 import contextlib
+import threading
+import typing as ty
 
 from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap.journal import transaction
-from nova_snap.model import plan as plan_model
 from nova_snap.steps import freeze
 from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
 
 
+class Frozen(ty.Protocol):
+    """What a plan says of the freeze."""
+
+    @property
+    def instance_uuid(self) -> str:
+        """Of which guest it is a plan."""
+
+    @property
+    def instance_name(self) -> str:
+        """And what that is called."""
+
+    @property
+    def qemu_id(self) -> int:
+        """The QEMU process that is to be frozen."""
+
+    @property
+    def wants_freeze(self) -> bool:
+        """Freeze, if that can be done."""
+
+    @property
+    def requires_freeze(self) -> bool:
+        """Fail, if it cannot be done."""
+
+
+class Watchdog:
+    """Thaws a guest that stands frozen for too long (Q4).
+
+    It thaws beside the flow, in another thread, and writes nothing into the
+    journal: the hold is let go by the flow, which thaws once more.
+
+    :ivar rang: the guest is not frozen any more, and writes
+    """
+
+    def __init__(self, world: world_module.World, plan: Frozen,
+                 limit: int) -> None:
+        self._world = world
+        self._step = freeze.FreezeFilesystems(
+            plan.instance_uuid, plan.qemu_id, world.settings.freeze_timeout)
+        self._name = plan.instance_name
+        self._limit = limit
+        self._reason = (f'it was thawed after {limit} s '
+                        '([nova_snap]quiesce_limit), before all was done')
+        self._is_thawing = threading.Event()
+        self._has_thawed = threading.Event()
+        self.rang = False
+
+    @contextlib.contextmanager
+    def watch(self) -> cabc.Iterator[None]:
+        """Count from here to the end of the block.
+
+        A thaw that has begun is waited for: it ends by itself.
+        """
+        try:
+            with self._world.clock.alarm(self._limit, self._ring):
+                yield
+        finally:
+            if self._is_thawing.is_set():
+                self._has_thawed.wait(freeze.THAW_ATTEMPTS * (
+                    self._step.timeout + freeze.THAW_PAUSE_SECONDS))
+
+    def check(self) -> None:
+        """Demand that the guest is frozen still.
+
+        :raises QuiesceFailed: when it is not
+        """
+        if self.rang:
+            raise errors.QuiesceFailed(instance=self._name,
+                                       reason=self._reason)
+
+    def look(self) -> None:
+        """See whether it is still the QEMU process that was frozen.
+
+        One that was started meanwhile is not.
+
+        :raises HypervisorError: when that cannot be told
+        """
+        domain = self._world.host.domain(self._step.uuid)
+        if domain.qemu_id() != self._step.qemu_id:
+            self.rang = True
+            self._reason = 'the guest was stopped or started meanwhile'
+
+    def _ring(self) -> None:
+        self._is_thawing.set()
+        self.rang = True
+        LOG.error('Guest %s is thawed: it was frozen for %s s '
+                  '([nova_snap]quiesce_limit)', self._name, self._limit)
+        try:
+            self._step.undo(self._world)
+        except errors.SnapError as exc:
+            LOG.error('Guest %s may be frozen still: %s', self._name, exc)
+        finally:
+            self._has_thawed.set()
+
+
 @contextlib.contextmanager
-def frozen(txn: transaction.Transaction,
-           plan: plan_model.Plan) -> cabc.Iterator[bool]:
+def frozen(txn: transaction.Transaction, plan: Frozen,
+           watchdog: Watchdog | None = None) -> cabc.Iterator[bool]:
     """Freeze, run the block, thaw; tell the block whether it is frozen.
 
+    :param watchdog: for a block that may last
     :raises QuiesceFailed: when it is required and cannot be done; thawed
     """
     world: world_module.World = txn.world
@@ -39,7 +135,7 @@ def frozen(txn: transaction.Transaction,
     try:
         with contextlib.ExitStack() as thaw:
             if plan.wants_freeze:
-                is_frozen = _freeze(txn, plan, thaw)
+                is_frozen = _freeze(txn, plan, thaw, watchdog)
             yield is_frozen
     finally:
         if is_frozen:
@@ -47,8 +143,8 @@ def frozen(txn: transaction.Transaction,
                      world.clock.monotonic() - started)
 
 
-def _freeze(txn: transaction.Transaction, plan: plan_model.Plan,
-            thaw: contextlib.ExitStack) -> bool:
+def _freeze(txn: transaction.Transaction, plan: Frozen,
+            thaw: contextlib.ExitStack, watchdog: Watchdog | None) -> bool:
     world: world_module.World = txn.world
     timeout = world.settings.freeze_timeout
     uuid = plan.instance_uuid
@@ -56,10 +152,14 @@ def _freeze(txn: transaction.Transaction, plan: plan_model.Plan,
     try:
         thaw.enter_context(txn.hold(freeze.BoundAgentWaits(uuid, timeout)))
         world.host.domain(uuid).ask_agent_time()
+        if watchdog is not None:
+            thaw.enter_context(watchdog.watch())
         freezing = thaw.enter_context(txn.hold(
             freeze.FreezeFilesystems(uuid, plan.qemu_id, timeout),
             start=False))
         freezing.start()
+        if watchdog is not None:
+            watchdog.check()
     except errors.QuiesceFailed as exc:
         # What is frozen all the same and does not thaw must not wait for
         # the end of an upload.

@@ -35,6 +35,7 @@ from nova_snap.steps import mirror
 from nova_snap.steps import scratch
 from nova_snap.steps import step as step_module
 from nova_snap.steps import undefine
+from nova_snap.steps import volume_snapshot
 from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ STEPS: dict[str, type[step_module.Step]] = {
     cls.__name__: cls for cls in (
         freeze.BoundAgentWaits, freeze.FreezeFilesystems, image.AdoptImage,
         image.CreateImage, memory.SaveMemory, mirror.StartMirror,
-        scratch.MakeScratch, undefine.UndefineDomain)}
+        scratch.MakeScratch, undefine.UndefineDomain,
+        volume_snapshot.CreateVolumeSnapshot)}
 
 
 class Outcome(enum.StrEnum):

@@ -16,6 +16,7 @@ import dataclasses
 
 from nova_snap.model import image as image_model
 from nova_snap.model import plan as plan_model
+from nova_snap.model import volume_plan
 
 # Tells whoever boots the image what to expect of its file systems.
 CONSISTENCY_PROPERTY = 'nova_snap_consistency'
@@ -27,11 +28,15 @@ NOT_FROZEN = 'none'
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """An image that is active in Glance, and how it was made."""
+    """An image that is active in Glance, and how it was made.
+
+    :ivar volume_snapshots: the ids of those that the image names
+    """
 
     image: image_model.Image
-    plan: plan_model.Plan
+    plan: plan_model.Plan | volume_plan.VolumePlan
     consistency: str
+    volume_snapshots: tuple[str, ...] = ()
 
     @property
     def file_systems(self) -> str:
@@ -41,7 +46,7 @@ class Result:
         """
         if self.consistency == FROZEN:
             return 'frozen'
-        if (self.plan.method == plan_model.Method.STOPPED
+        if (self.plan.state == plan_model.State.SHUTOFF
                 and not self.plan.has_managed_save):
             return 'as the guest left them when it was switched off'
         # Their journals are replayed.

@@ -13,6 +13,7 @@
 """One snapshot, from the request to the active image."""
 
 import collections.abc as cabc
+import functools
 import os
 
 from oslo_log import log as logging
@@ -24,11 +25,13 @@ from nova_snap.flows import node as node_module
 from nova_snap.flows import recovery
 from nova_snap.flows import result as result_module
 from nova_snap.flows import stopped
+from nova_snap.flows import volume_backed
 from nova_snap.hypervisor import files
 from nova_snap.journal import transaction
 from nova_snap.model import image as image_model
 from nova_snap.model import plan as plan_model
 from nova_snap.model import request as request_model
+from nova_snap.model import volume_plan
 from nova_snap.steps import image as image_step
 from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
@@ -46,15 +49,17 @@ FLOWS: dict[plan_model.Method, Flow] = {
 }
 
 
-def plan(node: node_module.Node,
-         request: request_model.Request) -> plan_model.Plan:
+def plan(node: node_module.Node, request: request_model.Request) -> (
+        plan_model.Plan | volume_plan.VolumePlan):
     """Say what would be done, and do nothing.
 
     :raises Refused: when it would not be done
+    :raises VolumeServiceError: when Cinder has to be asked and cannot be
     """
-    return plan_model.make_plan(
-        request, node.world.settings,
-        facts_module.read(node, request.instance_uuid))
+    facts = facts_module.read(node, request.instance_uuid)
+    if plan_model.is_volume_backed(facts.domain):
+        return volume_backed.plan(node, request, facts)
+    return plan_model.make_plan(request, node.world.settings, facts)
 
 
 def take(node: node_module.Node,
@@ -73,7 +78,7 @@ def take(node: node_module.Node,
         made = plan(node, request)
         for remark in made.remarks:
             LOG.warning('Instance %s: %s', made.instance_name, remark)
-        image = _image(node.world, request, made)
+        prepared = _prepare(node, request, made)
         record = node.new_record(made.method, made.instance_uuid,
                                  made.instance_name, request.image_id,
                                  request.name)
@@ -81,15 +86,36 @@ def take(node: node_module.Node,
             started = node.world.clock.monotonic()
             LOG.info('Snapshot %s of %s starts (%s)', request.image_id,
                      made.instance_name, made.method)
-            txn.artifact(image)
-            scratch = os.path.join(
-                node.world.settings.snapshots_directory,
-                files.SCRATCH_PREFIX + record.id)
-            result = FLOWS[made.method](txn, made, request.image_id, scratch)
+            result = prepared(txn)
         LOG.info('Snapshot %s of %s done in %.1f s', request.image_id,
                  made.instance_name,
                  node.world.clock.monotonic() - started)
     return result
+
+
+def _prepare(node: node_module.Node, request: request_model.Request,
+             made: plan_model.Plan | volume_plan.VolumePlan) -> (
+                 cabc.Callable[[transaction.Transaction],
+                               result_module.Result]):
+    """Return the flow with all that can be found out before it starts.
+
+    :raises ImageServiceError: when Glance does not answer or would not take
+        the image: the guest was not touched yet
+    """
+    if isinstance(made, volume_plan.VolumePlan):
+        return functools.partial(
+            volume_backed.run, plan=made,
+            spec=volume_backed.spec(node.world, request, made))
+    image = _image(node.world, request, made)
+
+    def run(txn: transaction.Transaction) -> result_module.Result:
+        txn.artifact(image)
+        scratch = os.path.join(
+            node.world.settings.snapshots_directory,
+            files.SCRATCH_PREFIX + txn.record.id)
+        return FLOWS[made.method](txn, made, request.image_id, scratch)
+
+    return run
 
 
 def _image(world: world_module.World, request: request_model.Request,

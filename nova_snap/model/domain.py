@@ -30,6 +30,8 @@ NOVA_NAMESPACES = {
 # front.
 # :source: nova/virt/libvirt/driver.py rescue; imagebackend.py Lvm, Rbd
 RESCUE_DISKS = ('/disk.rescue', '_disk.rescue')
+# What libvirt demands before an alias that is not its own.
+USER_ALIAS = 'ua-'
 AGENT_CHANNEL = 'org.qemu.guest_agent.0'
 
 
@@ -71,6 +73,8 @@ class Disk:
         does not tell
     :ivar backing: the layers under the active one, the nearest first; known
         only from the XML of a running domain
+    :ivar device: 'disk', 'lun' or 'cdrom'
+    :ivar alias: libvirt's name for it, or one that Nova chose
     """
 
     target_dev: str
@@ -82,6 +86,24 @@ class Disk:
     has_slices: bool
     backing: tuple[Layer, ...]
     mirror: Mirror | None
+    bus: str | None = None
+    device: str = 'disk'
+    alias: str = ''
+
+    @property
+    def volume_id(self) -> str | None:
+        """Return the Cinder volume of a disk of Nova's, None without one.
+
+        A LUN has no serial number.
+
+        :source: nova/virt/libvirt/volume/volume.py get_config;
+            nova/virt/libvirt/config.py make_libvirt_device_alias
+        """
+        if self.serial is not None:
+            return self.serial
+        if self.alias.startswith(USER_ALIAS):
+            return self.alias.removeprefix(USER_ALIAS)
+        return None
 
     @property
     def active_layer(self) -> Layer:
@@ -125,6 +147,7 @@ class Domain:
     """A domain as its XML describes it.
 
     :ivar agent: 'absent' (no channel), 'disconnected' or 'connected'
+    :ivar cdroms: those with a disc in; ``disks`` has none of them
     :ivar hostdevs: a word for each passed-through device of the host
     :ivar is_rescued: Nova has booted it from a rescue disk
     :ivar tpm_is_volatile: a TPM whose state libvirt drops with the domain
@@ -143,6 +166,7 @@ class Domain:
     launch_security: bool
     qemu_user: tuple[int, int] | None
     nova: NovaMetadata | None
+    cdroms: tuple[Disk, ...] = ()
 
     @property
     def root_disk(self) -> Disk | None:
@@ -181,11 +205,19 @@ def parse(xml: str) -> Domain:
         launch_security=root.find('./launchSecurity') is not None,
         qemu_user=_qemu_user(root),
         nova=nova,
+        cdroms=tuple(_disk(e) for e in root.findall(
+            "./devices/disk[@device='cdrom']")
+            if _source_path(e) is not None),
     )
 
 
 def _text(element: etree._Element, path: str, default: str = '') -> str:
     return (element.findtext(path) or default).strip()
+
+
+def _attribute(element: etree._Element, path: str, name: str) -> str:
+    found = element.find(path)
+    return '' if found is None else found.get(name, '')
 
 
 def _source_path(element: etree._Element) -> str | None:
@@ -211,6 +243,9 @@ def _disk(element: etree._Element) -> Disk:
                     element.find('.//backingStore/source/slices') is not None),
         backing=tuple(_backing(element)),
         mirror=_mirror(element),
+        bus=None if target is None else target.get('bus'),
+        device=element.get('device', 'disk'),
+        alias=_attribute(element, './alias', 'name'),
     )
 
 

@@ -77,6 +77,7 @@ class Image:
     owner: str | None
     visibility: str
     properties: cabc.Mapping[str, str]
+    is_protected: bool = False
 
     @classmethod
     def from_glance(cls, answer: cabc.Mapping[str, ty.Any]) -> 'Image':
@@ -96,7 +97,8 @@ class Image:
             owner=answer.get('owner'),
             visibility=answer.get('visibility') or 'private',
             properties={key: str(value) for key, value in answer.items()
-                        if key not in ATTRIBUTES and value is not None})
+                        if key not in ATTRIBUTES and value is not None},
+            is_protected=bool(answer.get('protected')))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +166,7 @@ def snapshot_spec(request: request_module.Request, origin: Origin, *,
         get_system_metadata_from_image; nova/virt/libvirt/driver.py
         _create_snapshot_metadata
     """
-    _refuse_reserved(request.properties)
+    refuse_reserved(request.properties)
     nova = origin.metadata
     properties = {'image_type': 'snapshot',
                   'instance_uuid': request.instance_uuid}
@@ -204,7 +206,11 @@ def _about(nova: domain.NovaMetadata,
     return about
 
 
-def _refuse_reserved(properties: cabc.Mapping[str, str]) -> None:
+def refuse_reserved(properties: cabc.Mapping[str, str]) -> None:
+    """Refuse properties that are not the operator's to set.
+
+    :raises Refused: naming them
+    """
     refused = sorted(
         name for name in properties
         if name in ATTRIBUTES | RESERVED | OURS

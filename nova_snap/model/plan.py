@@ -35,6 +35,11 @@ SOURCE_FORMATS = ('raw', 'qcow2')
 # :source: glance/api/v2/images.py get_base_properties; nova/api/validation/
 #     parameter_types.py name (minLength)
 IMAGE_NAME_LENGTH = 255
+# Said of the instance.
+IN_RESCUE = ('Nova has it in rescue; unrescue it first ("openstack server '
+             'unrescue")')
+VOLUME_BACKED = ('its root disk is a Cinder volume; use "openstack server '
+                 'image create"')
 TRUE_WORDS = frozenset(('1', 't', 'true', 'on', 'y', 'yes'))
 
 
@@ -59,6 +64,8 @@ class Method(enum.StrEnum):
     COLD = 'cold'
     #: no QEMU process: the disk is read as it lies there
     STOPPED = 'stopped'
+    #: by Cinder, of each volume; see :mod:`nova_snap.model.volume_plan`
+    VOLUMES = 'volumes'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,13 +181,13 @@ def make_plan(request: request_model.Request,
     :raises NotEnoughSpace: when the worst case does not fit
     """
     if not request.image_exists:
-        _refuse_name(request.name)
+        refuse_name(request.name)
     disk = _supported_disk(settings, facts)
-    _refuse_if_busy(facts)
+    refuse_if_busy(facts)
     method = _method(request, settings, facts)
     if method == Method.COLD:
         _refuse_cold(request, facts)
-    wants, requires = _freeze(request, facts, method)
+    wants, requires = freeze(request, facts, method)
     image_format = _image_format(request, settings, facts)
     undefine, remarks = _undefine(settings, facts, method)
     if facts.domain.nova and facts.nova_compute_runs:
@@ -201,7 +208,11 @@ def make_plan(request: request_model.Request,
     return plan
 
 
-def _refuse_name(name: str) -> None:
+def refuse_name(name: str) -> None:
+    """Refuse a name that Glance would refuse.
+
+    :raises Refused: saying what is wrong with it
+    """
     if not name:
         raise errors.Refused(reason='The name of the image is empty')
     if len(name) > IMAGE_NAME_LENGTH:
@@ -225,11 +236,10 @@ def _supported_disk(settings: settings_model.Settings,
     if facts.domain.is_rescued:
         # The first disk may be the rescue image, and Nova refuses it too.
         # :source: nova/compute/api.py API.snapshot (not in RESCUED)
-        raise _unsupported(facts, 'Nova has it in rescue; unrescue it first '
-                                  '("openstack server unrescue")')
-    if _is_volume_backed(facts):
-        raise _unsupported(facts, 'its root disk is a Cinder volume; use '
-                                  '"openstack server image create"')
+        raise _unsupported(facts, IN_RESCUE)
+    if is_volume_backed(facts.domain):
+        # From here on it is Cinder's; see nova_snap.model.volume_plan.
+        raise _unsupported(facts, VOLUME_BACKED)
     if disk.source_type not in ('file', 'block'):
         raise _unsupported(
             facts, f'its root disk {disk.target_dev} is of type '
@@ -268,24 +278,29 @@ def _refuse_formats(facts: Facts, disk: domain_model.Disk) -> None:
                        '"qemu-img rebase -u -F" while the guest is off')
 
 
-def _is_volume_backed(facts: Facts) -> bool:
+def is_volume_backed(domain: domain_model.Domain) -> bool:
     """Tell whether the root disk of a guest of Nova's is a volume.
 
     Nova 34.0 was seen to write the type 'image' for such a guest too, with
-    no image's UUID. Only disks that are volumes have a serial number.
+    no image's UUID. Only disks that are volumes have a serial number, or an
+    alias that is a volume's id.
 
     :source: nova/virt/driver.py InstanceDriverMetadata; the volume drivers
         in nova/virt/libvirt/volume/
     """
-    nova, disk = facts.domain.nova, facts.domain.root_disk
+    nova, disk = domain.nova, domain.root_disk
     if nova is None or disk is None:
         return False
     return (nova.root_type == 'volume'
             or (nova.root_type == 'image' and not nova.root_uuid)
-            or disk.serial is not None)
+            or disk.volume_id is not None)
 
 
-def _refuse_if_busy(facts: Facts) -> None:
+def refuse_if_busy(facts: Facts) -> None:
+    """Refuse a guest that something else is at work on.
+
+    :raises InstanceBusy: naming what it is
+    """
     def busy(reason: str) -> errors.InstanceBusy:
         return errors.InstanceBusy(instance=facts.domain.name, reason=reason)
 
@@ -337,9 +352,13 @@ def _refuse_cold(request: request_model.Request, facts: Facts) -> None:
                    'image create", or say --nova-is-stopped when that is so')
 
 
-def _freeze(request: request_model.Request, facts: Facts,
-            method: Method) -> tuple[bool, bool]:
-    if method != Method.LIVE:
+def freeze(request: request_model.Request, facts: Facts,
+           method: Method) -> tuple[bool, bool]:
+    """Say whether the guest is frozen, and whether it must be.
+
+    :raises Unsupported: when it must be and cannot be
+    """
+    if method not in (Method.LIVE, Method.VOLUMES):
         # Saved or stopped, a guest writes nothing: there is no freeze in
         # these flows, as there is none in Nova's, also where the image says
         # os_require_quiesce.

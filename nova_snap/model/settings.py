@@ -48,6 +48,7 @@ class Settings:
     ephemeral_storage_encryption: bool
     non_inheritable_image_properties: frozenset[str]
     glance_num_retries: int
+    cinder_http_retries: int
 
     journal_dir: str
     live_method: str
@@ -55,6 +56,7 @@ class Settings:
     stall_timeout: int
     freeze_timeout: int
     quiesce_limit: int
+    volume_snapshot_timeout: int
     save_timeout: int
     lock_timeout: int
     bandwidth: int

@@ -94,25 +94,25 @@ def translated(call: str, *,
     except _NO_CREDENTIALS as exc:
         raise errors.ImageServiceRefused(
             call=call, status=None,
-            reason=f'no usable credentials ({_one_line(exc)}); give them by '
+            reason=f'no usable credentials ({one_line(exc)}); give them by '
                    f'{CREDENTIALS}') from exc
     except _NO_ANSWER as exc:
-        kind = (errors.ImageServiceError if _is_lasting(exc)
+        kind = (errors.ImageServiceError if is_lasting(exc)
                 else errors.ImageServiceUnavailable)
-        raise kind(call=call, status=None, reason=_one_line(exc)) from exc
+        raise kind(call=call, status=None, reason=one_line(exc)) from exc
     except ksa_exc.CatalogException as exc:
         raise errors.ImageServiceError(
             call=call, status=None,
-            reason=f'{_one_line(exc)}: {CATALOG}') from exc
+            reason=f'{one_line(exc)}: {CATALOG}') from exc
     except ksa_exc.ClientException as exc:
         raise errors.ImageServiceError(
-            call=call, status=None, reason=_one_line(exc)) from exc
+            call=call, status=None, reason=one_line(exc)) from exc
 
 
 def _by_status(call: str, exc: ksa_exc.HttpError,
                image_id: str | None) -> errors.ImageServiceError:
     status = exc.http_status
-    reason = f'{_words(exc)} (HTTP {status})'
+    reason = f'{words(exc)} (HTTP {status})'
     kind = errors.ImageServiceError
     if status == http.HTTPStatus.UNAUTHORIZED:
         kind = errors.ImageServiceRefused
@@ -130,20 +130,21 @@ def _by_status(call: str, exc: ksa_exc.HttpError,
     return kind(call=call, reason=reason, status=status, image_id=image_id)
 
 
-def _words(exc: ksa_exc.HttpError) -> str:
+def words(exc: ksa_exc.HttpError) -> str:
     """Return what the service wrote; Glance writes HTML pages."""
     page = exc.details or ''
     if '<' in page:
         page = html.unescape(_TAG.sub(' ', _HEADING.sub(' ', page)))
     # keystoneauth ends its own words with what we say ourselves.
-    return _one_line(page) or exc.message.partition(' (HTTP ')[0]
+    return one_line(page) or exc.message.partition(' (HTTP ')[0]
 
 
-def _is_lasting(exc: ksa_exc.ClientException) -> bool:
+def is_lasting(exc: ksa_exc.ClientException) -> bool:
     """Whether there is no answer because the question is wrong."""
     original = getattr(exc, 'original', None)
     return _DISTRUST in str(exc) or isinstance(original, ValueError)
 
 
-def _one_line(text: object) -> str:
+def one_line(text: object) -> str:
+    """Write an error as a sentence or two."""
     return ' '.join(str(text).split())[:_WORDS_LIMIT]

@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Glance for those who have no credentials.
+"""Glance and Cinder for those who have no credentials.
 
 A recovery must let a guest go also where nothing says how to sign in: only
-what needs Glance fails, and says why.
+what needs them fails, and says why.
 """
 
 import collections.abc as cabc
@@ -22,7 +22,9 @@ import typing as ty
 from nova_snap import errors
 from nova_snap.model import image as image_model
 from nova_snap.model import stream
+from nova_snap.model import volumes as volumes_model
 from nova_snap.services import images
+from nova_snap.services import volumes
 
 
 class SignedOut(images.Images):
@@ -55,4 +57,44 @@ class SignedOut(images.Images):
         raise self._reason
 
     def discard_unfinished(self, image_id: str) -> None:
+        raise self._reason
+
+
+class SignedOutOfCinder(volumes.Volumes):
+    """Refuses every call.
+
+    :param reason: why nobody is signed in
+    """
+
+    def __init__(self, reason: errors.ConfigError) -> None:
+        self._reason = reason
+
+    def check(self) -> None:
+        raise self._reason
+
+    def project_id(self) -> str | None:
+        raise self._reason
+
+    def acting_in(self, project_id: str | None) -> volumes.Volumes:
+        return self
+
+    def volume(self, volume_id: str) -> volumes_model.Volume | None:
+        raise self._reason
+
+    def limits(self) -> volumes_model.SnapshotLimits:
+        raise self._reason
+
+    def create_snapshot(self, spec: volumes_model.SnapshotSpec) -> (
+            volumes_model.VolumeSnapshot):
+        raise self._reason
+
+    def find_snapshot(self, spec: volumes_model.SnapshotSpec) -> (
+            volumes_model.VolumeSnapshot | None):
+        raise self._reason
+
+    def snapshot(self, snapshot_id: str) -> (
+            volumes_model.VolumeSnapshot | None):
+        raise self._reason
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
         raise self._reason

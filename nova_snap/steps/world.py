@@ -28,6 +28,7 @@ from nova_snap.hypervisor import qemu_img as qemu_img_module
 from nova_snap.model import domain as domain_model
 from nova_snap.model import settings as settings_model
 from nova_snap.services import images as images_module
+from nova_snap.services import volumes as volumes_module
 
 LOG = logging.getLogger(__name__)
 
@@ -52,10 +53,8 @@ def never_away(uuid: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """The host, the image service and the clock.
+    """The host, the image and the volume service, and the clock.
 
-    :ivar images: None where no image service is needed: a recovery that
-        leaves images alone
     :ivar why_away: asked before a guest of Nova's is defined or started for
         a process that is dead: meanwhile Nova may have acted on it
     """
@@ -65,6 +64,7 @@ class World:
     qemu_img: qemu_img_module.QemuImg
     files: files_module.Files
     images: images_module.Images
+    volumes: volumes_module.Volumes
     clock: clock_module.Clock
     progress: Progress = no_progress
     why_away: WhyAway = never_away

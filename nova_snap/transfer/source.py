@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A finished file as bytes to send.
+"""A finished file as bytes to send, or none at all.
 
 Every pass begins at byte 0 with a fresh file: a reader that was used is
 never used again. Upstream sends what is left of a half-read file, and calls
@@ -82,6 +82,44 @@ class FileSource:
             while chunk := reader.read(CHUNK_BYTES):
                 hasher.update(chunk)
         return hasher.hexdigest()
+
+
+class NoData:
+    """The source of an image without data."""
+
+    @property
+    def size_bytes(self) -> int:
+        return 0
+
+    def open(self, *,
+             progress: stream.Progress | None = None) -> 'NoDataReader':
+        """Begin a pass that is over at once."""
+        return NoDataReader()
+
+    def digest(self, algorithm: str) -> str | None:
+        """Return the hash of nothing; None for one not known here."""
+        try:
+            return hashlib.new(algorithm, usedforsecurity=False).hexdigest()
+        except ValueError:
+            return None
+
+
+class NoDataReader:
+    """One pass over nothing."""
+
+    def __enter__(self) -> 'NoDataReader':
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None,
+                 error: BaseException | None,
+                 trace: types.TracebackType | None, /) -> None:
+        pass
+
+    def sha512(self) -> str:
+        return hashlib.sha512().hexdigest()
+
+    def read(self, size: int = -1, /) -> bytes:
+        return b''
 
 
 class FileReader:

@@ -73,7 +73,7 @@ def _make(where: layout.Layout, services: machine.Machine,
         shutil.rmtree(where.run_dir / name, ignore_errors=True)
     mariadb.install()
     mariadb.start()
-    mariadb.make_databases()
+    mariadb.make_databases(backends.DATABASES)
     services.own(where.run_dir / 'keystone')
     folder = services.own(where.run_dir / 'glance')
     for name in ('images', 'staging', 'tasks', 'lock'):

@@ -18,6 +18,7 @@
     |-- libvirtd: FakeLibvirtd   what libvirt knows
     |   `-- guest: FakeDomain    writes as long as it can
     |-- glance: FakeGlance       what Glance has
+    |-- cinder: FakeCinder       what Cinder has
     |-- clock: FakeClock
     `-- process()                one run of ours, made of the real
         |-- world: World         flows, steps, journal and hypervisor

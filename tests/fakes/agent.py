@@ -46,6 +46,7 @@ class FakeAgent:
     """The agent of one guest.
 
     :ivar frozen: the guest's file systems are
+    :ivar freezes: how often they were
     :ivar hung: it never answers
     :ivar hangs_at: it answers until it is asked this
     :ivar refuses: commands that it answers with an error
@@ -58,6 +59,7 @@ class FakeAgent:
         self._clock = clock
         self.channel = Channel.CONNECTED
         self.frozen = False
+        self.freezes = 0
         self.hung = False
         self.hangs_at: str | None = None
         self.refuses: set[str] = set()
@@ -83,8 +85,14 @@ class FakeAgent:
         self._ask('fsThaw', self._thaw, thaws=True)
         return int(was_frozen)
 
+    @property
+    def freeze_number(self) -> int | None:
+        """Return which freeze this is; None when it is not frozen."""
+        return self.freezes if self.frozen else None
+
     def _freeze(self) -> None:
         self.frozen = True
+        self.freezes += 1
 
     def _thaw(self) -> None:
         self.frozen = False

@@ -12,6 +12,7 @@
 
 """The real file system and the real journal, with every call counted."""
 
+import collections
 import collections.abc as cabc
 import functools
 import inspect
@@ -96,8 +97,9 @@ class FakeStore(store.Store):
         else:
             known = (_lines(self.read(record.id))
                      if record.id in self.ids() else None)
-        new = ['begin'] if known is None else [
-            line for line in lines if line not in known]
+        new = ['begin'] if known is None else list(
+            (collections.Counter(lines) - collections.Counter(known))
+            .elements())
         self._known[record.id] = lines
         self._calls.make(JOURNAL, 'write', lambda: super(
             FakeStore, self).write(record), words=', '.join(new),

@@ -33,6 +33,7 @@ class Stored:
     properties: dict[str, str]
     status: str = 'queued'
     data: bytes = b''
+    is_protected: bool = False
 
     def to_image(self) -> image_model.Image:
         """Return it as Glance shows it."""
@@ -47,7 +48,8 @@ class Stored:
             container_format=self.spec.container_format,
             min_disk=self.spec.min_disk, min_ram=self.spec.min_ram,
             owner=self.spec.owner, visibility=self.spec.visibility,
-            properties=dict(self.properties))
+            properties=dict(self.properties),
+            is_protected=self.is_protected)
 
 
 class FakeGlance:

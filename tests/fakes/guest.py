@@ -295,7 +295,7 @@ class FakeGuest:
     def _source(self, target: str) -> str:
         for element in self.tree.findall('./devices/disk'):
             if element.find('./target').get('dev') == target:
-                return str(element.find('./source').get('file'))
+                return _path(element)
         raise refusal.refusal(libvirt.VIR_ERR_INVALID_ARG, 'invalid argument:'
                               f" disk '{target}' not found in domain")
 
@@ -351,5 +351,9 @@ def with_disk(xml: str, target: str, path: str, file_format: str) -> str:
 
 def _active_layer(element: etree._Element) -> tuple[str, str]:
     """Return the file of a disk, and what the domain takes it for."""
-    return (element.find('./source').get('file'),
-            element.find('./driver').get('type'))
+    return _path(element), element.find('./driver').get('type')
+
+
+def _path(element: etree._Element) -> str:
+    source = element.find('./source')
+    return str(source.get('file') or source.get('dev'))

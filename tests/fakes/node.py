@@ -20,10 +20,12 @@ import typing as ty
 from nova_snap.flows import node as node_module
 from nova_snap.hypervisor import locks as locks_module
 from nova_snap.model import settings as settings_model
+from nova_snap.model import volumes as volumes_model
 from nova_snap.steps import world as world_module
 from nova_snap import units
 from tests.fakes import agent as agent_module
 from tests.fakes import calls as calls_module
+from tests.fakes import cinder as cinder_module
 from tests.fakes import clock as clock_module
 from tests.fakes import disk as disk_module
 from tests.fakes import files as files_module
@@ -35,6 +37,7 @@ HERE = pathlib.Path(__file__).parent
 UUID = '0a608a7f-a14f-42bf-bf80-ca5745ad69d0'
 NAME = 'instance-00000009'
 BASE_IMAGE = '79d8dbda-718c-4c51-bec7-e75a0c43e97a'
+PROJECT = 'c7e3e11fa81048d9865ef08026b4db9c'
 HOST = 'node-1'
 MACHINE_ID = '6f8a3c5d'
 BOOT_ID = '11c3a2b0'
@@ -48,6 +51,8 @@ class GuestSpec:
 
     :ivar layers: of its root disk, with the active one
     :ivar properties: of Nova's image, in the words of Nova's objects
+    :ivar volumes: how many Cinder volumes it has instead of that disk
+    :ivar volume_type: of their disks in libvirt: 'block' or 'file'
     """
 
     driver_format: str = 'qcow2'
@@ -60,6 +65,8 @@ class GuestSpec:
     nvram: str = ''
     hostdev: str = ''
     launch_security: str = ''
+    volumes: int = 0
+    volume_type: str = 'block'
 
 
 class FakeNode:
@@ -81,6 +88,7 @@ class FakeNode:
         self.clock = clock_module.FakeClock()
         self.libvirtd = libvirtd_module.FakeLibvirtd(self.clock)
         self.glance = glance_module.FakeGlance()
+        self.cinder = cinder_module.FakeCinder(self.clock)
         self.settings = _settings(folder)
         self.free: int | None = None
         self.block_devices: set[str] = set()
@@ -90,10 +98,14 @@ class FakeNode:
         self.machine_id = MACHINE_ID
         self.said: list[tuple[str, int, int]] = []
         self.spec = spec
-        self.disks = _make_disks(folder, spec)
-        self.xml = guest_xml(spec, self.disks[0])
+        if spec.volumes:
+            self.disks = _make_volumes(folder, spec, self.cinder)
+        else:
+            self.disks = _make_disks(folder, spec)
+        self.xml = guest_xml(spec, *self.disks)
         self.guest = self.libvirtd.define(self.xml)
         self.guest.agent.channel = spec.agent
+        self.cinder.freeze_number = lambda: self.guest.agent.freeze_number
 
     def process(self, progress: world_module.Progress | None = None
                 ) -> 'Process':
@@ -172,6 +184,7 @@ class Process:
             files=files_module.FakeFiles(self.calls, fake.free,
                                          fake.block_devices),
             images=glance_module.FakeImages(fake.glance, self.calls),
+            volumes=cinder_module.FakeVolumes(fake.cinder, self.calls),
             clock=fake.clock,
             progress=progress or (lambda *said: fake.said.append(said)))
         self.node = node_module.Node(
@@ -183,7 +196,7 @@ class Process:
             why_away=fake.why_away)
 
 
-def guest_xml(spec: GuestSpec, disk: str) -> str:
+def guest_xml(spec: GuestSpec, *disks: str) -> str:
     """Write a domain's definition."""
     agent = ''
     if spec.agent != agent_module.Channel.ABSENT:
@@ -194,12 +207,57 @@ def guest_xml(spec: GuestSpec, disk: str) -> str:
         for name, value in spec.properties.items())
     metadata = ''
     if spec.nova:
-        metadata = _fill('nova.xml', image=BASE_IMAGE, properties=properties)
-    return _fill('guest.xml', name=NAME, uuid=UUID, disk=disk,
-                 driver_format=spec.driver_format, agent=agent,
+        metadata = _fill('nova.xml', properties=properties,
+                         image='' if spec.volumes else BASE_IMAGE)
+    return _fill('guest.xml', name=NAME, uuid=UUID,
+                 disks=_disks_xml(spec, disks), agent=agent,
                  metadata=metadata, tpm=spec.tpm, nvram=spec.nvram,
                  hostdev=spec.hostdev, password=PASSWORD,
                  launch_security=spec.launch_security)
+
+
+def volume_id(number: int) -> str:
+    """Return the id of a volume of the guest's; the root disk is 0."""
+    return f'70000000-0000-4000-8000-{number:012}'
+
+
+def _disks_xml(spec: GuestSpec, disks: tuple[str, ...]) -> str:
+    """Write the disks; the root disk alone has layers, unless of volumes."""
+    if not spec.volumes:
+        return _disk_xml(disks[0], 'vda', spec.driver_format, 'file', '')
+    return ''.join(
+        _disk_xml(path, f'vd{string.ascii_lowercase[number]}', 'raw',
+                  spec.volume_type, f'<serial>{volume_id(number)}</serial>')
+        for number, path in enumerate(disks))
+
+
+def _disk_xml(path: str, target: str, driver_format: str, source_type: str,
+              serial: str) -> str:
+    attribute = {'file': 'file', 'block': 'dev'}[source_type]
+    return (f"<disk type='{source_type}' device='disk'>"
+            f"<driver name='qemu' type='{driver_format}' cache='none'/>"
+            f"<source {attribute}='{path}'/>"
+            f"<target dev='{target}' bus='virtio'/>{serial}</disk>")
+
+
+def _make_volumes(folder: pathlib.Path, spec: GuestSpec,
+                  cinder: cinder_module.FakeCinder) -> list[str]:
+    """Make the volumes of a guest, in Cinder and on the node."""
+    paths = []
+    cinder.project_id = PROJECT
+    for number in range(spec.volumes):
+        path = folder / f'volume-{number}'
+        disk_module.DiskFile('raw', DISK_BYTES).save(str(path))
+        paths.append(str(path))
+        volume = volumes_model.Volume(
+            volume_id=volume_id(number), name=f'volume {number}',
+            description='of the guest', status='in-use',
+            size_gib=number + 1, volume_type='fast', project_id=PROJECT,
+            attachments={UUID: f'/dev/vd{string.ascii_lowercase[number]}'},
+            image_metadata={'os_distro': 'debian', 'image_id': BASE_IMAGE}
+            if number == 0 else {})
+        cinder.volumes[volume.volume_id] = volume
+    return paths
 
 
 def _fill(template: str, /, **values: str) -> str:
@@ -246,7 +304,8 @@ def _settings(folder: pathlib.Path) -> settings_model.Settings:
         disable_libvirt_livesnapshot=False,
         ephemeral_storage_encryption=False,
         non_inheritable_image_properties=frozenset(),
-        glance_num_retries=3, journal_dir=str(folder / 'journal'),
+        glance_num_retries=3, cinder_http_retries=3,
+        volume_snapshot_timeout=60, journal_dir=str(folder / 'journal'),
         live_method='rebase', ready_timeout=30, stall_timeout=10,
         freeze_timeout=10, quiesce_limit=30,
         save_timeout=60, lock_timeout=10, bandwidth=0,

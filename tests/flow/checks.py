@@ -17,8 +17,10 @@ import os
 import typing as ty
 
 from nova_snap.flows import result as result_module
+from nova_snap.model import block_device
 from tests.fakes import agent
 from tests.fakes import disk
+from tests.fakes import glance
 from tests.fakes import guest as guest_module
 from tests.fakes import node as node_module
 
@@ -82,10 +84,14 @@ def neither_all_nor_nothing(fake: node_module.FakeNode) -> list[str]:
     There is none, or one that is active, holds the guest's bytes of the
     point in time, and tells the truth about its file systems.
     """
-    wrong: list[str] = []
+    wrong = [f'snapshot {one} of a volume is left'
+             for one in fake.cinder.snapshots.keys() - named(fake)]
     for stored in fake.glance.stored.values():
         if stored.status != 'active':
             wrong.append(f'an image stays {stored.status}')
+            continue
+        if block_device.MAPPING_PROPERTY in stored.properties:
+            wrong += _wrong_volumes(fake, stored)
             continue
         image = disk.DiskFile.from_bytes(stored.data)
         said = stored.properties.get(result_module.CONSISTENCY_PROPERTY)
@@ -97,6 +103,33 @@ def neither_all_nor_nothing(fake: node_module.FakeNode) -> list[str]:
                          f'{image.format}')
         if image.backing or image.data_file:
             wrong.append('the image refers to another file')
+    return wrong
+
+
+def named(fake: node_module.FakeNode) -> set[str]:
+    """Return the snapshots of volumes that some image names."""
+    return {one for stored in fake.glance.stored.values()
+            for one in block_device.snapshots_named(stored.properties) or ()}
+
+
+def _wrong_volumes(fake: node_module.FakeNode,
+                   stored: glance.Stored) -> list[str]:
+    """Say what is wrong with an image that names snapshots of volumes."""
+    wrong = [] if stored.data == b'' else ['it has data']
+    found = [fake.cinder.snapshots.get(one) for one
+             in block_device.snapshots_named(stored.properties) or ()]
+    if any(one is None or one.status != 'available' for one in found):
+        wrong.append(f'it names what cannot be booted: {found}')
+    if ([one.volume_id for one in found if one]
+            != list(fake.cinder.volumes)):
+        wrong.append(f'it does not name each volume: {found}')
+    said = stored.properties.get(result_module.CONSISTENCY_PROPERTY)
+    freezes = {fake.cinder.moments[one.snapshot_id].freeze
+               for one in found if one}
+    if said != result_module.NOT_FROZEN and (
+            None in freezes or len(freezes) != 1):
+        wrong.append(f'it says {said}, and its volumes are of the freezes '
+                     f'{freezes}')
     return wrong
 
 

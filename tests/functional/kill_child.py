@@ -48,6 +48,7 @@ from nova_snap.hypervisor import host
 from nova_snap.hypervisor import qemu_img
 from nova_snap.journal import store
 from nova_snap.services import images
+from nova_snap.services import volumes
 
 # Calls that change nothing. One that is not named here counts as an act, so
 # a new one adds kills until somebody looks.
@@ -61,6 +62,9 @@ ACTORS: dict[type, frozenset[str]] = {
                             'is_block_device')),
     qemu_img.QemuImg: frozenset(('info',)),
     images.Images: frozenset(('check', 'get')),
+    volumes.Volumes: frozenset((
+        'check', 'project_id', 'acting_in', 'volume', 'limits', 'snapshot',
+        'find_snapshot')),
 }
 
 # Between two looks at what the act has done so far.

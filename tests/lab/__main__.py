@@ -10,7 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Start, end or show the lab: ``python -m tests.lab up|down|status``."""
+"""Start, end or show the lab: ``python -m tests.lab up|down|status``.
+
+With ``--volumes`` Ceph and Cinder are started and shown too, and they alone
+are ended.
+"""
 
 import argparse
 import pathlib
@@ -23,12 +27,18 @@ from tests.lab import glance
 from tests.lab.guest import build
 from tests.lab import hypervisor
 from tests.lab import place
+from tests.lab import storage as storage_module
 
 
-def up(run_dir: pathlib.Path) -> int:
-    """Start what does not run, and say where it is."""
+def up(run_dir: pathlib.Path, *, volumes: bool = False) -> int:
+    """Start what does not run, and say where it is.
+
+    :param volumes: Ceph and Cinder too
+    """
     started = time.monotonic()
     images = glance.Glance(run_dir).start(wait=False)
+    if volumes:
+        storage_module.Storage(run_dir, images).start()
     build.parts()
     hypervisor.Libvirtd(run_dir).start()
     images.wait_ready()
@@ -37,13 +47,22 @@ def up(run_dir: pathlib.Path) -> int:
     return 0
 
 
-def down(run_dir: pathlib.Path, *, wipe: bool = False) -> int:
+def down(run_dir: pathlib.Path, *, wipe: bool = False,
+         volumes: bool = False) -> int:
     """End every process of a run and unmount what it mounted.
 
     What earlier sources have built goes with the last run that ends.
+
+    :param volumes: end Ceph and Cinder alone
     """
+    images = glance.Glance(run_dir)
+    storage = storage_module.Storage(run_dir, images)
+    if volumes:
+        storage.stop()
+        return 0
     hypervisor.Libvirtd(run_dir).stop()
-    glance.Glance(run_dir).stop()
+    storage.stop()
+    images.stop()
     if wipe:
         shutil.rmtree(run_dir, ignore_errors=True)
     print(f'nothing of {run_dir} runs any more')
@@ -52,10 +71,14 @@ def down(run_dir: pathlib.Path, *, wipe: bool = False) -> int:
     return 0
 
 
-def status(run_dir: pathlib.Path) -> int:
-    """Say what runs; 0 when everything does."""
+def status(run_dir: pathlib.Path, *, volumes: bool = False) -> int:
+    """Say what runs; 0 when everything does.
+
+    :param volumes: Ceph and Cinder are part of everything
+    """
     libvirtd = hypervisor.Libvirtd(run_dir)
     images = glance.Glance(run_dir)
+    storage = storage_module.Storage(run_dir, images)
     if libvirtd.running:
         with libvirtd.connection() as conn:
             names = [domain.name() for domain in conn.listAllDomains()]
@@ -65,7 +88,10 @@ def status(run_dir: pathlib.Path) -> int:
     else:
         print('libvirt  does not run')
     print(f'Glance   {images.endpoint if images.running else "does not run"}')
-    return 0 if libvirtd.running and images.running else 1
+    where = storage.cinder.endpoint if storage.running else 'does not run'
+    print(f'Cinder   {where}')
+    return 0 if (libvirtd.running and images.running
+                 and (storage.running or not volumes)) else 1
 
 
 def main() -> int:
@@ -78,12 +104,17 @@ def main() -> int:
                              'below NOVA_SNAP_LAB)')
     parser.add_argument('--wipe', action='store_true',
                         help='with down: delete the run folder too')
+    parser.add_argument('--volumes', action='store_true',
+                        help='start or show Ceph and Cinder too; with '
+                             'down: end them alone')
     options = parser.parse_args()
     try:
         run_dir = (options.run_dir or place.default_run_dir()).resolve()
         if options.action == 'down':
-            return down(run_dir, wipe=options.wipe)
-        return {'up': up, 'status': status}[options.action](run_dir)
+            return down(run_dir, wipe=options.wipe,
+                        volumes=options.volumes)
+        return {'up': up, 'status': status}[options.action](
+            run_dir, volumes=options.volumes)
     except errors.LabError as exc:
         print(f'tests.lab: {exc}', file=sys.stderr)
         return 1

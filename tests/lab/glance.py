@@ -22,7 +22,6 @@ import contextlib
 import http.client
 import pathlib
 import shutil
-import socket
 import sqlite3
 import time
 import typing as ty
@@ -31,6 +30,7 @@ import uuid
 from nova_snap import units
 from tests.lab import errors
 from tests.lab import place
+from tests.lab import ports
 from tests.lab import process
 
 # Who asks when a request has no token; see paste/lab_identity.py. An admin
@@ -122,7 +122,7 @@ class Glance:
         """
         self.folder = pathlib.Path(run_dir) / 'glance'
         self._port_file = self.folder / 'port'
-        self.port = port or self._known_port() or _free_port()
+        self.port = port or self._known_port() or ports.free_port()
         self._identity = identity
         self._daemon = process.Daemon('uwsgi', self.folder)
 
@@ -274,9 +274,3 @@ class Glance:
             return False
         finally:
             conn.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return int(probe.getsockname()[1])

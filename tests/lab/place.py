@@ -18,6 +18,7 @@ Everything lies below one folder, ``NOVA_SNAP_LAB`` or
 
 import os
 import pathlib
+import pwd
 import stat
 
 from tests.lab import errors
@@ -26,6 +27,8 @@ DEFAULT = '/var/tmp/nova_snap-lab'
 
 # Others enter, the owner alone writes.
 MODE = 0o755
+# The owner's group enters, others do not.
+USERS_MODE = 0o750
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -55,6 +58,14 @@ def make_dir(path: pathlib.Path, mode: int = MODE) -> pathlib.Path:
     return path
 
 
+def make_users_dir(path: pathlib.Path, user: str) -> pathlib.Path:
+    """Make a folder that is another user's, as of a package of Debian."""
+    found = pwd.getpwnam(user)
+    make_dir(path, USERS_MODE)
+    os.chown(path, found.pw_uid, found.pw_gid)
+    return path
+
+
 def default_run_dir() -> pathlib.Path:
     """Name the folder of the lab that ``python -m tests.lab up`` starts."""
     return lab_dir() / 'run'
@@ -66,8 +77,22 @@ def services_python() -> pathlib.Path:
     :raises LabError: when ``make_services_venv`` of tools/lib.sh has not
         been run
     """
-    python = lab_dir() / 'services' / 'bin' / 'python'
+    return _python('services', 'make_services_venv')
+
+
+def cinder_python() -> pathlib.Path:
+    """Name the Python of the virtual environment of Cinder and Keystone.
+
+    :raises LabError: when ``make_cinder_venv`` of tools/lib.sh has not been
+        run
+    """
+    return _python('cinder', 'make_cinder_venv')
+
+
+def _python(venv: str, maker: str) -> pathlib.Path:
+    # Not what it links to: the environment is told by the path.
+    python = lab_dir() / venv / 'bin' / 'python'
     if not python.exists():
         raise errors.LabError(f'{python} is missing: run '
-                              f'". tools/lib.sh && make_services_venv"')
+                              f'". tools/lib.sh && {maker}"')
     return python

@@ -148,6 +148,12 @@ class Daemon:
                                       f'{timeout} s: {self.log_tail()}')
             time.sleep(POLL)
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the daemon and its children, if it runs."""
+        pid = self.pid
+        if pid is not None:
+            self._signal(pid, number, group=True)
+
     def log_tail(self) -> str:
         """Return the end of the log."""
         try:

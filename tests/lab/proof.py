@@ -121,6 +121,29 @@ def read_records(image: pathlib.Path | str, fmt: str, *,
                            for _ in range(size // RECORD_SIZE))
 
 
+def read_device(image: pathlib.Path, slots: int) -> list[Slot]:
+    """Read the first slots of a raw image that is a record area as a whole."""
+    with image.open('rb') as raw:
+        return parse_slots(raw.read(RECORD_SIZE) for _ in range(slots))
+
+
+def interleave(areas: collections.abc.Sequence[
+        collections.abc.Sequence[Slot]]) -> list[Slot]:
+    """Put areas that were written in turn into the order of writing."""
+    return [slot for turn in zip(*areas, strict=True) for slot in turn]
+
+
+def renumber(area: collections.abc.Iterable[Slot], first: int,
+             step: int) -> list[Slot]:
+    """Number the records of one of several areas as if it were alone.
+
+    One that belongs to another area counts as damaged.
+    """
+    return [slot if slot.number is None else dataclasses.replace(
+        slot, number=None if (slot.number - first) % step
+        else (slot.number - first) // step) for slot in area]
+
+
 def check_prefix(slots: collections.abc.Sequence[Slot]) -> int:
     """Check that records 0..N fill slots 0..N and nothing follows.
 

@@ -27,6 +27,7 @@ DEFAULTS = settings_model.Settings(
     images_address_space_limit=2 * units.GiB,
     disable_libvirt_livesnapshot=False, ephemeral_storage_encryption=False,
     non_inheritable_image_properties=frozenset(), glance_num_retries=3,
+    cinder_http_retries=3, volume_snapshot_timeout=300,
     journal_dir='/srv/state/nova_snap', live_method='rebase',
     ready_timeout=10800, stall_timeout=120, freeze_timeout=60,
     quiesce_limit=120,

@@ -95,6 +95,9 @@ class KindTestCase(base.BaseTestCase):
         (errors.ImageUnsafe, errors.StorageError),
         (errors.ImageServiceUnavailable, errors.Retriable),
         (errors.ImageServiceUnavailable, errors.ImageServiceError),
+        (errors.VolumeServiceUnavailable, errors.Retriable),
+        (errors.VolumeServiceUnavailable, errors.VolumeServiceError),
+        (errors.VolumeSnapshotFailed, errors.VolumeServiceError),
         (errors.JournalUnknownVersion, errors.JournalError),
     )
     @ddt.unpack
@@ -103,6 +106,7 @@ class KindTestCase(base.BaseTestCase):
 
     def test_only_what_may_succeed_again_is_retriable(self):
         self.assertEqual(
-            {errors.Retriable, errors.ImageServiceUnavailable},
+            {errors.Retriable, errors.ImageServiceUnavailable,
+             errors.VolumeServiceUnavailable},
             {error for error in _classes()
              if issubclass(error, errors.Retriable)})

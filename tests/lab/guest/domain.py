@@ -76,19 +76,23 @@ class Spec:
         ``run``, ``absent``, ``hung`` or ``refuses`` (see the guest's init)
     :ivar quiet: the guest looks at its disk, says what it found and writes
         nothing
+    :ivar disk: the root disk; None where there are volumes
+    :ivar volumes: XML of the guest's disks in the place of ``disk``, for
+        volumes; records go to the first two in turn
     :ivar cache: of the root disk; ``none`` needs a file system with O_DIRECT
     :ivar extra_devices: XML to put below ``<devices>``
     """
 
     name: str
     uuid: str
-    disk: guest_disk.Disk
+    disk: guest_disk.Disk | None
     console: pathlib.Path
     agent: str | None = None
     memory: int = MEMORY
     nova: NovaMetadata | None = None
     quiet: bool = False
     cache: str = 'none'
+    volumes: tuple[str, ...] = ()
     extra_devices: str = ''
 
 
@@ -102,7 +106,7 @@ class Guest:
     def __init__(self, libvirtd: hypervisor.Libvirtd, spec: Spec) -> None:
         self.libvirtd = libvirtd
         self.spec = spec
-        self.folder = spec.disk.path.parent
+        self.folder = spec.console.parent
 
     @classmethod
     def create(cls, libvirtd: hypervisor.Libvirtd, kind: str = 'qcow2', *,
@@ -255,12 +259,7 @@ def domain_xml(spec: Spec, parts: build.Parts, *, kvm: bool) -> str:
   <on_crash>destroy</on_crash>
   <devices>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='{spec.disk.driver_format}'
-              cache='{spec.cache}'/>
-      <source file={saxutils.quoteattr(str(spec.disk.path))}/>
-      <target dev='vda' bus='virtio'/>
-    </disk>
+    {''.join(spec.volumes) or _disk_xml(spec)}
     <controller type='usb' index='0' model='none'/>
     <serial type='file'>
       <source path={saxutils.quoteattr(str(spec.console))} append='on'/>
@@ -281,7 +280,19 @@ def _command_line(spec: Spec) -> str:
         words.append(f'lab.agent={spec.agent}')
     if spec.quiet:
         words.append('lab.quiet')
+    if len(spec.volumes) > 1:
+        words.append('lab.second')
     return ' '.join(words)
+
+
+def _disk_xml(spec: Spec) -> str:
+    assert spec.disk is not None
+    return f"""<disk type='file' device='disk'>
+      <driver name='qemu' type='{spec.disk.driver_format}'
+              cache='{spec.cache}'/>
+      <source file={saxutils.quoteattr(str(spec.disk.path))}/>
+      <target dev='vda' bus='virtio'/>
+    </disk>"""
 
 
 def _agent_xml(spec: Spec) -> str:

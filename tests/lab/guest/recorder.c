@@ -13,18 +13,23 @@
  */
 
 /*
- * recorder DEVICE, recorder --scan DEVICE
+ * recorder [--gate FILE] DEVICE..., recorder --scan DEVICE...
  *
- * Counts the records on a block device and, without --scan, goes on writing
+ * Counts the records on block devices and, without --scan, goes on writing
  * numbered ones, each durable before it is reported and reported before the
  * next is written. So at every instant
  *
  *     last reported <= last durable <= last reported + 1
  *
- * and an image of the disk as it was at one instant holds records 0..N
+ * and an image of the devices as they were at one instant holds records 0..N
  * without a gap. tests/lab/proof.py knows the same layout.
  *
- * A record is one block of 4096 bytes, record i in slot i (little endian):
+ * --gate writes a byte to a file before each record. That waits while the
+ * file system is frozen: no more than one record is written in a freeze, and
+ * images of several devices that were made in it are of one instant.
+ *
+ * A record is one block of 4096 bytes. Of n devices record i is on device
+ * i % n, in slot i / n (little endian):
  *
  *     0   8 bytes  magic
  *     8   8 bytes  number
@@ -50,6 +55,7 @@ enum {
     BLOCK = 4096,
     BOOT_ID = 40,
     SCAN_BLOCKS = 256,          /* read 1 MiB at a time */
+    DEVICES = 8,                /* more than a guest of the lab has */
     PERIOD_NS = 20 * 1000000,   /* 50 records a second at most */
 };
 
@@ -103,16 +109,17 @@ static void report(const char *line)
 }
 
 /*
- * Count the records from slot 0 on. Anything but zeros after the last one
- * is a stray: a disk copied at several instants looks so.
+ * Count the records of one device from slot 0 on, whose numbers are first,
+ * first + step and so on. Anything but zeros after the last one is a stray: a
+ * disk copied at several instants looks so.
  */
-static uint64_t scan(int fd, uint64_t slots, int64_t *stray)
+static uint64_t scan(int fd, uint64_t slots, uint64_t first, uint64_t step,
+                     int64_t *stray)
 {
     static const struct record empty;
     struct record *block = aligned_alloc(BLOCK, SCAN_BLOCKS * BLOCK);
     uint64_t found = 0;
 
-    *stray = -1;
     for (uint64_t slot = 0; slot < slots; slot++) {
         const struct record *record = &block[slot % SCAN_BLOCKS];
 
@@ -120,15 +127,36 @@ static uint64_t scan(int fd, uint64_t slots, int64_t *stray)
             pread(fd, block, SCAN_BLOCKS * BLOCK, slot * BLOCK) < BLOCK)
             die("read");
         if (found == slot && !memcmp(record->magic, MAGIC, sizeof(MAGIC)) &&
-            record->number == slot && record->crc == crc32_of(record)) {
+            record->number == first + slot * step &&
+            record->crc == crc32_of(record)) {
             found++;
         } else if (memcmp(record, &empty, BLOCK)) {
-            *stray = (int64_t)slot;
+            *stray = (int64_t)(first + slot * step);
             break;
         }
     }
     free(block);
     return found;
+}
+
+/*
+ * Count the records of all devices. A number that is missing on one of them
+ * is no stray of its own, but the next one is.
+ */
+static uint64_t scan_all(const int *fds, uint64_t count, uint64_t slots,
+                         int64_t *stray)
+{
+    uint64_t found[DEVICES], sum = 0;
+
+    *stray = -1;
+    for (uint64_t i = 0; i < count; i++) {
+        found[i] = scan(fds[i], slots, i, count, stray);
+        sum += found[i];
+    }
+    for (uint64_t i = 0; i < count; i++)
+        if (found[i] > (sum + count - 1 - i) / count)
+            *stray = (int64_t)((found[i] - 1) * count + i);
+    return sum;
 }
 
 static void fill(struct record *record, uint64_t number, const char *boot_id)
@@ -158,25 +186,53 @@ static void read_boot_id(char *boot_id)
     fclose(file);
 }
 
+/* Open the devices, and return how many slots the smallest of them has. */
+static uint64_t open_all(char **paths, uint64_t count, int *fds)
+{
+    uint64_t size, slots = UINT64_MAX;
+
+    for (uint64_t i = 0; i < count; i++) {
+        fds[i] = open(paths[i], O_RDWR | O_DIRECT);
+        if (fds[i] < 0 || ioctl(fds[i], BLKGETSIZE64, &size) < 0)
+            die(paths[i]);
+        if (size / BLOCK < slots)
+            slots = size / BLOCK;
+    }
+    return slots;
+}
+
+static void pass(int gate)
+{
+    if (gate >= 0 && pwrite(gate, "", 1, 0) != 1)
+        die("gate");
+}
+
 int main(int argc, char **argv)
 {
     struct record *record = aligned_alloc(BLOCK, BLOCK);
     struct timespec next;
     char boot_id[BOOT_ID], line[96];
-    uint64_t size, number;
+    uint64_t slots, count, number;
     int64_t stray;
-    int fd, scan_only;
+    int fds[DEVICES], gate = -1, scan_only = 0;
 
-    scan_only = argc == 3 && !strcmp(argv[1], "--scan");
-    if (argc != 2 + scan_only)
+    if (argc > 1 && !strcmp(argv[1], "--scan")) {
+        scan_only = 1;
+        argv++, argc--;
+    } else if (argc > 2 && !strcmp(argv[1], "--gate")) {
+        gate = open(argv[2], O_WRONLY | O_CREAT, 0600);
+        if (gate < 0)
+            die(argv[2]);
+        argv += 2, argc -= 2;
+    }
+    if (argc < 2 || argc - 1 > DEVICES)
         return 2;
+    count = (uint64_t)(argc - 1);
     setvbuf(stdout, NULL, _IOLBF, 0);
     crc_prepare();
-    fd = open(argv[argc - 1], O_RDWR | O_DIRECT);
-    if (fd < 0 || ioctl(fd, BLKGETSIZE64, &size) < 0)
-        die(argv[argc - 1]);
+    slots = open_all(argv + 1, count, fds);
     read_boot_id(boot_id);
-    number = scan(fd, size / BLOCK, &stray);
+    number = scan_all(fds, count, slots, &stray);
     snprintf(line, sizeof(line), "GUEST records %llu prefix %s stray %lld\n",
              (unsigned long long)number, stray < 0 ? "yes" : "no",
              (long long)stray);
@@ -184,11 +240,13 @@ int main(int argc, char **argv)
     if (scan_only || stray >= 0)
         return stray >= 0;
 
-    for (; number < size / BLOCK; number++) {
+    for (; number < slots * count; number++) {
+        pass(gate);
         clock_gettime(CLOCK_MONOTONIC, &next);
         fill(record, number, boot_id);
-        if (pwrite(fd, record, BLOCK, number * BLOCK) != BLOCK ||
-            fdatasync(fd) < 0)
+        if (pwrite(fds[number % count], record, BLOCK,
+                   number / count * BLOCK) != BLOCK ||
+            fdatasync(fds[number % count]) < 0)
             die("write");
         snprintf(line, sizeof(line), "REC %llu\n",
                  (unsigned long long)number);

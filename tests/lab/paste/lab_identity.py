@@ -12,10 +12,10 @@
 
 """A paste filter in the place of keystonemiddleware: says who is asking.
 
-Runs inside Glance. The token is the identity itself, in clear text:
-``USER:PROJECT:ROLE,ROLE``. The token ``refused`` is nobody. No token, or any
-other (keystoneauth1's noauth sends ``notused``), is the default identity of
-the paste file.
+Runs inside Glance and Cinder. The token is the identity itself, in clear
+text: ``USER:PROJECT:ROLE,ROLE``. The token ``refused`` is nobody. No token, or
+any other (keystoneauth1's noauth sends ``notused``), is the default identity
+of the paste file.
 """
 
 import typing as ty

@@ -105,6 +105,24 @@ class CheckTestCase(scene.CommandTestCase):
             progress, images=signed_out.SignedOut(reason)))
         self.assertIn('[nova_snap]auth_type', self.no())
 
+    def test_cinder_is_asked_as_well(self):
+        self.assertIn('Cinder answers and takes our credentials',
+                      self.findings()[True])
+        self.fake.cinder.refuses = True
+        self.assertIn('Cinder refuses', self.no())
+
+    def test_a_cloud_without_cinder_is_no_fault(self):
+        process = self.fake.process()
+        process.world.volumes.check = self.absent
+        self.use_node(lambda progress: self.fake_node(progress, process))
+        said = ' '.join(self.findings()[True])
+        self.assertIn('Volume-backed instances are not snapshotted', said)
+
+    @staticmethod
+    def absent():
+        raise errors.VolumeServiceAbsent(call='find', status=None,
+                                         reason='there is no catalog')
+
     def test_a_nova_that_runs_is_told(self):
         self.fake.nova_compute_runs = True
         said = ' '.join(self.findings()[True])

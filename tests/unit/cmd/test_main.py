@@ -54,7 +54,8 @@ class ParserTestCase(base.BaseTestCase):
 
     @ddt.data(*main.SUBCOMMANDS)
     def test_each_can_speak_to_a_program(self, word):
-        words = ('VM1', 'nightly') if word == 'image-create' else ()
+        words = {'image-create': ('VM1', 'nightly'),
+                 'image-delete': ('an-image',)}.get(word, ())
         self.assertFalse(self.parse(word, *words).json)
         self.assertTrue(self.parse(word, *words, '--json').json)
 

@@ -10,6 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import dataclasses
 import re
 
 import ddt
@@ -101,6 +102,29 @@ class DiskTestCase(base.BaseTestCase):
     def test_a_disk_of_an_image_has_none(self):
         guest = data.nova34_domain('image-backed.live')
         self.assertIsNone(guest.root_disk.serial)
+        self.assertIsNone(guest.root_disk.volume_id)
+
+    def test_the_volume_of_a_disk_is_its_serial_or_its_alias(self):
+        [disk, _] = data.nova34_domain('volume-backed.live').disks
+        self.assertEqual(('ua-' + disk.serial, disk.serial),
+                         (disk.alias, disk.volume_id))
+        lun = dataclasses.replace(disk, serial=None)
+        self.assertEqual(disk.serial, lun.volume_id)
+        self.assertIsNone(dataclasses.replace(
+            lun, alias='virtio-disk0').volume_id)
+
+    def test_what_the_guest_sees_of_a_disk(self):
+        [disk, _] = data.nova34_domain('volume-backed.inactive').disks
+        self.assertEqual(('virtio', 'disk'), (disk.bus, disk.device))
+        [lun, *_] = data.domain('lun-root.live').disks
+        self.assertEqual('lun', lun.device)
+
+    def test_discs_are_apart(self):
+        guest = data.domain('cdrom-first.live')
+        self.assertEqual([], [disk for disk in guest.disks
+                              if disk.device == 'cdrom'])
+        self.assertEqual(['cdrom'] * len(guest.cdroms),
+                         [disk.device for disk in guest.cdroms])
 
 
 @ddt.ddt

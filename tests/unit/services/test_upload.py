@@ -79,6 +79,16 @@ class UploadTestCase(base.BaseTestCase):
         self.assertEqual(DATA, self.glance.data['an-id'])
         self.assertEqual([], self.clock.sleeps)
 
+    def test_an_image_without_data(self):
+        images = fake_glance.make_images(self.clock,
+                                         policy=fake_glance.POLICY)
+
+        image = images.upload('an-id', source.NoData())
+
+        self.assertEqual(('active', 0), (image.status, image.size))
+        (put,) = self.puts()
+        self.assertEqual('0', put.headers['x-openstack-image-size'])
+
     def test_its_size_is_declared(self):
         self.upload()
 

@@ -25,6 +25,7 @@ from nova_snap.steps import memory
 from nova_snap.steps import mirror
 from nova_snap.steps import scratch
 from nova_snap.steps import undefine
+from nova_snap.steps import volume_snapshot
 from tests.unit import data
 
 SECRET = 'open-sesame'
@@ -43,6 +44,9 @@ STEPS = (
         uuid='u', qemu_id=3, root_path='/srv/root.qcow2',
         xml=f"<graphics passwd='{SECRET}'/>", autostart=True,
         snapshots=[['before', SECRET]], checkpoints=[['daily', SECRET]]),
+    volume_snapshot.CreateVolumeSnapshot(
+        volume_id='v', name='snapshot for a', description=None,
+        record_id='r', project_id='p', timeout=300, snapshot_id='s'),
 )
 
 

@@ -1,0 +1,137 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Delete a volume-backed image together with the snapshots it names (V8).
+
+The image goes last: as long as anything of it is left the image says what,
+and whoever is interrupted, or stopped by a snapshot in use, runs it again.
+"""
+
+import dataclasses
+
+from oslo_log import log as logging
+
+from nova_snap import errors
+from nova_snap.model import block_device
+from nova_snap.model import image as image_model
+from nova_snap.model import volumes as model
+from nova_snap.services import volumes as volumes_module
+from nova_snap.steps import volume_snapshot
+from nova_snap.steps import world as world_module
+
+LOG = logging.getLogger(__name__)
+
+# Set on an image before the first of its snapshots goes: whoever looks at it
+# knows not to boot it, and whoever may not set it may not delete it either.
+DELETING_PROPERTY = 'nova_snap_deleting'
+
+
+@dataclasses.dataclass(frozen=True)
+class Deletion:
+    """What will be deleted.
+
+    :ivar snapshots: those that are there
+    :ivar gone: ids that the image names and Cinder does not know
+    """
+
+    image: image_model.Image
+    snapshots: tuple[model.VolumeSnapshot, ...]
+    gone: tuple[str, ...]
+
+    def sentences(self) -> tuple[str, ...]:
+        """Say, one line each, what will be deleted."""
+        return (
+            f'image {self.image.image_id} ({self.image.name})',
+            *(f'snapshot {one.snapshot_id} ({one.name}) of volume '
+              f'{one.volume_id}, {one.size_gib} GiB, {one.status}'
+              for one in self.snapshots),
+            *(f'snapshot {one} is not there any more' for one in self.gone))
+
+
+def plan(world: world_module.World, image_id: str) -> Deletion:
+    """Say what would be deleted, and do nothing.
+
+    :raises Refused: when it would not be deleted
+    :raises ImageServiceError: when Glance cannot be asked
+    :raises VolumeServiceError: when Cinder cannot be asked
+    """
+    image = world.images.get(image_id)
+    if image is None:
+        raise errors.Refused(reason=f'There is no image {image_id}')
+    if image.is_protected:
+        raise errors.Refused(
+            reason=f'Image {image_id} is protected; take that away first '
+                   '("openstack image set --unprotected")')
+    named = block_device.snapshots_named(image.properties)
+    if named is None:
+        raise errors.Refused(
+            reason=f'Image {image_id} is not volume-backed: it names no '
+                   'snapshot of a volume. Use "openstack image delete"')
+    volumes = _acting(world, image)
+    found = {one: volumes.snapshot(one) for one in named}
+    there = tuple(one for one in found.values() if one is not None)
+    for snapshot in there:
+        _refuse(image, snapshot)
+    return Deletion(image, there, tuple(
+        one for one, snapshot in found.items() if snapshot is None))
+
+
+def run(world: world_module.World, deletion: Deletion) -> None:
+    """Delete the snapshots, and then the image.
+
+    :raises VolumeSnapshotFailed: when one is in use or stays; the image
+        stays too, and names what is left
+    :raises VolumeServiceError: likewise, when Cinder does not do it
+    :raises ImageServiceError: when Glance does not delete the image
+    """
+    image = deletion.image
+    volumes = _acting(world, image)
+    world.images.set_properties(image.image_id, {DELETING_PROPERTY: 'True'})
+    for snapshot in deletion.snapshots:
+        volume_snapshot.delete(world, volumes, snapshot.snapshot_id,
+                               world.settings.volume_snapshot_timeout)
+        LOG.info('Snapshot %s of volume %s is deleted', snapshot.snapshot_id,
+                 snapshot.volume_id)
+    world.images.delete(image.image_id)
+    LOG.info('Image %s is deleted', image.image_id)
+
+
+def _acting(world: world_module.World,
+            image: image_model.Image) -> volumes_module.Volumes:
+    """Act in the project that owns the image.
+
+    :raises Refused: when the credentials cannot, naming the missing role
+    """
+    try:
+        return world.volumes.acting_in(image.owner)
+    except errors.VolumeServiceRefused as exc:
+        raise errors.Refused(reason=str(exc)) from exc
+
+
+def _refuse(image: image_model.Image, snapshot: model.VolumeSnapshot) -> None:
+    """Refuse what must not, or cannot, be deleted.
+
+    An image can be made to name anything, and an administrator may delete
+    anything: a snapshot of another project than the image's is not its own.
+    """
+    if (image.owner and snapshot.project_id
+            and snapshot.project_id != image.owner):
+        raise errors.Refused(
+            reason=f'Snapshot {snapshot.snapshot_id} belongs to project '
+                   f'{snapshot.project_id}, and image {image.image_id} to '
+                   f'{image.owner}: it is not deleted')
+    if snapshot.status not in {*model.DELETABLE,
+                               model.SnapshotStatus.DELETING}:
+        raise errors.Refused(
+            reason=f'Snapshot {snapshot.snapshot_id} is {snapshot.status}, '
+                   'and Cinder does not delete it; wait until it is '
+                   'available')

@@ -1,0 +1,232 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The snapshot of an instance whose disks are Cinder's.
+
+::
+
+    agent     freeze |                                | thaw
+    Cinder           | one snapshot of each volume,   |
+                     | and until each is made         |
+    watchdog         |---- thaws after quiesce_limit  |
+    Glance                                              image, no data
+
+All snapshots lie within one freeze, or each is consistent for itself alone;
+the image says which. If one fails the others go, and there is no image.
+
+:source: nova/compute/api.py snapshot_volume_backed
+"""
+
+import collections.abc as cabc
+import dataclasses
+
+from oslo_log import log as logging
+
+from nova_snap import errors
+from nova_snap.flows import extract
+from nova_snap.flows import node as node_module
+from nova_snap.flows import quiesce
+from nova_snap.flows import result as result_module
+from nova_snap.journal import transaction
+from nova_snap.model import block_device
+from nova_snap.model import image as image_model
+from nova_snap.model import plan as plan_model
+from nova_snap.model import request as request_model
+from nova_snap.model import volume_image
+from nova_snap.model import volume_plan
+from nova_snap.services import volumes as volumes_module
+from nova_snap.steps import image as image_step
+from nova_snap.steps import volume_snapshot
+from nova_snap.steps import world as world_module
+from nova_snap.transfer import source as source_module
+from nova_snap import units
+
+LOG = logging.getLogger(__name__)
+
+VolumePlan = volume_plan.VolumePlan
+
+PHASE = 'volumes'
+
+# Characters that Cinder takes for a name; Glance takes as many for the
+# image's, which the name of a snapshot contains.
+# :source: cinder/api/validation/parameter_types.py name
+NAME_LENGTH = 255
+
+
+def plan(node: node_module.Node, request: request_model.Request,
+         guest: plan_model.Facts) -> VolumePlan:
+    """Say what would be done, and do nothing.
+
+    :raises Refused: when it would not be done
+    :raises VolumeServiceError: when Cinder cannot be asked
+    """
+    volume_plan.refuse_early(request, guest)
+    return volume_plan.make_plan(request, _read(node.world, guest))
+
+
+def spec(world: world_module.World, request: request_model.Request,
+         made: VolumePlan) -> image_model.ImageSpec:
+    """Say what the image's record holds, beside the mapping.
+
+    :raises Refused: when the image cannot have a property
+    :raises ImageServiceError: when Glance does not answer or would not take
+        it: the guest was not touched yet
+    """
+    nova = world.host.domain(request.instance_uuid).model().nova
+    # Only an instance of Nova's is known to be volume-backed.
+    assert nova is not None
+    made_spec = volume_image.spec(
+        request, nova, made.volumes[0].volume.image_metadata,
+        world.settings.non_inheritable_image_properties)
+    world.images.check(nova.project_uuid)
+    return made_spec
+
+
+def run(txn: transaction.Transaction, *, plan: VolumePlan,
+        spec: image_model.ImageSpec) -> result_module.Result:
+    """Take the snapshot.
+
+    :raises SnapError: with the guest as it was, and nothing left
+    """
+    snapshots, consistency = _snapshot(txn, plan, spec.name)
+    entries = plan.mapping(snapshots)
+    txn.artifact(image_step.CreateImage(dataclasses.replace(
+        spec, properties={
+            **spec.properties,
+            **block_device.properties(entries, plan.root_device_name),
+            result_module.CONSISTENCY_PROPERTY: consistency}).to_dict()))
+    image = extract.deliver_source(txn, spec.image_id, source_module.NoData())
+    return result_module.Result(image, plan, consistency, snapshots)
+
+
+def _read(world: world_module.World,
+          guest: plan_model.Facts) -> volume_plan.VolumeFacts:
+    """Ask Cinder for all that the plan is made from."""
+    disks = volume_plan.attached_disks(guest.domain)
+    nova = guest.domain.nova
+    volumes = _acting(world, nova.project_uuid if nova else None)
+    attached = []
+    for disk in disks:
+        # They were chosen by it.
+        assert disk.volume_id is not None
+        volume = volumes.volume(disk.volume_id)
+        if volume is None:
+            raise errors.Unsupported(
+                instance=guest.domain.name,
+                reason=f'Cinder knows no volume {disk.volume_id} (disk '
+                       f'{disk.target_dev}) in project '
+                       f'{volumes.project_id()}; use credentials with the '
+                       f'role {volumes_module.ROLE} in the project that it '
+                       'belongs to')
+        attached.append(volume_plan.AttachedVolume(disk, volume))
+    domain = world.host.domain(guest.domain.uuid)
+    return volume_plan.VolumeFacts(
+        guest=guest, volumes=tuple(attached),
+        local_sizes={disk.target_dev: domain.block_sizes(disk.target_dev)[0]
+                     for disk in volume_plan.local_disks(guest.domain)
+                     if block_device.is_made_by_nova(disk)},
+        limits=volumes.limits(), project_id=volumes.project_id())
+
+
+def _acting(world: world_module.World,
+            project_id: str | None) -> volumes_module.Volumes:
+    """Act in the project of the instance, whose volumes they are.
+
+    :raises Refused: when the credentials cannot, naming the missing role
+    """
+    try:
+        return world.volumes.acting_in(project_id)
+    except errors.VolumeServiceRefused as exc:
+        raise errors.Refused(reason=str(exc)) from exc
+
+
+def _snapshot(txn: transaction.Transaction, plan: VolumePlan,
+              image_name: str) -> tuple[tuple[str, ...], str]:
+    """Make a snapshot of each volume within one freeze.
+
+    :returns: their ids, in the order of the volumes, and how consistent they
+        are with each other
+    """
+    world: world_module.World = txn.world
+    watchdog = quiesce.Watchdog(world, plan, world.settings.quiesce_limit)
+    with quiesce.frozen(txn, plan, watchdog) as is_frozen:
+        check = (watchdog.check if is_frozen and plan.requires_freeze
+                 else _go_on)
+        _refuse_other_volumes(world, plan)
+        made = []
+        for attached in plan.volumes:
+            check()
+            made.append(_request(txn, plan, attached, image_name))
+        _wait(world, plan, made, check)
+        if is_frozen:
+            watchdog.look()
+    check()
+    ids = tuple(one.snapshot_id for one in made if one.snapshot_id)
+    if is_frozen and not watchdog.rang:
+        return ids, result_module.FROZEN
+    if is_frozen:
+        LOG.warning('The volumes of %s are not of one moment: the guest was '
+                    'not frozen any more when the last snapshot was made',
+                    plan.instance_name)
+    return ids, result_module.NOT_FROZEN
+
+
+def _go_on() -> None:
+    """Let a guest that need not be frozen be as it is."""
+
+
+def _refuse_other_volumes(world: world_module.World,
+                          plan: VolumePlan) -> None:
+    """Demand that the guest has the volumes that the plan was made for.
+
+    :raises StorageError: when one was attached or detached since
+    """
+    found = volume_plan.attached_disks(
+        world.host.domain(plan.instance_uuid).model())
+    if ([disk.volume_id for disk in found]
+            != [one.volume.volume_id for one in plan.volumes]):
+        raise errors.StorageError(
+            reason=f'The volumes of {plan.instance_name} were changed while '
+                   'the snapshot was prepared; take it again')
+
+
+def _request(txn: transaction.Transaction, plan: VolumePlan,
+             attached: volume_plan.AttachedVolume, image_name: str) -> (
+                 volume_snapshot.CreateVolumeSnapshot):
+    world: world_module.World = txn.world
+    step = volume_snapshot.CreateVolumeSnapshot(
+        volume_id=attached.volume.volume_id,
+        name=f'snapshot for {image_name}'[:NAME_LENGTH],
+        description=attached.volume.description, record_id=txn.record.id,
+        project_id=plan.project_id,
+        timeout=world.settings.volume_snapshot_timeout)
+    txn.artifact(step)
+    LOG.info('Snapshot %s of volume %s is being made', step.snapshot_id,
+             step.volume_id)
+    return step
+
+
+def _wait(world: world_module.World, plan: VolumePlan,
+          made: cabc.Sequence[volume_snapshot.CreateVolumeSnapshot],
+          check: cabc.Callable[[], None]) -> None:
+    """Wait until all of them are made; Cinder is at them at once."""
+    volumes = world.volumes.acting_in(plan.project_id)
+    deadline = (world.clock.monotonic()
+                + world.settings.volume_snapshot_timeout)
+    done = 0
+    for step, attached in zip(made, plan.volumes, strict=True):
+        world.progress(PHASE, done, plan.size_bytes)
+        volume_snapshot.wait_created(
+            world, volumes, step, deadline - world.clock.monotonic(),
+            check=check)
+        done += attached.volume.size_gib * units.GiB
+    world.progress(PHASE, done, plan.size_bytes)
