@@ -23,6 +23,8 @@
     +-- HypervisorError            libvirt said no
     |   +-- DomainGone
     |   +-- QuiesceFailed
+    |   +-- HostdevStuck           a guest does not release a device
+    |   +-- HostdevLost            and one that did not get it back
     |   +-- ManagedSaveFailed
     |   `-- MirrorFailed
     |       +-- MirrorTimeout
@@ -110,6 +112,16 @@ class DomainGone(HypervisorError):
 class QuiesceFailed(HypervisorError):
     template = ('The file systems of %(instance)s could not be frozen: '
                 '%(reason)s')
+
+
+class HostdevStuck(HypervisorError):
+    template = ('Device %(hostdev)s is not released by %(instance)s: '
+                '%(reason)s')
+
+
+class HostdevLost(HypervisorError):
+    template = ('Device %(hostdev)s could not be given back to '
+                '%(instance)s: %(reason)s')
 
 
 class ManagedSaveFailed(HypervisorError):

@@ -24,8 +24,13 @@ QUESTION = 'Delete all of this? [y/N] '
 YES = frozenset(('y', 'yes'))
 
 
+EPILOG = ('Where it ends with 1 something is left, and the image names it: '
+          'run it again.')
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what image-delete takes."""
+    parser.epilog = EPILOG
     parser.add_argument('image', metavar='IMAGE',
                         help='id of a volume-backed image, as image-create '
                              'prints it')

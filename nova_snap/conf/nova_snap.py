@@ -160,6 +160,23 @@ Related options:
 
 * ``quiesce_limit``
 """),
+    cfg.IntOpt('detach_timeout',
+               default=60,
+               min=1,
+               help="""
+How long a guest may take to release a passed-through device.
+
+A guest with such devices cannot be saved, so for a cold snapshot it is asked
+to release each of them first; it gets them back when it runs again. When the
+time is over, the guest keeps its devices and the snapshot has failed. The
+unit is seconds. The default leaves a guest that is busy its time: one that
+is not releases a device within five seconds, which is what the buttons of a
+PCI Express slot take.
+
+Possible values:
+
+* A number of seconds, at least 1.
+"""),
     cfg.IntOpt('save_timeout',
                default=1800,
                min=1,

@@ -50,8 +50,7 @@ class LibvirtDriver(driver.LibvirtDriver):
     """Snapshots that always put the guest back; the rest is Nova's.
 
     What we do not do yet is left to Nova's own code: disks in Ceph and LVM,
-    encrypted ones, containers, and a cold snapshot of a guest with
-    passed-through devices.
+    encrypted ones, and containers.
     """
 
     def __init__(self, virtapi: ty.Any, read_only: bool = False) -> None:
@@ -170,9 +169,7 @@ class LibvirtDriver(driver.LibvirtDriver):
         if is_off:
             return None
         if CONF.workarounds.disable_libvirt_livesnapshot:
-            domain = self._snap.domain(instance.uuid)
-            return ('it has passed-through devices'
-                    if domain.model().hostdevs else None)
+            return None
         if self._requires_quiesce(instance.image_meta):
             self._can_quiesce(instance, instance.image_meta)
         return None

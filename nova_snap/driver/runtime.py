@@ -28,6 +28,7 @@ from nova_snap.driver import natively
 from nova_snap import errors
 from nova_snap.flows import node as node_module
 from nova_snap.hypervisor import clock as clock_module
+from nova_snap.hypervisor import device_events
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.hypervisor import events
 from nova_snap.hypervisor import files as files_module
@@ -140,6 +141,24 @@ class NovaHost(host_module.Host):
         """
         yield _Poll(self._work)
 
+    @contextlib.contextmanager
+    def device_events(
+            self, uuid: str) -> cabc.Iterator[device_events.DeviceEvents]:
+        """Wait by the clock alone, for the same reason."""
+        yield _DevicePoll(self._work)
+
+
+class _DevicePoll(device_events.DeviceEvents):
+    """A bell that nobody rings: the guest's XML is looked at again."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__()
+        self._work = work
+
+    def wait(self, seconds: float) -> None:
+        super().wait(seconds)
+        self._work.check()
+
 
 class _Poll(events.BlockJobEvents):
     """A bell that nobody rings: it is looked at again and again."""
@@ -205,10 +224,6 @@ class Runtime:
         """
         files_module.check_local(self.settings.journal_dir)
         self.store.prepare()
-
-    def domain(self, uuid: str) -> domain_module.Domain:
-        """Return the domain of an instance, which may be gone."""
-        return self._host.domain(uuid)
 
     def local_node(self) -> node_module.Node:
         """Put the node together for what needs no Glance."""

@@ -12,10 +12,14 @@
 
 """The cold snapshot: the guest stands still while its disk is read.
 
-It is back, in the state it was in, before the upload begins.
+It is back, in the state it was in and with all its devices, before the
+upload begins.
 
 :source: nova/virt/libvirt/driver.py snapshot
 """
+
+import collections.abc as cabc
+import contextlib
 
 from oslo_log import log as logging
 
@@ -25,6 +29,7 @@ from nova_snap.flows import result as result_module
 from nova_snap.journal import transaction
 from nova_snap.model import plan as plan_model
 from nova_snap.steps import freeze
+from nova_snap.steps import hostdev
 from nova_snap.steps import memory
 from nova_snap.steps import scratch as scratch_step
 from nova_snap.steps import world as world_module
@@ -40,15 +45,17 @@ def run(txn: transaction.Transaction, plan: plan_model.Plan,
     """
     world: world_module.World = txn.world
     with txn.hold(scratch_step.MakeScratch(scratch)):
-        started = world.clock.monotonic()
-        with txn.hold(memory.SaveMemory(
-                uuid=plan.instance_uuid, qemu_id=plan.qemu_id,
-                paused=plan.state == plan_model.State.PAUSED,
-                timeout=world.settings.save_timeout)):
-            extract.refuse_other_chain(world, plan)
-            flat = extract.extract(world, plan, plan.chain, scratch)
-        LOG.info('Guest %s saved for %.1f s', plan.instance_name,
-                 world.clock.monotonic() - started)
+        with _without_hostdevs(txn, plan):
+            started = world.clock.monotonic()
+            with txn.hold(memory.SaveMemory(
+                    uuid=plan.instance_uuid, qemu_id=plan.qemu_id,
+                    paused=plan.state == plan_model.State.PAUSED,
+                    timeout=world.settings.save_timeout)):
+                extract.refuse_other_chain(world, plan)
+                flat = extract.extract(world, plan, plan.chain, scratch)
+            LOG.info('Guest %s saved for %.1f s', plan.instance_name,
+                     world.clock.monotonic() - started)
+        _refuse_missing(world, plan)
         _set_clock(txn, plan)
         world.images.set_properties(image_id, {
             result_module.CONSISTENCY_PROPERTY:
@@ -56,6 +63,43 @@ def run(txn: transaction.Transaction, plan: plan_model.Plan,
         image = extract.deliver(txn, image_id, flat)
     return result_module.Result(image, plan,
                                 result_module.NOT_FROZEN)
+
+
+@contextlib.contextmanager
+def _without_hostdevs(txn: transaction.Transaction,
+                      plan: plan_model.Plan) -> cabc.Iterator[None]:
+    """Take the passed-through devices out of the guest for the block.
+
+    :raises HostdevStuck: when the guest does not release one; it has all
+    """
+    world: world_module.World = txn.world
+    domain = world.host.domain(plan.instance_uuid)
+    with contextlib.ExitStack() as detached:
+        for device in plan.hostdevs:
+            detached.enter_context(txn.hold(hostdev.DetachHostdev.of(
+                domain, plan.qemu_id, device,
+                world.settings.detach_timeout)))
+        yield
+
+
+def _refuse_missing(world: world_module.World,
+                    plan: plan_model.Plan) -> None:
+    """Demand that the guest has every device that it had.
+
+    A guest that somebody has stopped meanwhile gets them with its next
+    start.
+
+    :raises HostdevLost: naming those that it has not
+    """
+    domain = world.host.domain(plan.instance_uuid)
+    if not plan.hostdevs or not domain.is_active():
+        return
+    missing = set(plan.hostdevs) - set(domain.model().hostdevs)
+    if missing:
+        raise errors.HostdevLost(
+            instance=plan.instance_name,
+            hostdev=', '.join(sorted(map(str, missing))),
+            reason='it is not in the guest as it was')
 
 
 def _set_clock(txn: transaction.Transaction, plan: plan_model.Plan) -> None:

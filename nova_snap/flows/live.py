@@ -49,7 +49,9 @@ from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
 
-DELTA_NAME = 'delta'
+# libvirt's helper for AppArmor may read files that end so, wherever they lie.
+# :source: libvirt src/security/apparmor/usr.lib.libvirt.virt-aa-helper.in
+DELTA_NAME = 'delta.qcow2'
 
 
 def run(txn: transaction.Transaction, plan: plan_model.Plan,

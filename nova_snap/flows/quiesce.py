@@ -57,7 +57,7 @@ class Watchdog:
     It thaws beside the flow, in another thread, and writes nothing into the
     journal: the hold is let go by the flow, which thaws once more.
 
-    :ivar rang: the guest is not frozen any more, and writes
+    :ivar rang: the time was over; from then on the guest writes
     """
 
     def __init__(self, world: world_module.World, plan: Frozen,
@@ -65,20 +65,20 @@ class Watchdog:
         self._world = world
         self._step = freeze.FreezeFilesystems(
             plan.instance_uuid, plan.qemu_id, world.settings.freeze_timeout)
+        self._held: freeze.FreezeFilesystems | None = None
         self._name = plan.instance_name
         self._limit = limit
-        self._reason = (f'it was thawed after {limit} s '
-                        '([nova_snap]quiesce_limit), before all was done')
         self._is_thawing = threading.Event()
         self._has_thawed = threading.Event()
         self.rang = False
 
     @contextlib.contextmanager
-    def watch(self) -> cabc.Iterator[None]:
-        """Count from here to the end of the block.
+    def watch(self, held: freeze.FreezeFilesystems) -> cabc.Iterator[None]:
+        """Count from here to the end of the block, which lets go of it.
 
         A thaw that has begun is waited for: it ends by itself.
         """
+        self._held = held
         try:
             with self._world.clock.alarm(self._limit, self._ring):
                 yield
@@ -94,19 +94,27 @@ class Watchdog:
         """
         if self.rang:
             raise errors.QuiesceFailed(instance=self._name,
-                                       reason=self._reason)
+                                       reason=self.why_not_held())
 
-    def look(self) -> None:
-        """See whether it is still the QEMU process that was frozen.
+    def why_not_held(self) -> str:
+        """Say in words why the guest was not frozen any more."""
+        if self.rang:
+            return (f'it was thawed after {self._limit} s '
+                    '([nova_snap]quiesce_limit), before all was done')
+        return ('it was not frozen any more when it was to be thawed: it was '
+                'started meanwhile, or thawed by somebody else, or by itself')
 
-        One that was started meanwhile is not.
+    @property
+    def was_held(self) -> bool:
+        """Tell whether the thaw at the end of the block found it frozen.
 
-        :raises HypervisorError: when that cannot be told
+        It does not find a guest that was started meanwhile, that we or
+        others have thawed, or that has thawed itself: Windows holds writes
+        for ten seconds, and its agent says so only when it is to thaw.
+
+        :source: QEMU qga/vss-win32/requester.cpp requester_thaw
         """
-        domain = self._world.host.domain(self._step.uuid)
-        if domain.qemu_id() != self._step.qemu_id:
-            self.rang = True
-            self._reason = 'the guest was stopped or started meanwhile'
+        return self._held is not None and self._held.thawed > 0
 
     def _ring(self) -> None:
         self._is_thawing.set()
@@ -148,15 +156,15 @@ def _freeze(txn: transaction.Transaction, plan: Frozen,
     world: world_module.World = txn.world
     timeout = world.settings.freeze_timeout
     uuid = plan.instance_uuid
+    step = freeze.FreezeFilesystems(uuid, plan.qemu_id, timeout)
     freezing = None
+    watching = thaw.enter_context(contextlib.ExitStack())
     try:
         thaw.enter_context(txn.hold(freeze.BoundAgentWaits(uuid, timeout)))
         world.host.domain(uuid).ask_agent_time()
         if watchdog is not None:
-            thaw.enter_context(watchdog.watch())
-        freezing = thaw.enter_context(txn.hold(
-            freeze.FreezeFilesystems(uuid, plan.qemu_id, timeout),
-            start=False))
+            watching.enter_context(watchdog.watch(step))
+        freezing = thaw.enter_context(txn.hold(step, start=False))
         freezing.start()
         if watchdog is not None:
             watchdog.check()
@@ -166,6 +174,7 @@ def _freeze(txn: transaction.Transaction, plan: Frozen,
         may_be_frozen = freezing and not freezing.release_early()
         if plan.requires_freeze or may_be_frozen:
             raise
+        watching.close()
         LOG.warning('%s is snapshotted without frozen file systems: %s',
                     plan.instance_name, exc)
         return False

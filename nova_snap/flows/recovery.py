@@ -29,6 +29,7 @@ from nova_snap.flows import node as node_module
 from nova_snap.journal import record as record_model
 from nova_snap.journal import transaction
 from nova_snap.steps import freeze
+from nova_snap.steps import hostdev
 from nova_snap.steps import image
 from nova_snap.steps import memory
 from nova_snap.steps import mirror
@@ -43,7 +44,8 @@ LOG = logging.getLogger(__name__)
 #: Every step that a record can name.
 STEPS: dict[str, type[step_module.Step]] = {
     cls.__name__: cls for cls in (
-        freeze.BoundAgentWaits, freeze.FreezeFilesystems, image.AdoptImage,
+        freeze.BoundAgentWaits, freeze.FreezeFilesystems,
+        hostdev.DetachHostdev, image.AdoptImage,
         image.CreateImage, memory.SaveMemory, mirror.StartMirror,
         scratch.MakeScratch, undefine.UndefineDomain,
         volume_snapshot.CreateVolumeSnapshot)}

@@ -167,16 +167,16 @@ def _snapshot(txn: transaction.Transaction, plan: VolumePlan,
             check()
             made.append(_request(txn, plan, attached, image_name))
         _wait(world, plan, made, check)
-        if is_frozen:
-            watchdog.look()
-    check()
     ids = tuple(one.snapshot_id for one in made if one.snapshot_id)
-    if is_frozen and not watchdog.rang:
+    if is_frozen and watchdog.was_held:
         return ids, result_module.FROZEN
     if is_frozen:
-        LOG.warning('The volumes of %s are not of one moment: the guest was '
-                    'not frozen any more when the last snapshot was made',
-                    plan.instance_name)
+        reason = watchdog.why_not_held()
+        if plan.requires_freeze:
+            raise errors.QuiesceFailed(instance=plan.instance_name,
+                                       reason=reason)
+        LOG.warning('The volumes of %s are not of one moment: %s',
+                    plan.instance_name, reason)
     return ids, result_module.NOT_FROZEN
 
 

@@ -333,6 +333,28 @@ class Domain:
                            'hang?')
             (wait or clock.sleep)(ABORT_POLL_SECONDS)
 
+    # Its devices
+
+    def detach_device(self, xml: str) -> None:
+        """Ask the running guest to release a device.
+
+        That it was asked is no word of its answer: what it has is in its
+        XML. Its definition is left alone.
+
+        :param xml: of the device, as the XML of the running guest has it
+        :source: virDomainDetachDeviceFlags
+        """
+        self._call('detachDeviceFlags', xml,
+                   libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def attach_device(self, xml: str) -> None:
+        """Give the running guest a device; its definition is left alone.
+
+        :source: virDomainAttachDeviceFlags
+        """
+        self._call('attachDeviceFlags', xml,
+                   libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
     # Its guest agent
 
     def set_agent_timeout(self, seconds: int | None) -> None:

@@ -26,6 +26,7 @@ import libvirt_qemu
 
 from nova_snap import errors
 from nova_snap.hypervisor import clock as clock_module
+from nova_snap.hypervisor import device_events
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.hypervisor import errors as hypervisor_errors
 from nova_snap.hypervisor import events
@@ -168,6 +169,13 @@ class Host:
         return events.block_job_events(self.connection(), uuid,
                                        events.BlockJobEvents(self.clock),
                                        self._qemu)
+
+    def device_events(
+            self, uuid: str) -> contextlib.AbstractContextManager[
+                device_events.DeviceEvents]:
+        """Listen to devices; to be entered before one is detached."""
+        return device_events.device_events(self.connection(), uuid,
+                                           device_events.DeviceEvents())
 
     def version(self) -> tuple[int, int, int]:
         """Return libvirt's version."""

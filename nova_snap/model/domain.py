@@ -12,14 +12,17 @@
 
 """A libvirt domain's XML as values.
 
-The one file of this room that knows XML. It decides nothing: which disk can
-be snapshotted, and how, is for :mod:`nova_snap.model.plan`.
+With :mod:`nova_snap.model.hostdev` it is all of this room that knows XML. It
+decides nothing: which disk can be snapshotted, and how, is for
+:mod:`nova_snap.model.plan`.
 """
 
 import collections.abc as cabc
 import dataclasses
 
 from lxml import etree
+
+from nova_snap.model import hostdev
 
 NOVA_NAMESPACES = {
     'nova': 'http://openstack.org/xmlns/libvirt/nova/1.1',
@@ -148,7 +151,8 @@ class Domain:
 
     :ivar agent: 'absent' (no channel), 'disconnected' or 'connected'
     :ivar cdroms: those with a disc in; ``disks`` has none of them
-    :ivar hostdevs: a word for each passed-through device of the host
+    :ivar hostdevs: passed-through devices that can be taken out for a save
+    :ivar bound_devices: a word for each other one that forbids to save it
     :ivar is_rescued: Nova has booted it from a rescue disk
     :ivar tpm_is_volatile: a TPM whose state libvirt drops with the domain
     :ivar qemu_user: uid and gid QEMU runs as, where the live XML tells
@@ -160,7 +164,8 @@ class Domain:
     os_type: str
     disks: tuple[Disk, ...]
     agent: str
-    hostdevs: tuple[str, ...]
+    hostdevs: tuple[hostdev.Hostdev, ...]
+    bound_devices: tuple[str, ...]
     is_rescued: bool
     tpm_is_volatile: bool
     launch_security: bool
@@ -199,7 +204,8 @@ def parse(xml: str) -> Domain:
         disks=tuple(_disk(e) for e in root.findall('./devices/disk')
                     if e.get('device', 'disk') in ('disk', 'lun')),
         agent=_agent(root),
-        hostdevs=tuple(_hostdevs(root)),
+        hostdevs=tuple(hostdev.find(root)),
+        bound_devices=tuple(hostdev.find_others(root)),
         is_rescued=nova is not None and _is_rescued(root),
         tpm_is_volatile=_tpm_is_volatile(root),
         launch_security=root.find('./launchSecurity') is not None,
@@ -281,14 +287,6 @@ def _agent(root: etree._Element) -> str:
     if target is None:
         return 'absent'
     return target.get('state', 'disconnected')
-
-
-def _hostdevs(root: etree._Element) -> cabc.Iterator[str]:
-    for element in root.findall('./devices/hostdev'):
-        yield f'hostdev {element.get("type", "?")}'
-    for element in root.findall("./devices/interface[@type='hostdev']"):
-        mac = element.find('./mac')
-        yield 'interface ' + ('?' if mac is None else mac.get('address', '?'))
 
 
 def _is_rescued(root: etree._Element) -> bool:

@@ -22,6 +22,7 @@ import enum
 
 from nova_snap import errors
 from nova_snap.model import domain as domain_model
+from nova_snap.model import hostdev
 from nova_snap.model import request as request_model
 from nova_snap.model import settings as settings_model
 from nova_snap.model import space
@@ -106,6 +107,8 @@ class Plan:
     :ivar requires_freeze: and the snapshot fails when they cannot be
     :ivar has_managed_save: the guest was off with its memory saved before
     :ivar has_agent: an agent is connected and can be asked
+    :ivar hostdevs: passed-through devices that are out of the guest while
+        it is saved
     :ivar needed: bytes that must be free in ``snapshots_directory``
     :ivar remarks: what the operator should know before it starts
     """
@@ -126,6 +129,7 @@ class Plan:
     requires_freeze: bool
     has_managed_save: bool
     has_agent: bool
+    hostdevs: tuple[hostdev.Hostdev, ...]
     needed: int
     remarks: tuple[str, ...]
 
@@ -139,6 +143,8 @@ class Plan:
             f'root disk {self.target_dev}: {layers}, '
             f'{units.format_bytes(self.virtual_size)}',
             _what_happens(self),
+            *(f'{device} is taken out of the guest before and put back after'
+              for device in self.hostdevs),
             f'image format {self.image_format}'
             + (', compressed' if self.compress else ''),
             f'at most {units.format_bytes(self.needed)} are written to '
@@ -203,6 +209,7 @@ def make_plan(request: request_model.Request,
         undefine=undefine, wants_freeze=wants, requires_freeze=requires,
         has_managed_save=facts.has_managed_save,
         has_agent=facts.domain.agent == 'connected',
+        hostdevs=facts.domain.hostdevs if method == Method.COLD else (),
         needed=_needed(settings, facts, method), remarks=remarks)
     _refuse_without_space(settings, facts, plan)
     return plan
@@ -329,11 +336,17 @@ def _method(request: request_model.Request,
 
 
 def _refuse_cold(request: request_model.Request, facts: Facts) -> None:
-    if facts.domain.hostdevs:
+    if facts.domain.bound_devices:
         raise _unsupported(
-            facts, 'a guest with passed-through devices cannot be saved ('
-                   + ', '.join(facts.domain.hostdevs) + '); take it live, '
-                   'or stop the guest first')
+            facts, 'a guest with such devices of the host cannot be saved ('
+                   + ', '.join(facts.domain.bound_devices) + '); take it '
+                   'live, or stop the guest first')
+    if facts.domain.hostdevs and facts.state != State.RUNNING:
+        raise _unsupported(
+            facts, f'it is {facts.state} and cannot release its '
+                   'passed-through devices ('
+                   + ', '.join(map(str, facts.domain.hostdevs))
+                   + '); let it run, or take it live')
     if facts.domain.launch_security:
         raise _unsupported(facts, 'the memory of an encrypted guest (SEV) '
                                   'cannot be saved; stop the guest first')

@@ -57,6 +57,7 @@ class Settings:
     freeze_timeout: int
     quiesce_limit: int
     volume_snapshot_timeout: int
+    detach_timeout: int
     save_timeout: int
     lock_timeout: int
     bandwidth: int

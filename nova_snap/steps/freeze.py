@@ -65,11 +65,16 @@ class FreezeFilesystems(step.Step):
 
     :ivar qemu_id: the QEMU process that was frozen; another is not
     :ivar timeout: seconds for each answer of the agent
+    :ivar thawed: how many file systems the undo has found frozen; none, when
+        somebody had thawed them before. Not for the journal
     """
 
     uuid: str
     qemu_id: int
     timeout: int
+
+    def __post_init__(self) -> None:
+        self.thawed = 0
 
     def do(self, world: world_module.World) -> None:
         """Freeze.
@@ -110,7 +115,7 @@ class FreezeFilesystems(step.Step):
         domain = world.host.domain(self.uuid)
         for attempt in range(1, THAW_ATTEMPTS + 1):
             try:
-                domain.thaw()
+                self.thawed += domain.thaw()
                 return
             except errors.HypervisorError:
                 if (attempt == THAW_ATTEMPTS

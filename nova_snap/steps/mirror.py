@@ -14,6 +14,7 @@
 
 import contextlib
 import dataclasses
+import os
 
 from nova_snap import errors
 from nova_snap.hypervisor import blockjob
@@ -22,6 +23,19 @@ from nova_snap.steps import step
 from nova_snap.steps import world as world_module
 
 DELTA_FORMAT = 'qcow2'
+
+# What QEMU says of a file that it may not open. Owners and modes were looked
+# at before, and libvirt gives it the file itself, so something else forbids
+# it. libvirt names the file to AppArmor and labels it for SELinux; the
+# directories above it are the operator's.
+# :source: strerror(3); libvirt docs/drvqemu.rst, "Driver security
+#     architecture"
+DENIED = 'Permission denied'
+ALLOW = ('QEMU may not write into %(directory)s although owners and modes let '
+         'it: SELinux or AppArmor forbids it. Label snapshots_directory '
+         '(semanage fcontext -a -t virt_image_t "%(top)s(/.*)?" && restorecon '
+         '-R %(top)s), or add "%(top)s/** rwk," to '
+         '/etc/apparmor.d/local/abstractions/libvirt-qemu')
 
 
 @dataclasses.dataclass
@@ -44,22 +58,34 @@ class StartMirror(step.Step):
         """Start the job and make sure that it writes what we expect.
 
         :raises MirrorFailed: when the guest was restarted meanwhile, or the
-            job writes another format; it may run
+            job writes another format; it may run. Also when QEMU may not
+            open the delta; then no job runs
         :raises HypervisorError: when libvirt refuses; no job runs
         """
         domain = world.host.domain(self.uuid)
         if domain.qemu_id() != self.qemu_id:
             raise self._failed('the guest was stopped or started meanwhile')
-        if self.transient_job:
-            domain.copy_transient(self.target_dev, self.path, self.bandwidth)
-        else:
-            domain.rebase_to_copy(self.target_dev, self.path, self.bandwidth)
+        try:
+            self._start(domain)
+        except errors.HypervisorError as exc:
+            if DENIED not in exc.reason:
+                raise
+            directory = os.path.dirname(self.path)
+            raise self._failed(f'{exc.reason}. ' + ALLOW % {
+                'directory': directory,
+                'top': os.path.dirname(directory)}) from exc
         mirror = domain.mirror(self.target_dev)
         if mirror is None or mirror.path != self.path:
             raise self._failed('the job ended as soon as it had started')
         if mirror.format != DELTA_FORMAT:
             raise self._failed(f'libvirt writes {mirror.format} into '
                                f'{self.path}, and not {DELTA_FORMAT}')
+
+    def _start(self, domain: domain_module.Domain) -> None:
+        if self.transient_job:
+            domain.copy_transient(self.target_dev, self.path, self.bandwidth)
+        else:
+            domain.rebase_to_copy(self.target_dev, self.path, self.bandwidth)
 
     def undo(self, world: world_module.World) -> None:
         """End the job, if it runs and is ours.

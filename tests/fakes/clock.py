@@ -16,6 +16,7 @@ import collections.abc as cabc
 import contextlib
 
 from nova_snap.hypervisor import clock
+from nova_snap.hypervisor import device_events
 from nova_snap.hypervisor import events
 
 # A moment in 2026: where a time ends up in an image it looks like one.
@@ -61,6 +62,17 @@ class FakeClock(clock.Clock):
         alarm = (self._passed + seconds, act)
         self._alarms.append(alarm)
         return alarm
+
+
+class ClockDeviceBell(device_events.DeviceEvents):
+    """Likewise, for devices."""
+
+    def __init__(self, fake: FakeClock) -> None:
+        super().__init__()
+        self._clock = fake
+
+    def wait(self, seconds: float) -> None:
+        self._clock.sleep(seconds)
 
 
 class ClockBell(events.BlockJobEvents):

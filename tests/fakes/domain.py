@@ -79,6 +79,7 @@ class FakeDomain(guest.FakeGuest):
         self.save_looks: int | None = SAVE_LOOKS
         self.save_seconds = 0.0
         self._state_before_save = SHUTOFF
+        self._saved_xml: str | None = None
         self._job_looks = 0
 
     # What it is
@@ -105,6 +106,7 @@ class FakeDomain(guest.FakeGuest):
         return [self.now, 0]
 
     def XMLDesc(self, flags: int = 0) -> str:
+        self._look_at_devices()
         inactive = flags & libvirt.VIR_DOMAIN_XML_INACTIVE
         if inactive and self.persistent is not None:
             tree = etree.fromstring(self.persistent)
@@ -118,6 +120,10 @@ class FakeDomain(guest.FakeGuest):
             for secret in tree.findall('./devices/graphics[@passwd]'):
                 del secret.attrib['passwd']
         return etree.tostring(tree, encoding='unicode')
+
+    def _look_at_devices(self) -> None:
+        if self.live is not None:
+            self.hostdevs.look()
 
     def jobStats(self, flags: int = 0) -> dict[str, int]:
         self.require_running()
@@ -237,7 +243,7 @@ class FakeDomain(guest.FakeGuest):
     def createWithFlags(self, flags: int = 0) -> int:
         if self.live is not None:
             raise refusal.invalid('domain is already running')
-        self.live = self.persistent
+        self.live = self.persistent if self.saved is None else self._saved_xml
         self.id = self._host.next_id()
         self.starts += 1
         self.agent.timeout = agent_module.SET_TIME_OUT_BLOCK
@@ -247,6 +253,7 @@ class FakeDomain(guest.FakeGuest):
         self.now = PAUSED if paused else RUNNING
         self.saved = None
         self.find_layers()
+        self.hostdevs.start()
         return 0
 
     def managedSave(self, flags: int = 0) -> int:
@@ -267,6 +274,9 @@ class FakeDomain(guest.FakeGuest):
                                   'domain')
         if self.mirrors:
             raise refusal.invalid('domain has active block job')
+        if self.hostdevs.facts():
+            raise refusal.invalid("cannot migrate domain: VFIO device doesn't "
+                                  'support migration')
         if self.running_job is not None:
             raise refusal.refusal(libvirt.VIR_ERR_OPERATION_TIMEOUT,
                                   'cannot acquire state change lock')
@@ -279,6 +289,7 @@ class FakeDomain(guest.FakeGuest):
         self.running_job = None
         self.remember_moment()
         saved = self._state_before_save == PAUSED
+        self._saved_xml = self.live
         self._end_process()
         self.saved = saved
 

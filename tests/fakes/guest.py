@@ -27,6 +27,7 @@ from lxml import etree
 from tests.fakes import agent as agent_module
 from tests.fakes import clock as clock_module
 from tests.fakes import disk as disk_module
+from tests.fakes import hostdev as hostdev_module
 from tests.fakes import mirror as mirror_module
 from tests.fakes import refusal
 
@@ -68,6 +69,9 @@ class Host(ty.Protocol):
     def tell_job(self, target: str, status: int, error: str | None) -> None:
         """Tell those who listen that a copy job has ended."""
 
+    def tell_device(self, alias: str, *, refused: bool) -> None:
+        """Tell those who listen what became of a device's release."""
+
     def next_id(self) -> int:
         """Return the number of a new QEMU process."""
 
@@ -89,6 +93,7 @@ class FakeGuest:
         self.agent = agent_module.FakeAgent(host.clock)
         self.mirror_life = mirror_module.MirrorLife()
         self.mirrors: dict[str, mirror_module.FakeMirror] = {}
+        self.hostdevs = hostdev_module.FakeHostdevs(self)
         self._records = 0
         self._written: disk_module.Clusters = {}
         self._backing: dict[str, list[tuple[str, str]]] = {}
@@ -99,6 +104,14 @@ class FakeGuest:
             return
         self._records += 1
         self._written[str(self._records % CLUSTERS)] = f'{self._records}'
+
+    @property
+    def runs(self) -> bool:
+        """Tell whether programs run in it."""
+        return bool(self.now == RUNNING)
+
+    def tell_device(self, alias: str, *, refused: bool) -> None:
+        self._host.tell_device(alias, refused=refused)
 
     @property
     def tree(self) -> etree._Element:
@@ -176,6 +189,16 @@ class FakeGuest:
         etree.SubElement(found, 'format', type=mirror.format)
         etree.SubElement(found, 'source', file=mirror.path)
 
+    # Its devices
+
+    def detachDeviceFlags(self, xml: str, flags: int = 0) -> int:
+        self.require_running()
+        return self.hostdevs.detach(xml, flags)
+
+    def attachDeviceFlags(self, xml: str, flags: int = 0) -> int:
+        self.require_running()
+        return self.hostdevs.attach(xml, flags)
+
     # Its disks
 
     def blockInfo(self, path: str, flags: int = 0) -> list[int]:
@@ -252,6 +275,11 @@ class FakeGuest:
             raise refusal.refusal(
                 libvirt.VIR_ERR_SYSTEM_ERROR, 'missing destination file for '
                 f'disk {target}: {path}: {exc.strerror}') from exc
+        if self.mirror_life.is_denied:
+            raise refusal.refusal(
+                libvirt.VIR_ERR_INTERNAL_ERROR, 'internal error: unable to '
+                "execute QEMU command 'blockdev-add': Could not open "
+                f"'{path}': Permission denied")
         self.mirrors[target] = mirror_module.FakeMirror(
             source, path, dataclasses.replace(self.mirror_life),
             found.format)

@@ -29,6 +29,7 @@ import typing as ty
 import libvirt
 from lxml import etree
 
+from nova_snap.hypervisor import device_events
 from nova_snap.hypervisor import events
 from nova_snap.hypervisor import host as host_module
 from tests.fakes import calls as calls_module
@@ -43,10 +44,10 @@ URI = 'fake:///system'
 # Calls of a domain that change something, or that somebody in the guest
 # notices.
 CHANGES = frozenset((
-    'abortJob', 'agentSetResponseTimeout', 'blockCopy', 'blockJobAbort',
-    'blockRebase', 'checkpointCreateXML', 'createWithFlags', 'fsFreeze',
-    'fsThaw', 'getTime', 'managedSave', 'setAutostart', 'setTime',
-    'snapshotCreateXML', 'undefineFlags'))
+    'abortJob', 'agentSetResponseTimeout', 'attachDeviceFlags', 'blockCopy',
+    'blockJobAbort', 'blockRebase', 'checkpointCreateXML', 'createWithFlags',
+    'detachDeviceFlags', 'fsFreeze', 'fsThaw', 'getTime', 'managedSave',
+    'setAutostart', 'setTime', 'snapshotCreateXML', 'undefineFlags'))
 AGENT_CALLS = frozenset(('fsFreeze', 'fsThaw', 'getTime', 'setTime'))
 
 
@@ -112,6 +113,9 @@ class FakeLibvirtd:
         for listener in self.listeners.values():
             if listener.generation != self.generation:
                 continue
+            if listener.event not in (
+                    None, libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2):
+                continue
             if listener.is_qemus:
                 listener.call(None, None, 'BLOCK_JOB_COMPLETED', 0, 0,
                               json.dumps(told), None)
@@ -119,6 +123,15 @@ class FakeLibvirtd:
                 listener.call(None, None, target,
                               libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COPY, status,
                               None)
+
+    def tell_device(self, alias: str, *, refused: bool) -> None:
+        """Tell those who listen what became of a device's release."""
+        event = (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED if refused
+                 else libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED)
+        for listener in self.listeners.values():
+            if (listener.generation == self.generation
+                    and listener.event == event):
+                listener.call(None, None, alias, None)
 
     def files_in_use(self) -> set[str]:
         """Return what QEMU has open for writing."""
@@ -131,13 +144,18 @@ class Listener:
     """A callback.
 
     :ivar generation: of the connection it was registered with
-    :ivar is_qemus: it is told what QEMU says, and not what libvirt says
+    :ivar event: libvirt's number of what it is told; None for what QEMU says
     """
 
     call: cabc.Callable[..., None]
     connection: 'FakeConnection'
     generation: int
-    is_qemus: bool
+    event: int | None
+
+    @property
+    def is_qemus(self) -> bool:
+        """Tell whether it is told what QEMU says, not what libvirt says."""
+        return self.event is None
 
 
 class FakeConnection:
@@ -185,27 +203,28 @@ class FakeConnection:
                                cb: cabc.Callable[..., None],
                                opaque: ty.Any) -> int:
         return int(self._calls.make(
-            OUTSIDE, 'domainEventRegisterAny', self._listen_once(cb),
-            changes=False, error=refusal.planted))
+            OUTSIDE, 'domainEventRegisterAny',
+            self._listen_once(eventID, cb), changes=False,
+            error=refusal.planted))
 
-    def _listen_once(self, call: cabc.Callable[..., None]) -> (
+    def _listen_once(self, event: int, call: cabc.Callable[..., None]) -> (
             cabc.Callable[[], int]):
         def listen() -> int:
-            if any(one.connection is self and not one.is_qemus
+            if any(one.connection is self and one.event == event
                    for one in self._libvirtd.listeners.values()):
                 # A node has one guest here.
                 raise refusal.refusal(
                     libvirt.VIR_ERR_INVALID_ARG,
                     'invalid argument: event callback already tracked')
-            return self.listen(call)
+            return self.listen(call, event)
         return listen
 
-    def listen(self, call: cabc.Callable[..., None], *,
-               is_qemus: bool = False) -> int:
+    def listen(self, call: cabc.Callable[..., None],
+               event: int | None = None) -> int:
         """Register a callback."""
         self._require_alive()
         return self._libvirtd.listen(
-            Listener(call, self, self._generation, is_qemus))
+            Listener(call, self, self._generation, event))
 
     def domainEventDeregisterAny(self, callbackID: int) -> None:
         self._calls.make(OUTSIDE, 'domainEventDeregisterAny',
@@ -229,7 +248,7 @@ class FakeQemuModule:
             self, conn: FakeConnection, dom: 'Handle', event: str,
             cb: cabc.Callable[..., None], opaque: ty.Any,
             flags: int = 0) -> int:
-        return conn.listen(cb, is_qemus=True)
+        return conn.listen(cb)
 
     def qemuMonitorEventDeregister(self, conn: FakeConnection,
                                    callbackID: int) -> None:
@@ -303,6 +322,10 @@ class FakeHost(host_module.Host):
             self.connection(), uuid, clock_module.ClockBell(self.clock),
             self._qemu)
 
+    def device_events(self, uuid: str) -> ty.Any:
+        return device_events.device_events(
+            self.connection(), uuid, clock_module.ClockDeviceBell(self.clock))
+
 
 def _words(name: str, args: tuple[ty.Any, ...]) -> str:
     """Say in words what is asked for, as far as a test cares."""
@@ -333,7 +356,20 @@ def _copy_words(disk: str, xml: str, params: dict[str, int],
     return ' '.join(words)
 
 
+def _device_words(xml: str, flags: int) -> str:
+    """Name a device by the host's address, and what tells how it is asked."""
+    element = etree.fromstring(xml)
+    address = element.find('./source/address')
+    words = [element.tag, str(element.get('type')),
+             address.get('uuid') or '{}:{}.{}'.format(
+                 *(address.get(part)[2:]
+                   for part in ('bus', 'slot', 'function')))]
+    return ' '.join(words)
+
+
 _WORDS: dict[str, cabc.Callable[..., str]] = {
+    'attachDeviceFlags': _device_words,
+    'detachDeviceFlags': _device_words,
     'agentSetResponseTimeout': lambda seconds, flags: str(seconds),
     'blockCopy': _copy_words,
     'blockJobAbort': lambda disk, flags: ' '.join((

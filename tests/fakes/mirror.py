@@ -33,6 +33,7 @@ class MirrorLife:
     :ivar lost_after: looks until its target is full and the job is gone
     :ivar ends_after: looks from when it is told to end until it has; None
         is never: its storage hangs
+    :ivar is_denied: QEMU may not open the target, whatever its mode says
     :ivar fails_at_end: what keeps it from ending well, when it was told to
     """
 
@@ -41,6 +42,7 @@ class MirrorLife:
     lost_after: int | None = None
     ends_after: int | None = 2
     fails_at_end: str | None = None
+    is_denied: bool = False
 
 
 @dataclasses.dataclass

@@ -308,5 +308,5 @@ def _settings(folder: pathlib.Path) -> settings_model.Settings:
         volume_snapshot_timeout=60, journal_dir=str(folder / 'journal'),
         live_method='rebase', ready_timeout=30, stall_timeout=10,
         freeze_timeout=10, quiesce_limit=30,
-        save_timeout=60, lock_timeout=10, bandwidth=0,
+        detach_timeout=20, save_timeout=60, lock_timeout=10, bandwidth=0,
         verify_upload=True, worst_case_space=True)

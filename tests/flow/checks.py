@@ -45,6 +45,7 @@ class State:
     block_jobs: tuple[str, ...]
     job: str | None
     lost: tuple[bool, bool]
+    hostdevs: tuple[str, ...]
     files: tuple[str, ...]
 
 
@@ -60,6 +61,7 @@ def state_of(fake: node_module.FakeNode) -> State:
         checkpoints=_named(guest.checkpoints),
         block_jobs=tuple(guest.mirrors), job=guest.running_job,
         lost=(guest.has_lost_nvram, guest.has_lost_tpm),
+        hostdevs=guest.hostdevs.facts(),
         files=tuple(sorted(os.listdir(fake.snapshots))))
 
 

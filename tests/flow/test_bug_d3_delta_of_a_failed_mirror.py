@@ -19,6 +19,7 @@ upstream uploads it.
 """
 
 from nova_snap import errors
+from nova_snap.flows import live
 from tests.fakes import disk
 from tests.flow import scene
 
@@ -31,7 +32,7 @@ class FailedMirrorTestCase(scene.FlowTestCase):
 
         def look():
             (scratch,) = self.fake.snapshots.iterdir()
-            path = str(scratch / 'delta')
+            path = str(scratch / live.DELTA_NAME)
             info = process.world.qemu_img.info(path, 'qcow2')
             seen.append(info.format)
             seen.append(disk.content(path, 'qcow2')

@@ -46,7 +46,7 @@ class TpmTestCase(scene.FlowTestCase):
         self.fake.libvirtd.version = version
         calls, result = self.take_with(tpm=VOLATILE)
         self.assertEqual(
-            ['blockCopy vda delta 0 SHALLOW|REUSE_EXT|TRANSIENT_JOB',
+            ['blockCopy vda delta.qcow2 0 SHALLOW|REUSE_EXT|TRANSIENT_JOB',
              'blockJobAbort vda ASYNC'], calls)
         self.assertIn('TPM', ' '.join(result.plan.remarks))
 

@@ -19,10 +19,12 @@ however long that takes; a nova-api that dies leaves it frozen.
 """
 
 import ddt
+import libvirt
 
 from nova_snap import errors
 from nova_snap.flows import recovery
 from tests.fakes import node as node_module
+from tests.fakes import refusal
 from tests.flow import scene
 
 # As FakeNode's settings have them.
@@ -120,37 +122,74 @@ class FrozenTestCase(scene.FlowTestCase):
         self.assert_nothing_left(self.before)
         self.assertEqual({}, self.fake.cinder.snapshots)
 
+    def test_a_slow_thaw_makes_nothing_of_it_untrue(self):
+        self.fake.cinder.create_seconds = LIMIT - 5
+        self.agent.slow['fsThaw'] = 8
+        result = self.take(quiesce='require')
+        self.assertEqual('frozen', result.consistency)
+        self.assert_all_or_nothing()
+        self.assert_guest_untouched(self.before)
+
+    def test_a_freeze_that_failed_rings_no_alarm(self):
+        self.agent.refuses.add('fsFreeze')
+        self.fake.cinder.create_seconds = LIMIT + 10
+        process = self.fake.process()
+        self.assertEqual('none',
+                         self.take(process, quiesce='want').consistency)
+        # Once, because the freeze may have been done all the same.
+        self.assertEqual(1, process.calls.changes().count('libvirt fsThaw'))
+
     def test_the_clock_runs_from_the_freeze_not_before(self):
         self.agent.slow['getTime'] = 5
         self.fake.cinder.create_seconds = LIMIT - 3
         self.assertEqual('frozen', self.take(quiesce='require').consistency)
 
 
-class StartedMeanwhileTestCase(scene.FlowTestCase):
-    """A guest that is started in the middle of it is not frozen any more."""
+@ddt.ddt
+class ThawedMeanwhileTestCase(scene.FlowTestCase):
+    """A guest that writes in the middle of it was not frozen."""
 
     spec = node_module.GuestSpec(nova=True, volumes=2)
 
-    def take_meanwhile(self, **asked):
+    def take_meanwhile(self, what, **asked):
         self.fake.guest.create()
         process = self.fake.process()
         process.calls.then(
             f'cinder create_snapshot {node_module.volume_id(0)}',
-            self.restart)
+            getattr(self, what))
         return self.take(process, **asked)
 
     def restart(self):
         self.fake.guest.destroy()
         self.fake.guest.create()
 
-    def test_it_is_required(self):
+    def thaw(self):
+        self.fake.guest.agent.frozen = False
+
+    def thaw_as_windows(self):
+        """Thaw by itself, and say so when it is asked to."""
+        agent = self.fake.guest.agent
+        thaw = agent.thaw
+        self.thaw()
+
+        def refuse():
+            agent.thaw = thaw
+            raise refusal.refusal(
+                libvirt.VIR_ERR_INTERNAL_ERROR, "couldn't hold writes: "
+                'fsfreeze is limited up to 10 seconds')
+
+        agent.thaw = refuse
+
+    @ddt.data('restart', 'thaw', 'thaw_as_windows')
+    def test_it_is_required(self, what):
         error = self.assertRaises(errors.QuiesceFailed, self.take_meanwhile,
-                                  quiesce='require')
-        self.assertIn('started meanwhile', str(error))
+                                  what, quiesce='require')
+        self.assertIn('not frozen any more', str(error))
         self.assertEqual({}, self.fake.cinder.snapshots)
         self.assertEqual([], self.records())
 
-    def test_it_is_only_wanted(self):
-        result = self.take_meanwhile(quiesce='want')
+    @ddt.data('restart', 'thaw', 'thaw_as_windows')
+    def test_it_is_only_wanted(self, what):
+        result = self.take_meanwhile(what, quiesce='want')
         self.assertEqual('none', result.consistency)
         self.assert_all_or_nothing()

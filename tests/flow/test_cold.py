@@ -20,6 +20,7 @@ from nova_snap.flows import recovery
 from nova_snap.flows import result as result_module
 from nova_snap.model import plan as plan_model
 from tests.fakes import agent as agent_module
+from tests.fakes import devices
 from tests.fakes import disk
 from tests.fakes import node as node_module
 from tests.flow import scene
@@ -126,10 +127,15 @@ class RefusedTestCase(scene.FlowTestCase):
         self.assertEqual([], process.calls.changes())
         self.assert_nothing_left(before)
 
-    def test_passed_through_device(self):
-        self.refuse('passed-through', hostdev=(
-            "<hostdev mode='subsystem' type='pci'><source><address "
-            "domain='0' bus='1' slot='0' function='0'/></source></hostdev>"))
+    def test_device_that_is_not_taken_out(self):
+        self.refuse('hostdev usb', hostdev=devices.USB)
+
+    def test_paused_guest_releases_no_device(self):
+        self.fake = self.make_node(node_module.GuestSpec(
+            hostdev=devices.PCI))
+        self.fake.guest.create()
+        self.fake.guest.suspend()
+        self.refuse('hostdev pci 0000:3b:00.1')
 
     def test_transient_domain(self):
         self.fake.guest.create()

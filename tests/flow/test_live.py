@@ -16,6 +16,7 @@ import ddt
 import libvirt
 
 from nova_snap import errors
+from nova_snap.flows import live
 from nova_snap.flows import result as result_module
 from nova_snap.model import plan as plan_model
 from tests.fakes import domain as domain_module
@@ -34,13 +35,13 @@ FROZEN = [
     'journal write MakeScratch intent',
     'files make_scratch',
     'journal write MakeScratch done',
-    'qemu-img create delta base1 raw',
+    'qemu-img create delta.qcow2 base1 raw',
     'journal write StartMirror intent',
     # The definition is on the disk before it is taken away.
     'journal write UndefineDomain intent',
     'libvirt undefineFlags KEEP_NVRAM|KEEP_TPM',
     'journal write UndefineDomain done',
-    'libvirt blockRebase vda delta 0 '
+    'libvirt blockRebase vda delta.qcow2 0 '
     'SHALLOW|REUSE_EXT|COPY|BANDWIDTH_BYTES',
     'journal write StartMirror done',
     # At once, and not when the copy is done.
@@ -62,9 +63,9 @@ FROZEN = [
     'libvirt agentSetResponseTimeout -2',
     'journal write BoundAgentWaits undone',
     'journal write StartMirror undone',
-    'files own delta',
-    'qemu-img convert delta:qcow2 base1:raw image:qcow2',
-    'files remove delta',
+    'files own delta.qcow2',
+    'qemu-img convert delta.qcow2:qcow2 base1:raw image:qcow2',
+    'files remove delta.qcow2',
     'glance set_properties nova_snap_consistency=frozen',
     'glance upload',
     'journal write commit',
@@ -101,7 +102,7 @@ class OrderTestCase(scene.FlowTestCase):
 
         self.assertEqual(
             ['undefineFlags KEEP_NVRAM|KEEP_TPM',
-             'blockRebase vda delta 0 '
+             'blockRebase vda delta.qcow2 0 '
              'SHALLOW|REUSE_EXT|COPY|BANDWIDTH_BYTES',
              'defineXML',
              'blockJobAbort vda ASYNC'],
@@ -117,7 +118,7 @@ class OrderTestCase(scene.FlowTestCase):
         self.take(process)
 
         self.assertEqual(
-            ['blockCopy vda delta 0 SHALLOW|REUSE_EXT|TRANSIENT_JOB',
+            ['blockCopy vda delta.qcow2 0 SHALLOW|REUSE_EXT|TRANSIENT_JOB',
              'blockJobAbort vda ASYNC'],
             process.calls.of('libvirt'))
         self.assert_all_or_nothing()
@@ -131,7 +132,7 @@ class OrderTestCase(scene.FlowTestCase):
         self.take(process)
 
         self.assertEqual(
-            ['blockRebase vda delta 0 '
+            ['blockRebase vda delta.qcow2 0 '
              'SHALLOW|REUSE_EXT|COPY|BANDWIDTH_BYTES',
              'blockJobAbort vda ASYNC'],
             process.calls.of('libvirt'))
@@ -160,9 +161,9 @@ class OrderTestCase(scene.FlowTestCase):
 
     def test_bandwidth_is_bytes_for_mirror_and_copy(self):
         for method, call in (
-                ('rebase', 'blockRebase vda delta 1000 '
+                ('rebase', 'blockRebase vda delta.qcow2 1000 '
                            'SHALLOW|REUSE_EXT|COPY|BANDWIDTH_BYTES'),
-                ('copy', 'blockCopy vda delta 1000 '
+                ('copy', 'blockCopy vda delta.qcow2 1000 '
                          'SHALLOW|REUSE_EXT|TRANSIENT_JOB')):
             self.fake = self.make_node(self.spec)
             self.fake.set(live_method=method, bandwidth=1000)
@@ -287,13 +288,28 @@ class MirrorTestCase(scene.FlowTestCase):
         def replace():
             (scratch,) = self.fake.snapshots.iterdir()
             scene.disk.DiskFile('raw', node_module.DISK_BYTES).save(
-                str(scratch / 'delta'))
+                str(scratch / live.DELTA_NAME))
 
-        process.calls.then('qemu-img create delta base1 raw', replace)
+        process.calls.then('qemu-img create delta.qcow2 base1 raw', replace)
 
         error = self.assertRaises(errors.MirrorFailed, self.take, process)
 
         self.assertIn('raw', str(error))
+        self.assert_nothing_left(before)
+
+    @ddt.data('rebase', 'copy')
+    def test_qemu_that_is_forbidden_to_write_there(self, live_method):
+        # As SELinux and AppArmor do, which no look at a mode foretells.
+        self.fake.guest.create()
+        before = self.state()
+        self.fake.guest.mirror_life.is_denied = True
+        self.fake.set(live_method=live_method)
+
+        error = self.assertRaises(errors.MirrorFailed, self.take)
+
+        for words in ('Permission denied', str(self.fake.snapshots),
+                      'restorecon', '/etc/apparmor.d/local'):
+            self.assertIn(words, str(error))
         self.assert_nothing_left(before)
 
     def fail_when_off(self, process):
@@ -376,7 +392,7 @@ class ImageTestCase(scene.FlowTestCase):
         self.take(process)
 
         self.assertEqual('raw', self.image().format)
-        self.assertIn('convert delta:qcow2 image:raw',
+        self.assertIn('convert delta.qcow2:qcow2 image:raw',
                       process.calls.of('qemu-img'))
         self.assert_all_or_nothing()
 

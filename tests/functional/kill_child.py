@@ -49,6 +49,7 @@ from nova_snap.hypervisor import qemu_img
 from nova_snap.journal import store
 from nova_snap.services import images
 from nova_snap.services import volumes
+from tests.functional import disguise
 
 # Calls that change nothing. One that is not named here counts as an act, so
 # a new one adds kills until somebody looks.
@@ -85,6 +86,7 @@ class Order:
     :ivar inside: kill in the middle of an act: ``progress:PHASE``,
         ``rename:N`` (of the journal's Nth write) or ``call:NAME``
     :ivar console: of the guest, which tells when its agent freezes
+    :ivar disguised: the guest's network cards pass for SR-IOV ports
     """
 
     argv: list[str]
@@ -92,6 +94,7 @@ class Order:
     before: int | None = None
     inside: str = ''
     console: str = ''
+    disguised: bool = False
 
 
 def die() -> None:
@@ -256,6 +259,8 @@ def run(order: Order) -> ty.NoReturn:
         for number, name in ((1, 'stdout'), (2, 'stderr')):
             _redirect(number, os.path.join(order.folder, name),
                       os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+        if order.disguised:
+            disguise.put_on()
         tap = Tap(order)
         tap.install()
         code = command.main(order.argv)

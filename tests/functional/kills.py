@@ -103,14 +103,21 @@ class KillTest(children.ChildTest):
 
     # One kill
 
-    def sweep(self, guest: guest_module.Guest, *arguments: str) -> None:
+    def sweep(self, guest: guest_module.Guest, *arguments: str,
+              near: str = '') -> None:
         """Kill before every event of a flow, and after the last one.
 
         The events are those of a pass that nobody harms: a flow that gets a
         step more gets its kills too.
+
+        :param near: only where the event before or after the kill has this
+            word, for a flow whose other points have a sweep of their own
         """
         events = self.dry_pass(*arguments)
         for number in range(len(events) + 1):
+            if not any(near in event for event
+                       in ('', *events, '')[number:number + 2]):
+                continue
             ended = self.kill_and_recover(guest, *arguments, before=number)
             self.assertEqual(events[:number], ended.events)
         self.power_cycle(guest)

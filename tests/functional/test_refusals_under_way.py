@@ -20,6 +20,7 @@ import ddt
 import libvirt
 
 from nova_snap import errors
+from nova_snap.flows import live
 from nova_snap import units
 from tests.functional import base
 from tests.functional import children
@@ -218,7 +219,7 @@ class NoSpaceTestCase(refusals.RefusalTest):
             name == 'image' or is_mirrored(self.running))
 
     @ddt.data(
-        ('delta', ('ended by itself', 'full')),
+        (live.DELTA_NAME, ('ended by itself', 'full')),
         ('image', ('No space left on device',)))
     @ddt.unpack
     def test_it_fills_up_while_this_is_written(self, name, says):

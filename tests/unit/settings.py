@@ -31,7 +31,8 @@ DEFAULTS = settings_model.Settings(
     journal_dir='/srv/state/nova_snap', live_method='rebase',
     ready_timeout=10800, stall_timeout=120, freeze_timeout=60,
     quiesce_limit=120,
-    save_timeout=1800, lock_timeout=5, bandwidth=0, verify_upload=True,
+    detach_timeout=60, save_timeout=1800, lock_timeout=5, bandwidth=0,
+    verify_upload=True,
     worst_case_space=True)
 
 

@@ -10,6 +10,8 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+from tests.fakes import devices
+from tests.fakes import node as node_module
 from tests.flow.crash import points
 from tests.flow import scene
 
@@ -26,6 +28,13 @@ class PausedTestCase(points.CrashTests, scene.FlowTestCase):
     def prepare(self, fake):
         super().prepare(fake)
         fake.guest.suspend()
+
+
+class HostdevTestCase(points.CrashTests, scene.FlowTestCase):
+
+    spec = node_module.GuestSpec(
+        hostdev=devices.PCI + devices.MDEV + devices.PORT)
+    asked = {'cold': True}
 
 
 class StoppedTestCase(points.CrashTests, scene.FlowTestCase):

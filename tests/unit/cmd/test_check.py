@@ -61,7 +61,7 @@ class CheckTestCase(scene.CommandTestCase):
         said = self.run_command('check')
         self.assertEqual(main.ExitCode.REFUSED, said.code)
         self.assertIn('NO   ', said.out)
-        self.assertIn('1 of 7 checks say no', said.err)
+        self.assertIn('1 of 8 checks say no', said.err)
 
     @ddt.data(*check.TOOLS)
     def test_a_tool_that_is_missing_is_named_with_its_package(self, tool):

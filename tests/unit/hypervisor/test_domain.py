@@ -64,6 +64,12 @@ class CallsTestCase(DomainTestCase):
         ['a thaw of all file systems', 'thaw', (), 'fsThaw', (None, 0)],
         ['the time', 'set_time', (1_800_000_000,), 'setTime',
          ({'seconds': 1_800_000_000, 'nseconds': 0}, 0)],
+        ['a device out of the running guest alone', 'detach_device',
+         ('<hostdev/>',), 'detachDeviceFlags',
+         ('<hostdev/>', libvirt.VIR_DOMAIN_AFFECT_LIVE)],
+        ['a device for the running guest alone', 'attach_device',
+         ('<hostdev/>',), 'attachDeviceFlags',
+         ('<hostdev/>', libvirt.VIR_DOMAIN_AFFECT_LIVE)],
         ['a save', 'managed_save', (), 'managedSave', (0,)],
         ['the end of a save', 'abort_job', (), 'abortJob', ()],
     )

@@ -239,11 +239,13 @@ class ReadTestCase(StoreTestCase):
         self.assertIn('a-copy.json', str(error))
         self.assertIn('copy of record a-record', str(error))
 
-    @ddt.data('version-1-live', 'version-1-cold-committed')
+    @ddt.data('version-1-live', 'version-1-cold-committed',
+              'version-1-volumes')
     def test_what_an_earlier_release_wrote_is_read(self, name):
         text = data.text('journal', f'{name}.json')
         for record_id in ('9b1c4f62-6f0e-4a35-8a53-0d6f4b1f2a77',
-                          '1f6a1d7b-5f1d-4d27-9a3f-6a4c0d9d5b3e'):
+                          '1f6a1d7b-5f1d-4d27-9a3f-6a4c0d9d5b3e',
+                          '6f0a9d7e-52c1-4c2b-9a53-1f7e6d0b8c34'):
             if record_id in text:
                 self.put(text, f'{record_id}.json')
         [record] = self.store.read_all()

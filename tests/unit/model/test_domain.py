@@ -215,8 +215,11 @@ class GuestTestCase(base.BaseTestCase):
 
     def test_devices_of_the_host_are_named(self):
         self.assertEqual(
-            ('hostdev pci', 'hostdev mdev', 'interface fa:16:3e:0a:0b:0c'),
-            data.domain('hostdevs.live').hostdevs)
+            ['hostdev pci 0000:3b:00.1',
+             'hostdev mdev 6a5a24a2-3a90-4a39-8b1f-6f3b1f0f2d5e',
+             'interface fa:16:3e:0a:0b:0c 0000:3b:02.1'],
+            [str(device) for device in
+             data.domain('hostdevs.live').hostdevs])
 
     def test_an_emulated_guest_has_none(self):
         self.assertEqual((), data.domain('raw-root.live').hostdevs)

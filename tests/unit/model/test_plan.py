@@ -238,8 +238,9 @@ class BusyTestCase(PlanTestCase):
 class ColdTestCase(PlanTestCase):
 
     @ddt.named_data(
-        ('devices of the host', 'hostdevs.live', {},
-         ('hostdev pci', 'interface fa:16:3e:0a:0b:0c')),
+        ('devices of the host that nothing releases', 'hostdevs.live',
+         {'state': State.PAUSED},
+         ('hostdev pci 0000:3b:00.1', 'interface fa:16:3e:0a:0b:0c')),
         ('an encrypted memory', 'sev.live', {}, ('SEV',)),
         ('no definition', 'raw-root.live', {'is_persistent': False},
          ('transient',)),
@@ -254,13 +255,11 @@ class ColdTestCase(PlanTestCase):
             self.assertIn(word, cold)
 
     @ddt.data('hostdevs.live', 'sev.live')
-    def test_it_is_taken_live(self, guest):
+    def test_it_is_taken_live_and_while_it_is_off(self, guest):
         self.assertEqual(Method.LIVE, self.plan(_facts(guest)).method)
-
-    @ddt.data('hostdevs.live', 'sev.live')
-    def test_it_is_taken_while_it_is_off(self, guest):
         made = self.plan(_facts(guest, state=State.SHUTOFF, qemu_id=-1))
         self.assertEqual(Method.STOPPED, made.method)
+        self.assertEqual((), made.hostdevs)
 
     def test_a_nova_that_runs_would_act_on_it(self):
         said = self.refusal(

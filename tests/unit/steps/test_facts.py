@@ -20,6 +20,7 @@ from oslotest import base
 
 from nova_snap.flows import recovery
 from nova_snap.steps import freeze
+from nova_snap.steps import hostdev
 from nova_snap.steps import image
 from nova_snap.steps import memory
 from nova_snap.steps import mirror
@@ -33,6 +34,8 @@ SECRET = 'open-sesame'
 STEPS = (
     freeze.BoundAgentWaits(uuid='u', timeout=60),
     freeze.FreezeFilesystems(uuid='u', qemu_id=3, timeout=60),
+    hostdev.DetachHostdev(uuid='u', qemu_id=3, xml='<hostdev/>',
+                          is_defined=True, timeout=60, is_released=True),
     image.AdoptImage(image_id='i'),
     image.CreateImage(spec={'image_id': 'i', 'properties': {'a': 'b'}}),
     memory.SaveMemory(uuid='u', qemu_id=3, paused=True, timeout=1800),
@@ -66,7 +69,8 @@ class FactsTestCase(base.BaseTestCase):
     def test_it_tells_no_secret_in_a_log(self, step):
         self.assertNotIn(SECRET, repr(step))
 
-    @ddt.data('version-1-live', 'version-1-cold-committed')
+    @ddt.data('version-1-live', 'version-1-cold-committed',
+              'version-1-volumes')
     def test_what_an_earlier_release_wrote_is_built(self, name):
         record = json.loads(data.text('journal', f'{name}.json'))
         for entry in record['entries']:

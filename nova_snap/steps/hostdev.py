@@ -1,0 +1,173 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A device of the host, out of the guest's hands."""
+
+import dataclasses
+
+from oslo_log import log as logging
+
+from nova_snap import errors
+from nova_snap.hypervisor import domain as domain_module
+from nova_snap.model import hostdev
+from nova_snap.steps import step
+from nova_snap.steps import world as world_module
+
+LOG = logging.getLogger(__name__)
+
+# An event ends the wait earlier, where there is one.
+POLL_SECONDS = 0.2
+
+
+@dataclasses.dataclass
+class DetachHostdev(step.Step):
+    """Hold: a passed-through device is out of the running guest.
+
+    A guest is asked to release it, and may take its time or refuse: libvirt
+    says yes to the request in either case (P4).
+
+    :ivar qemu_id: the QEMU process that has it
+    :ivar xml: as the XML of the running guest had it
+    :ivar is_defined: the guest's definition gives it the device, too;
+        otherwise it was attached to the running guest alone
+    :ivar timeout: seconds for the guest to release it
+    :ivar is_released: the guest has released it
+    :source: virDomainDetachDeviceFlags
+    """
+
+    uuid: str
+    qemu_id: int
+    xml: str
+    is_defined: bool
+    timeout: int
+    is_released: bool = False
+    # Known to the process that has waited, and to no other: after it the
+    # guest will not release the device any more.
+    _has_waited = False
+
+    @classmethod
+    def of(cls, domain: domain_module.Domain, qemu_id: int,
+           device: hostdev.Hostdev, timeout: int) -> 'DetachHostdev':
+        """Read what has to be given back."""
+        return cls(uuid=domain.uuid, qemu_id=qemu_id, xml=device.xml,
+                   is_defined=hostdev.is_defined(
+                       device, domain.definition_xml()),
+                   timeout=timeout)
+
+    def do(self, world: world_module.World) -> None:
+        """Ask the guest for it, and wait until it is released.
+
+        :raises HostdevStuck: when the guest does not release it, or libvirt
+            does not ask; the guest has it
+        """
+        domain = world.host.domain(self.uuid)
+        with world.host.device_events(self.uuid) as bell:
+            self._refuse_other_process(domain)
+            try:
+                domain.detach_device(self.xml)
+            except errors.DomainGone:
+                raise
+            except errors.HypervisorError as exc:
+                raise self._stuck(exc.reason) from exc
+            deadline = world.clock.monotonic() + self.timeout
+            while (found := self._found(domain)) is not None:
+                self._refuse_other_process(domain)
+                if found.alias in bell.refused:
+                    self._has_waited = True
+                    raise self._stuck('the guest refuses')
+                if world.clock.monotonic() > deadline:
+                    self._has_waited = True
+                    raise self._stuck(
+                        f'the guest has not done so within {self.timeout} s '
+                        '([nova_snap]detach_timeout); does it run a driver '
+                        'that lets go of it?')
+                bell.wait(POLL_SECONDS)
+        self.is_released = True
+
+    def undo(self, world: world_module.World) -> None:
+        """Give the device back to the guest, if it has not got it.
+
+        A guest that is off gets it with its next start. One that is saved by
+        us has to be started first.
+
+        :raises HostdevLost: when it cannot be given back: its address is
+            taken, or it is gone from the host
+        :raises Refused: when the guest is Nova's, which may have acted on it
+            since
+        """
+        domain = world.host.domain(self.uuid)
+        try:
+            if domain.is_active():
+                self._give_back(world, domain)
+            elif domain.has_managed_save() and world.lets_return(
+                    domain.model()):
+                raise self._lost('the guest is saved and was not started')
+        except errors.DomainGone:
+            LOG.warning('Domain %s is gone: %s is not given back', self.uuid,
+                        self._device)
+
+    def _give_back(self, world: world_module.World,
+                   domain: domain_module.Domain) -> None:
+        if self._stays(world, domain):
+            return
+        if not world.lets_return(domain.model()):
+            return
+        if self.is_defined and not hostdev.is_defined(
+                self._device, domain.definition_xml()):
+            LOG.warning('%s of %s was taken out of its definition meanwhile '
+                        'and is not given back', self._device, self.uuid)
+            return
+        try:
+            domain.attach_device(hostdev.attach_xml(self.xml))
+        except errors.DomainGone:
+            raise
+        except errors.HypervisorError as exc:
+            raise self._lost(exc.reason) from exc
+        if (found := self._found(domain)) != self._device:
+            raise self._lost(f'it came back as {found!r}')
+
+    def _stays(self, world: world_module.World,
+               domain: domain_module.Domain) -> bool:
+        """Tell whether the guest has the device and keeps it.
+
+        A guest that was asked by a process that is dead may release it yet.
+        """
+        deadline = world.clock.monotonic() + self.timeout
+        while self._found(domain) is not None:
+            if (self.is_released or self._has_waited
+                    or domain.qemu_id() != self.qemu_id
+                    or world.clock.monotonic() > deadline):
+                return True
+            world.clock.sleep(POLL_SECONDS)
+        return False
+
+    def _refuse_other_process(self, domain: domain_module.Domain) -> None:
+        if domain.qemu_id() != self.qemu_id:
+            raise self._stuck('the guest was stopped or started meanwhile')
+
+    @property
+    def _device(self) -> hostdev.Hostdev:
+        return hostdev.parse(self.xml)
+
+    def _found(self, domain: domain_module.Domain) -> (
+            hostdev.Hostdev | None):
+        """Return the device as the running guest has it."""
+        return next((found for found in domain.model().hostdevs
+                     if found.is_same(self._device)), None)
+
+    def _stuck(self, reason: str) -> errors.HostdevStuck:
+        return errors.HostdevStuck(instance=self.uuid, hostdev=self._device,
+                                   reason=reason)
+
+    def _lost(self, reason: str) -> errors.HostdevLost:
+        return errors.HostdevLost(instance=self.uuid, hostdev=self._device,
+                                  reason=reason)

@@ -1,0 +1,130 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Guests whose devices are taken out for a cold snapshot and come back.
+
+Here the devices are emulated: see tests.functional.disguise.
+"""
+
+import fixtures
+from lxml import etree
+
+from nova_snap import errors
+from nova_snap.hypervisor import host as host_module
+from tests.functional import base
+from tests.functional import disguise
+from tests.functional import kills
+from tests.lab.guest import domain as guest_module
+
+COLD = ('image-create', '{}', 'killed', '--cold')
+CARDS = 2
+
+# Seconds for a guest that does not answer; libvirt itself waits for five.
+DEAF_TIMEOUT = 8
+
+
+class DeafGuest(guest_module.Guest):
+    """A guest whose kernel does not hear that a device is to be released."""
+
+    @property
+    def xml(self) -> str:
+        """The XML that ``define`` gives to libvirt."""
+        return super().xml.replace('<cmdline>',
+                                   '<cmdline>acpiphp.disable=1 ')
+
+
+def has_cards(guest: guest_module.Guest) -> list[str]:
+    """Return a running guest's cards, but for libvirt's names of them."""
+    found = []
+    for card in etree.fromstring(guest.domain.XMLDesc()).findall(
+            "./devices/interface[@type='user']"):
+        card.remove(card.find('./alias'))
+        found.append(''.join(etree.tostring(card, encoding='unicode').split()))
+    return sorted(found)
+
+
+class HostdevTestCase(base.FunctionalTest):
+
+    def setUp(self):
+        super().setUp()
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.hypervisor.host.Host.connection',
+            disguise.shown(host_module.Host.connection)))
+
+    def test_they_are_out_while_it_is_saved_and_back_before_the_upload(self):
+        guest = self.guest(shared=True,
+                           extra_devices=disguise.cards(CARDS))
+        seen, cards = base.look(guest), has_cards(guest)
+        self.assertEqual(CARDS, len(cards))
+        noted = {}
+
+        def note(name):
+            def hook(call, *_):
+                noted[name] = has_cards(guest)
+                return call()
+            return hook
+
+        result = self.take(guest, base.Hooks({
+            'domain.managed_save': note('saved'),
+            'images.upload': note('uploaded')}), cold=True)
+
+        self.assertEqual({'saved': [], 'uploaded': cards}, noted)
+        self.assertEqual(cards, has_cards(guest))
+        self.assert_guest_untouched(guest, seen, same_process=False)
+        self.assert_nothing_left(result.image.image_id)
+
+    def test_guest_that_does_not_hear(self):
+        self.options['nova_snap']['detach_timeout'] = str(DEAF_TIMEOUT)
+        guest = DeafGuest.create(self.lab.libvirtd, 'qcow2-on-raw-base',
+                                 extra_devices=disguise.cards(CARDS))
+        self.addCleanup(guest.remove)
+        guest.boot()
+        seen, cards = base.look(guest), has_cards(guest)
+
+        error = self.assertRaises(errors.HostdevStuck, self.take, guest,
+                                  cold=True)
+
+        self.assertIn(disguise.MAC.format(0), str(error))
+        self.assertIn(f'{DEAF_TIMEOUT} s', str(error))
+        self.assertEqual(cards, has_cards(guest))
+        self.assert_guest_untouched(guest, seen)
+        self.assert_nothing_left()
+
+
+class KilledTestCase(kills.KillTest):
+    """The command is killed at every point, its guest's devices out or in."""
+
+    COLD = True
+    HARM = {
+        'write DetachHostdev done': lambda guest: (
+            len(has_cards(guest)) < CARDS),
+        'libvirt managedSave': lambda guest: not guest.domain.isActive(),
+    }
+
+    def setUp(self):
+        super().setUp()
+        self.running = self.guest(shared=True,
+                                  extra_devices=disguise.cards(CARDS))
+        self.cards = has_cards(self.running)
+        self.assertEqual(CARDS, len(self.cards))
+
+    def child(self, *arguments, **order):
+        return super().child(*arguments, disguised=True, **order)
+
+    def assert_whole(self, guest, before, *, committed):
+        super().assert_whole(guest, before, committed=committed)
+        self.assertEqual(self.cards, has_cards(guest))
+
+    def test_killed_next_to_whatever_is_done_to_a_device(self):
+        # DetachHostdev and detachDeviceFlags.
+        self.sweep(self.running, *self.image_create(self.running, COLD),
+                   near='etach')
