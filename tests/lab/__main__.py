@@ -56,12 +56,12 @@ def down(run_dir: pathlib.Path, *, wipe: bool = False,
     :param volumes: end Ceph and Cinder alone
     """
     images = glance.Glance(run_dir)
-    storage = storage_module.Storage(run_dir, images)
+    if not volumes:
+        hypervisor.Libvirtd(run_dir).stop()
+    if storage_module.Storage.is_there(run_dir):
+        storage_module.Storage(run_dir, images).stop()
     if volumes:
-        storage.stop()
         return 0
-    hypervisor.Libvirtd(run_dir).stop()
-    storage.stop()
     images.stop()
     if wipe:
         shutil.rmtree(run_dir, ignore_errors=True)
@@ -78,7 +78,10 @@ def status(run_dir: pathlib.Path, *, volumes: bool = False) -> int:
     """
     libvirtd = hypervisor.Libvirtd(run_dir)
     images = glance.Glance(run_dir)
-    storage = storage_module.Storage(run_dir, images)
+    where = None
+    if storage_module.Storage.is_there(run_dir):
+        storage = storage_module.Storage(run_dir, images)
+        where = storage.cinder.endpoint if storage.running else None
     if libvirtd.running:
         with libvirtd.connection() as conn:
             names = [domain.name() for domain in conn.listAllDomains()]
@@ -88,10 +91,9 @@ def status(run_dir: pathlib.Path, *, volumes: bool = False) -> int:
     else:
         print('libvirt  does not run')
     print(f'Glance   {images.endpoint if images.running else "does not run"}')
-    where = storage.cinder.endpoint if storage.running else 'does not run'
-    print(f'Cinder   {where}')
+    print(f'Cinder   {where or "does not run"}')
     return 0 if (libvirtd.running and images.running
-                 and (storage.running or not volumes)) else 1
+                 and (where or not volumes)) else 1
 
 
 def main() -> int:

@@ -198,6 +198,8 @@ class Cinder:
             str, str], **facts: str) -> None:
         """Let Cinder answer at another address too, by Keystone's word.
 
+        Do not wait: it asks Keystone at the first request.
+
         :param credentials: of Cinder's own user; see ``Keystone``
         :param facts: as for :meth:`prepare`
         """
@@ -205,7 +207,6 @@ class Cinder:
             'keystone.conf', strategy='keystone',
             more=AUTHTOKEN.format(**credentials), **facts)
         self.keystone_api.start('--config-file', str(config))
-        self.keystone_api.wait_ready()
 
     @contextlib.contextmanager
     def standstill(self) -> collections.abc.Iterator[

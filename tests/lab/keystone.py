@@ -73,10 +73,10 @@ class Keystone:
         self.password = password
 
     def start(self, database: str) -> None:
-        """Make a new Keystone and start it.
+        """Make a new Keystone and start it; do not wait.
 
         :param database: the URL of an empty one
-        :raises LabError: when it does not start
+        :raises LabError: when its tables cannot be made
         """
         shutil.rmtree(self.folder, ignore_errors=True)
         keys = place.make_dir(self.folder / 'fernet', 0o700)
@@ -98,7 +98,6 @@ class Keystone:
                 str(place.cinder_python().with_name('keystone-manage')),
                 '--config-file', str(config), *words])
         self.service.start(env={'OS_KEYSTONE_CONFIG_FILES': str(config)})
-        self.service.wait_ready()
 
     def stop(self) -> None:
         """End it."""

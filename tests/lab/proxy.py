@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""An HTTP proxy in front of Glance that fails as it is told.
+"""An HTTP proxy in front of Glance, or Cinder, that fails as it is told.
 
 Everything passes as it is, streamed, until a request meets a :class:`Fault`::
 
@@ -38,7 +38,7 @@ FILE = r'^/v2/images/[^/]+/file$'
 # Bytes that are handed on at once.
 PIECE = 64 << 10
 
-# Seconds to wait for Glance's answer: it hashes and stores what it got.
+# Seconds to wait for the answer: Glance hashes and stores what it got.
 UPSTREAM_TIMEOUT = 300
 
 # Headers that belong to one connection, not to the message.
@@ -288,7 +288,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             raise _Cut
 
     def _answer(self, fault: Fault, seen: Seen) -> None:
-        """Answer in Glance's place."""
+        """Answer in the service's place."""
         if not fault.answer_early:
             for _ in self._body():
                 pass

@@ -27,6 +27,9 @@ from tests.lab import rabbitmq
 # Bytes of a password that nobody guesses.
 PASSWORD_BYTES = 16
 
+# The folder of the ports that were chosen, in that of a run.
+PORTS = 'storage-ports'
+
 
 class Storage:
     """All of it; made anew at each start, together."""
@@ -40,13 +43,17 @@ class Storage:
         self.run_dir = run_dir
         self.ceph = ceph_module.Ceph(run_dir)
         self.cinder = cinder_module.Cinder(run_dir, self.ceph)
-        numbers = ports.kept(run_dir / 'storage-ports', 'mariadb',
-                             *rabbitmq.PORTS)
+        numbers = ports.kept(run_dir / PORTS, 'mariadb', *rabbitmq.PORTS)
         password = self._password()
         self.mariadb = mariadb.MariaDB(run_dir, numbers['mariadb'], password)
         self.rabbitmq = rabbitmq.RabbitMQ(run_dir, numbers, password)
         self.keystone = keystone_module.Keystone(run_dir, password)
         self._glance = glance
+
+    @classmethod
+    def is_there(cls, run_dir: pathlib.Path) -> bool:
+        """Tell whether it was ever started there: to look writes nothing."""
+        return (run_dir / PORTS).exists()
 
     @property
     def running(self) -> bool:
@@ -85,14 +92,16 @@ class Storage:
         if self.cinder.keystone_api.daemon.pid is not None:
             return self.keystone
         self.keystone.start(self.mariadb.url('keystone'))
+        self.cinder.start_with_keystone(
+            self.keystone.credentials('cinder', keystone_module.SERVICE),
+            **self._urls())
+        for service in (self.keystone.service, self.cinder.keystone_api):
+            service.wait_ready()
         self.keystone.register(
             'cinder', 'block-storage',
             f'{self.cinder.keystone_api.url}/v3/$(project_id)s')
         self.keystone.register('glance', 'image', self._glance.endpoint)
         self.keystone.grant('cinder', keystone_module.SERVICE, 'service')
-        self.cinder.start_with_keystone(
-            self.keystone.credentials('cinder', keystone_module.SERVICE),
-            **self._urls())
         return self.keystone
 
     def stop(self) -> None:

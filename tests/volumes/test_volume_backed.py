@@ -116,9 +116,6 @@ class VolumeBackedTestCase(scene.VolumeTest):
         self.assert_guest_untouched(guest, before)
         self.assert_nothing_left()
 
-
-class ImageDeleteTestCase(scene.VolumeTest):
-
     def test_the_snapshots_go_with_the_image(self):
         guest = self.guest_of_volumes(shared=True)
         image = self.create(guest)

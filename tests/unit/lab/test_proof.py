@@ -10,6 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import pathlib
 import struct
 
 import ddt
@@ -212,3 +213,41 @@ class ReferencesTest(base.BaseTestCase):
     @ddt.unpack
     def test_nothing_in(self, _sentence, info):
         self.assertEqual([], proof.find_references(info))
+
+
+class SeveralAreasTestCase(base.BaseTestCase):
+    """Records that were written to two devices in turn."""
+
+    def areas(self, *lengths, slots=8):
+        """Make areas with so many records of their own."""
+        return [proof.parse_slots(
+            [proof.make_record(turn * len(lengths) + first)
+             for turn in range(length)] + [proof.EMPTY] * (slots - length))
+            for first, length in enumerate(lengths)]
+
+    def test_one_moment(self):
+        for lengths, last in (((3, 3), 5), ((4, 3), 6), ((0, 0), -1)):
+            self.assertEqual(last, proof.check_prefix(
+                proof.interleave(self.areas(*lengths))))
+
+    def test_two_moments(self):
+        for lengths in ((3, 4), (5, 3)):
+            self.assertRaises(errors.ProofFailed, proof.check_prefix,
+                              proof.interleave(self.areas(*lengths)))
+
+    def test_each_for_itself(self):
+        first, second = self.areas(5, 3)
+        self.assertEqual(4, proof.check_prefix(proof.renumber(first, 0, 2)))
+        self.assertEqual(2, proof.check_prefix(proof.renumber(second, 1, 2)))
+
+    def test_one_in_the_wrong_place(self):
+        first, _ = self.areas(5, 3)
+        self.assertRaises(errors.ProofFailed, proof.check_prefix,
+                          proof.renumber(first, 1, 2))
+
+    def test_a_device_without_partitions(self):
+        path = pathlib.Path(self.create_tempfiles(
+            [('device', b''.join(map(proof.make_record, (1, 3))) + bytes(
+                2 * proof.RECORD_SIZE))], ext='', default_encoding=None)[0])
+        self.assertEqual([1, 3, None, None], [
+            slot.number for slot in proof.read_device(path, 4)])
