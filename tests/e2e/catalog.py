@@ -35,6 +35,10 @@ CUSTOMER = 'customer'
 
 FLAVOR = 'e2e'
 IMAGE = 'e2e-root'
+# For a guest with an agent and a second disk.
+VOLUME_IMAGE = 'e2e-volume'
+# The word by which it writes to both; see tests/lab/guest/init.
+SECOND_DISK = 'lab.second'
 # Members of the image's kernel and ramdisk.
 KERNEL, RAMDISK = 'e2e-kernel', 'e2e-ramdisk'
 
@@ -65,22 +69,37 @@ def fill_identity(where: layout.Layout) -> None:
     cloud = connect(where, 'admin')
     identity = cloud.identity
     for name, (kind, path) in SERVICES.items():
-        service = identity.create_service(name=name, type=kind)
-        identity.create_endpoint(
-            service_id=service.id, interface='public',
-            region_id=config.REGION, url=where.url(name) + path)
-    roles = {role.name: role for role in identity.roles()}
-    roles['service'] = identity.find_role('service') or \
+        register(cloud, name, kind, where.url(name) + path)
+    if identity.find_role('service') is None:
         identity.create_role(name='service')
-    users = dict.fromkeys(SERVICES, ('service', ('admin', 'service')))
-    users[CUSTOMER] = (CUSTOMER, ('member',))
-    for name, (project_name, role_names) in users.items():
-        project = identity.find_project(project_name) or \
-            identity.create_project(name=project_name, domain_id='default')
-        user = identity.create_user(name=name, password=where.password,
-                                    domain_id='default')
-        for role in role_names:
-            identity.assign_project_role_to_user(project, user, roles[role])
+    for name in SERVICES:
+        make_user(cloud, where, name, 'service', ('admin', 'service'))
+    make_user(cloud, where, CUSTOMER, CUSTOMER, ('member',))
+    # So that nova-snap may act in the customer's project with the
+    # credentials of the service.
+    make_user(cloud, where, 'nova', CUSTOMER, ('member',))
+
+
+def register(cloud: connection.Connection, name: str, kind: str,
+             url: str) -> None:
+    """Put a service into the catalog."""
+    service = cloud.identity.create_service(name=name, type=kind)
+    cloud.identity.create_endpoint(
+        service_id=service.id, interface='public',
+        region_id=config.REGION, url=url)
+
+
+def make_user(cloud: connection.Connection, where: layout.Layout, name: str,
+              project_name: str, role_names: tuple[str, ...]) -> None:
+    """Give a user roles in a project; both are made when missing."""
+    identity = cloud.identity
+    project = identity.find_project(project_name) or \
+        identity.create_project(name=project_name, domain_id='default')
+    user = identity.find_user(name) or identity.create_user(
+        name=name, password=where.password, domain_id='default')
+    for role in role_names:
+        identity.assign_project_role_to_user(project, user,
+                                             identity.find_role(role))
 
 
 def make_flavor(cloud: connection.Connection) -> None:
@@ -95,9 +114,12 @@ def make_image(cloud: connection.Connection) -> None:
     parts = build.parts()
     kernel = _upload(cloud, KERNEL, 'aki', str(parts.kernel))
     ramdisk = _upload(cloud, RAMDISK, 'ari', str(parts.initrd))
-    _upload(cloud, IMAGE, 'raw', str(parts.root_disk),
-            kernel_id=kernel.id, ramdisk_id=ramdisk.id,
+    made = {'kernel_id': kernel.id, 'ramdisk_id': ramdisk.id}
+    _upload(cloud, IMAGE, 'raw', str(parts.root_disk), **made,
             os_command_line=' '.join(guest_domain.KERNEL_WORDS))
+    _upload(cloud, VOLUME_IMAGE, 'raw', str(parts.root_disk), **made,
+            hw_qemu_guest_agent='yes', os_command_line=' '.join(
+                (*guest_domain.KERNEL_WORDS, SECOND_DISK)))
 
 
 def _upload(cloud: connection.Connection, name: str, kind: str, path: str,

@@ -31,6 +31,7 @@ from tests.e2e import databases
 from tests.e2e import hypervisor
 from tests.e2e import layout
 from tests.e2e import machine
+from tests.e2e import volumes
 from tests.e2e import waiting
 from tests.lab.guest import build
 from tests.lab import process
@@ -58,6 +59,7 @@ class Cloud:
         self.driver = driver
         self.machine = machine.Machine(self.layout)
         self.libvirtd = hypervisor.Libvirtd(run_dir)
+        self.volumes = volumes.Volumes(self.layout, self.libvirtd)
         self.mariadb = backends.MariaDB(self.layout)
         self.rabbitmq = backends.RabbitMQ(self.layout)
         self.apis = {api.name: apis.ApiServer(self.layout, self.machine, api)
@@ -144,7 +146,7 @@ class Cloud:
     def down(self) -> None:
         """End every process; what is on disk stays."""
         self._stamp.unlink(missing_ok=True)
-        stops = [self.compute.end,
+        stops = [self.compute.end, self.volumes.stop,
                  self.libvirtd.stop, self.rabbitmq.stop, self.mariadb.stop,
                  *(daemon.stop for daemon in self.workers.values()),
                  *(api.stop for api in self.apis.values())]
@@ -163,6 +165,17 @@ class Cloud:
     def connect(self, user: str) -> connection.Connection:
         """Sign in; see catalog.connect."""
         return catalog.connect(self.layout, user)
+
+    def need_volumes(self) -> None:
+        """Have Cinder, from the first case on that needs it.
+
+        :raises LabError: when it does not start
+        """
+        if not self.volumes.running:
+            self._began = time.monotonic()
+            self.volumes.up(lambda: self.connect('admin'),
+                            self.mariadb.socket)
+            self._done('Ceph and Cinder')
 
     def wait_compute(self) -> None:
         """Wait until nova-compute takes orders.

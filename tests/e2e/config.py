@@ -176,14 +176,16 @@ def nova(where: layout.Layout, *, driver: str, libvirt_uri: str,
         },
         'glance': {'region_name': REGION},
         'keystone_authtoken': _middleware(where, 'nova', 'compute'),
-        'placement': _credentials(where, 'placement'),
-        'neutron': _credentials(where, 'neutron'),
-        'service_user': {**_credentials(where, 'nova'),
+        'cinder': {**credentials(where, 'nova'), 'os_region_name': REGION},
+        'placement': credentials(where, 'placement'),
+        'neutron': credentials(where, 'neutron'),
+        'service_user': {**credentials(where, 'nova'),
                          'send_service_user_token': True},
     }
 
 
-def _credentials(where: layout.Layout, user: str) -> dict[str, ty.Any]:
+def credentials(where: layout.Layout, user: str) -> dict[str, ty.Any]:
+    """Return what a service signs in with, as keystoneauth1 loads it."""
     return {'auth_type': 'password',
             'auth_url': f'{where.url("keystone")}/v3',
             'project_domain_name': 'Default', 'user_domain_name': 'Default',
@@ -193,7 +195,7 @@ def _credentials(where: layout.Layout, user: str) -> dict[str, ty.Any]:
 
 def _middleware(where: layout.Layout, user: str,
                 service_type: str) -> dict[str, ty.Any]:
-    return {**_credentials(where, user),
+    return {**credentials(where, user),
             'www_authenticate_uri': f'{where.url("keystone")}/v3',
             'service_type': service_type,
             'service_token_roles': 'service',

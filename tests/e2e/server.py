@@ -31,6 +31,11 @@ from tests.lab.guest import domain as guest_domain
 STATUS_TIMEOUT = 120
 BOOT_TIMEOUT = 120
 WRITING_TIMEOUT = 30
+# Cinder fetches an image and writes it into a volume.
+VOLUME_TIMEOUT = 300
+
+# GiB: the least that Cinder makes.
+VOLUME_GIB = 1
 
 # A word of the guest, once its recorder knows what it found.
 RECORDS = re.compile(r'^GUEST records (\d+) prefix (yes|no)', re.MULTILINE)
@@ -60,8 +65,30 @@ class Server:
         made = api.compute.create_server(
             name=name, image_id=image_id, networks='none',
             flavor_id=api.compute.find_flavor(catalog.FLAVOR).id)
-        server = cls(cloud, made.id)
-        server.wait_status('ACTIVE')
+        return cls._started(cloud, made.id)
+
+    @classmethod
+    def boot_from_volumes(cls, cloud: whole.Cloud, name: str) -> 'Server':
+        """Create a server whose two disks are volumes, with an agent.
+
+        :raises LabError: when it does not get so far
+        """
+        api = cloud.customer
+        size = {'volume_size': VOLUME_GIB, 'destination_type': 'volume',
+                'delete_on_termination': False}
+        made = api.compute.create_server(
+            name=name, networks='none',
+            flavor_id=api.compute.find_flavor(catalog.FLAVOR).id,
+            block_device_mapping_v2=[
+                {'boot_index': 0, 'source_type': 'image', **size,
+                 'uuid': api.image.find_image(catalog.VOLUME_IMAGE).id},
+                {'boot_index': -1, 'source_type': 'blank', **size}])
+        return cls._started(cloud, made.id)
+
+    @classmethod
+    def _started(cls, cloud: whole.Cloud, server_id: str) -> 'Server':
+        server = cls(cloud, server_id)
+        server.wait_status('ACTIVE', VOLUME_TIMEOUT)
         server.wait_writing()
         return server
 

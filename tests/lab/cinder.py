@@ -171,9 +171,12 @@ class Cinder:
             secret=SECRET_UUID, **facts) + more)
         return path
 
-    def start(self) -> None:
-        """Start the services; do not wait."""
-        config = self.folder / 'cinder.conf'
+    def start(self, config_name: str = 'cinder.conf') -> None:
+        """Start the services; do not wait.
+
+        :param config_name: as it was given to :meth:`write_config`
+        """
+        config = self.folder / config_name
         self.api.start('--config-file', str(config))
         for name, daemon in self._workers.items():
             daemon.start([self._program(f'cinder-{name}'), '--config-file',

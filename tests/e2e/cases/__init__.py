@@ -23,6 +23,7 @@ from tests.e2e.cases import kills
 from tests.e2e.cases import requests
 from tests.e2e.cases import snapshots
 from tests.e2e.cases import stop
+from tests.e2e.cases import volumes
 from tests.e2e import compute
 from tests.e2e import scene
 
@@ -72,4 +73,5 @@ CASES = (
     Case('killed-in-convert', kills.in_convert, scene.Scene.slowly),
     Case('killed-in-upload', kills.in_upload, scene.Scene.slowly),
     Case('stop', stop.stop, _crawling),
+    Case('volumes', volumes.by_nova, _as_installed),
 )
