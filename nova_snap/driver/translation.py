@@ -92,11 +92,13 @@ def _translated(exc: errors.SnapError, instance_id: str,
     # What could not be cleaned up is in its record; Nova is told why the
     # snapshot failed in the first place.
     cause = exc
-    if isinstance(exc, errors.RollbackIncomplete):
-        if isinstance(exc.__cause__, exception.NovaException):
-            return exc.__cause__
-        if isinstance(exc.__cause__, errors.SnapError):
-            cause = exc.__cause__
+    while isinstance(cause, (errors.RollbackIncomplete, errors.UndoFailed)):
+        why = cause.__cause__
+        if isinstance(why, exception.NovaException):
+            return why
+        if not isinstance(why, errors.SnapError):
+            break
+        cause = why
     instance = {'instance_id': instance_id}
     image = {'image_id': image_id}
     for kind, novas, facts in (

@@ -160,7 +160,8 @@ class Transaction:
             raise
         if not self.undo(held) and not self.record.committed:
             kind, failure = self._failures[id(held)]
-            raise errors.UndoFailed(step=kind, reason=str(failure))
+            raise errors.UndoFailed(
+                step=kind, reason=str(failure)) from failure
 
     def commit(self) -> None:
         """Say durably that the operation succeeded.

@@ -19,6 +19,7 @@ from nova import exception
 from nova import objects
 
 from nova_snap.driver import translation
+from nova_snap import errors
 from tests.fakes import agent as agent_module
 from tests.with_nova import scene
 
@@ -198,3 +199,21 @@ class ManagerTestCase(scene.SceneTestCase):
             self.context.elevated(), UUID)
         self.assertIn('could not be written', fault.message)
         self.assertNotIn(str(self.fake.folder), fault.message)
+
+
+class NotPutBackTestCase(scene.SceneTestCase):
+
+    def test_a_tenant_is_told_what_could_not_be_put_back(self):
+        lost = errors.HostdevLost(instance='guest', hostdev='a port',
+                                  reason='its address is taken')
+        undo = errors.UndoFailed(step='DetachHostdev', reason=str(lost))
+        left = errors.RollbackIncomplete(reason='', undone='', record='')
+        undo.__cause__, left.__cause__ = lost, undo
+
+        def fail():
+            with translation.in_novas_words(UUID, IMAGE):
+                raise left
+
+        error = self.assertRaises(translation.SnapshotFailed, fail)
+        self.assertIn('a passed-through device could not be given back',
+                      str(error))

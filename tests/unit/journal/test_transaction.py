@@ -248,6 +248,7 @@ class Law4TestCase(steps.TransactionTestCase):
         error = self.assertRaises(errors.UndoFailed, act)
         self.assertIn('busy', str(error))
         self.assertEqual('a', error.step)
+        self.assertIsInstance(error.__cause__, errors.StorageError)
         self.assert_nothing_left()
 
 
