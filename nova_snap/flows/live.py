@@ -109,13 +109,13 @@ def _copy(txn: transaction.Transaction, plan: plan_model.Plan,
                 stall=world.settings.stall_timeout),
             clock=world.clock, bell=bell,
             progress=functools.partial(world.progress, 'mirror'))
-        with quiesce.frozen(txn, plan) as is_frozen:
+        with quiesce.frozen(txn, plan) as freeze:
             mirror.finish(
                 world, bell=bell, timeout=domain_module.ABORT_SECONDS
-                if is_frozen else world.settings.stall_timeout)
+                if freeze.is_frozen else world.settings.stall_timeout)
         # The guest need not wait for this.
         if failure := bell.failure(plan.target_dev):
             raise blockjob.lost(domain, plan.target_dev,
                                 f'its end went wrong: {failure}')
-    return (result_module.FROZEN if is_frozen
+    return (result_module.FROZEN if freeze.was_held()
             else result_module.NOT_FROZEN)

@@ -65,7 +65,6 @@ class Watchdog:
         self._world = world
         self._step = freeze.FreezeFilesystems(
             plan.instance_uuid, plan.qemu_id, world.settings.freeze_timeout)
-        self._held: freeze.FreezeFilesystems | None = None
         self._name = plan.instance_name
         self._limit = limit
         self._is_thawing = threading.Event()
@@ -73,12 +72,11 @@ class Watchdog:
         self.rang = False
 
     @contextlib.contextmanager
-    def watch(self, held: freeze.FreezeFilesystems) -> cabc.Iterator[None]:
+    def watch(self) -> cabc.Iterator[None]:
         """Count from here to the end of the block, which lets go of it.
 
         A thaw that has begun is waited for: it ends by itself.
         """
-        self._held = held
         try:
             with self._world.clock.alarm(self._limit, self._ring):
                 yield
@@ -93,28 +91,12 @@ class Watchdog:
         :raises QuiesceFailed: when it is not
         """
         if self.rang:
-            raise errors.QuiesceFailed(instance=self._name,
-                                       reason=self.why_not_held())
+            raise errors.QuiesceFailed(instance=self._name, reason=self.why())
 
-    def why_not_held(self) -> str:
-        """Say in words why the guest was not frozen any more."""
-        if self.rang:
-            return (f'it was thawed after {self._limit} s '
-                    '([nova_snap]quiesce_limit), before all was done')
-        return ('it was not frozen any more when it was to be thawed: it was '
-                'started meanwhile, or thawed by somebody else, or by itself')
-
-    @property
-    def was_held(self) -> bool:
-        """Tell whether the thaw at the end of the block found it frozen.
-
-        It does not find a guest that was started meanwhile, that we or
-        others have thawed, or that has thawed itself: Windows holds writes
-        for ten seconds, and its agent says so only when it is to thaw.
-
-        :source: QEMU qga/vss-win32/requester.cpp requester_thaw
-        """
-        return self._held is not None and self._held.thawed > 0
+    def why(self) -> str:
+        """Say in words why it rang."""
+        return (f'it was thawed after {self._limit} s '
+                '([nova_snap]quiesce_limit), before all was done')
 
     def _ring(self) -> None:
         self._is_thawing.set()
@@ -129,30 +111,90 @@ class Watchdog:
             self._has_thawed.set()
 
 
+class Freeze:
+    """How a guest is held while the block of :func:`frozen` runs.
+
+    :ivar is_frozen: the agent said so, and the block has begun
+    """
+
+    def __init__(self, plan: Frozen, watchdog: Watchdog | None) -> None:
+        self._plan = plan
+        self._watchdog = watchdog
+        self._step: freeze.FreezeFilesystems | None = None
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it is held at all."""
+        return self._step is not None
+
+    def began(self, step: freeze.FreezeFilesystems) -> None:
+        """Note by what it is held."""
+        self._step = step
+
+    def was_held(self) -> bool:
+        """Tell, after the block, whether the thaw found the guest frozen.
+
+        It does not find a guest that was started meanwhile, that we or
+        others have thawed, or that has thawed itself: Windows holds writes
+        for ten seconds, and its agent says so only when it is to thaw. A
+        guest without a file system to freeze was asked, as Nova asks it,
+        but was not held.
+
+        :raises QuiesceFailed: when the guest was not frozen to the end, and
+            the plan requires it
+        :source: QEMU qga/vss-win32/requester.cpp requester_thaw
+        """
+        if self._step is None:
+            return False
+        if self._step.thawed:
+            return True
+        reason = self._why_not()
+        if self._plan.requires_freeze and (self._step.frozen
+                                           or self._rang()):
+            raise errors.QuiesceFailed(instance=self._plan.instance_name,
+                                       reason=reason)
+        LOG.warning('The snapshot of %s is not of frozen file systems: %s',
+                    self._plan.instance_name, reason)
+        return False
+
+    def _rang(self) -> bool:
+        return self._watchdog is not None and self._watchdog.rang
+
+    def _why_not(self) -> str:
+        assert self._step is not None
+        if self._watchdog is not None and self._watchdog.rang:
+            return self._watchdog.why()
+        if not self._step.frozen:
+            return 'its agent has found no file system that can be frozen'
+        return ('it was not frozen any more when it was to be thawed: it was '
+                'started meanwhile, or thawed by somebody else, or by itself')
+
+
 @contextlib.contextmanager
 def frozen(txn: transaction.Transaction, plan: Frozen,
-           watchdog: Watchdog | None = None) -> cabc.Iterator[bool]:
-    """Freeze, run the block, thaw; tell the block whether it is frozen.
+           watchdog: Watchdog | None = None) -> cabc.Iterator[Freeze]:
+    """Freeze, run the block, thaw; tell the block how the guest is held.
 
     :param watchdog: for a block that may last
     :raises QuiesceFailed: when it is required and cannot be done; thawed
     """
     world: world_module.World = txn.world
-    is_frozen = False
+    held = Freeze(plan, watchdog)
     started = world.clock.monotonic()
     try:
         with contextlib.ExitStack() as thaw:
             if plan.wants_freeze:
-                is_frozen = _freeze(txn, plan, thaw, watchdog)
-            yield is_frozen
+                _freeze(txn, plan, thaw, held, watchdog)
+            yield held
     finally:
-        if is_frozen:
+        if held.is_frozen:
             LOG.info('Guest %s frozen for %.2f s', plan.instance_name,
                      world.clock.monotonic() - started)
 
 
 def _freeze(txn: transaction.Transaction, plan: Frozen,
-            thaw: contextlib.ExitStack, watchdog: Watchdog | None) -> bool:
+            thaw: contextlib.ExitStack, held: Freeze,
+            watchdog: Watchdog | None) -> None:
     world: world_module.World = txn.world
     timeout = world.settings.freeze_timeout
     uuid = plan.instance_uuid
@@ -163,7 +205,7 @@ def _freeze(txn: transaction.Transaction, plan: Frozen,
         thaw.enter_context(txn.hold(freeze.BoundAgentWaits(uuid, timeout)))
         world.host.domain(uuid).ask_agent_time()
         if watchdog is not None:
-            watching.enter_context(watchdog.watch(step))
+            watching.enter_context(watchdog.watch())
         freezing = thaw.enter_context(txn.hold(step, start=False))
         freezing.start()
         if watchdog is not None:
@@ -177,5 +219,5 @@ def _freeze(txn: transaction.Transaction, plan: Frozen,
         watching.close()
         LOG.warning('%s is snapshotted without frozen file systems: %s',
                     plan.instance_name, exc)
-        return False
-    return True
+        return
+    held.began(step)

@@ -158,9 +158,9 @@ def _snapshot(txn: transaction.Transaction, plan: VolumePlan,
     """
     world: world_module.World = txn.world
     watchdog = quiesce.Watchdog(world, plan, world.settings.quiesce_limit)
-    with quiesce.frozen(txn, plan, watchdog) as is_frozen:
-        check = (watchdog.check if is_frozen and plan.requires_freeze
-                 else _go_on)
+    with quiesce.frozen(txn, plan, watchdog) as freeze:
+        check = (watchdog.check
+                 if freeze.is_frozen and plan.requires_freeze else _go_on)
         _refuse_other_volumes(world, plan)
         made = []
         for attached in plan.volumes:
@@ -168,16 +168,8 @@ def _snapshot(txn: transaction.Transaction, plan: VolumePlan,
             made.append(_request(txn, plan, attached, image_name))
         _wait(world, plan, made, check)
     ids = tuple(one.snapshot_id for one in made if one.snapshot_id)
-    if is_frozen and watchdog.was_held:
-        return ids, result_module.FROZEN
-    if is_frozen:
-        reason = watchdog.why_not_held()
-        if plan.requires_freeze:
-            raise errors.QuiesceFailed(instance=plan.instance_name,
-                                       reason=reason)
-        LOG.warning('The volumes of %s are not of one moment: %s',
-                    plan.instance_name, reason)
-    return ids, result_module.NOT_FROZEN
+    return ids, (result_module.FROZEN if freeze.was_held()
+                 else result_module.NOT_FROZEN)
 
 
 def _go_on() -> None:

@@ -65,8 +65,10 @@ class FreezeFilesystems(step.Step):
 
     :ivar qemu_id: the QEMU process that was frozen; another is not
     :ivar timeout: seconds for each answer of the agent
+    :ivar frozen: how many file systems the agent has frozen; none, in a guest
+        that has none to freeze. Not for the journal, nor is:
     :ivar thawed: how many file systems the undo has found frozen; none, when
-        somebody had thawed them before. Not for the journal
+        somebody had thawed them before
     """
 
     uuid: str
@@ -74,6 +76,7 @@ class FreezeFilesystems(step.Step):
     timeout: int
 
     def __post_init__(self) -> None:
+        self.frozen = 0
         self.thawed = 0
 
     def do(self, world: world_module.World) -> None:
@@ -88,7 +91,7 @@ class FreezeFilesystems(step.Step):
             raise errors.QuiesceFailed(
                 instance=self.uuid,
                 reason='the guest was stopped or started meanwhile')
-        domain.freeze()
+        self.frozen = domain.freeze()
 
     def undo(self, world: world_module.World) -> None:
         """Thaw, also when the freeze failed.

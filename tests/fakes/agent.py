@@ -60,6 +60,7 @@ class FakeAgent:
         self.channel = Channel.CONNECTED
         self.frozen = False
         self.freezes = 0
+        self.file_systems = 1
         self.hung = False
         self.hangs_at: str | None = None
         self.refuses: set[str] = set()
@@ -78,12 +79,12 @@ class FakeAgent:
     def freeze(self) -> int:
         """Freeze; an agent that froze takes nothing but a thaw."""
         self._ask('fsFreeze', self._freeze)
-        return 1
+        return self.file_systems
 
     def thaw(self) -> int:
         was_frozen = self.frozen
         self._ask('fsThaw', self._thaw, thaws=True)
-        return int(was_frozen)
+        return self.file_systems if was_frozen else 0
 
     @property
     def freeze_number(self) -> int | None:

@@ -85,6 +85,40 @@ class MoodsTestCase(QuiesceTestCase):
 
         self.assert_nothing_left(before)
 
+    def test_thawed_before_the_mirror_ended_it_was_not_frozen(self):
+        before = self.state()
+        self.assertEqual('none', self.take(
+            self.thawed_meanwhile(), quiesce='want').consistency)
+        self.assert_guest_untouched(before)
+        self.assert_all_or_nothing()
+
+    def test_thawed_before_the_mirror_ended_and_it_is_required(self):
+        before = self.state()
+        process = self.thawed_meanwhile()
+        error = self.assertRaises(errors.QuiesceFailed, self.take, process,
+                                  quiesce='require')
+        self.assertIn('thawed by somebody else', str(error))
+        self.assertNotIn('upload', process.calls.names())
+        self.assert_nothing_left(before)
+
+    @ddt.data('want', 'require')
+    def test_no_file_system_can_be_frozen(self, quiesce):
+        # As a guest whose disk is a database's: Nova takes this too.
+        self.agent.file_systems = 0
+        before = self.state()
+        result = self.take(quiesce=quiesce)
+        self.assertEqual('none', result.consistency)
+        self.assert_guest_untouched(before)
+        self.assert_all_or_nothing()
+
+    def thawed_meanwhile(self):
+        process = self.fake.process()
+        process.calls.then('blockJobAbort', self.thaw)
+        return process
+
+    def thaw(self):
+        self.agent.frozen = False
+
     def test_unplugged_since_the_plan_was_made(self):
         process = self.fake.process()
         process.calls.then('defineXML', lambda: unplugged(self.agent))
