@@ -82,7 +82,8 @@ class Server:
             block_device_mapping_v2=[
                 {'boot_index': 0, 'source_type': 'image', **size,
                  'uuid': api.image.find_image(catalog.VOLUME_IMAGE).id},
-                {'boot_index': -1, 'source_type': 'blank', **size}])
+                # As one that is attached later: no boot_index.
+                {'source_type': 'blank', **size}])
         return cls._started(cloud, made.id)
 
     @classmethod

@@ -45,6 +45,10 @@ def _crawling(_: scene.Scene) -> compute.Options:
             'DEFAULT': {'graceful_shutdown_timeout': stop.GRACEFUL_SHUTDOWN}}
 
 
+def _thawing_soon(_: scene.Scene) -> compute.Options:
+    return {'nova_snap': {'quiesce_limit': volumes.SOON}}
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     """One case.
@@ -74,4 +78,7 @@ CASES = (
     Case('killed-in-upload', kills.in_upload, scene.Scene.slowly),
     Case('stop', stop.stop, _crawling),
     Case('volumes', volumes.by_nova, _as_installed),
+    Case('volumes-by-command', volumes.by_command, _as_installed),
+    Case('api-killed-in-freeze', volumes.api_is_killed, _thawing_soon),
+    Case('thaw-is-late', volumes.thaw_is_late, _thawing_soon),
 )

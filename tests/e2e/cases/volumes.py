@@ -12,13 +12,18 @@
 
 """Servers whose disks are volumes: nova-api snapshots what we hold still."""
 
+import contextlib
 import json
+import signal
 import typing as ty
 
 from tests.e2e import checks
+from tests.e2e import layout
 from tests.e2e import scene as scenes
 from tests.e2e import server as servers
 from tests.e2e import waiting
+from tests.lab import errors
+from tests.lab import process
 from tests.lab import proof
 
 # Seconds for nova-compute to be told that all snapshots are made.
@@ -28,6 +33,16 @@ PATIENCE = 90
 FROZEN = 'is frozen, for'
 THAWED = 'is thawed'
 UNASKED = 'was thawed before it was asked for'
+LATE = 'the volumes that were snapshotted are not consistent'
+
+# Seconds of [nova_snap]quiesce_limit, for the cases in which it is reached.
+SOON = 5
+
+# What the images of two snapshots of one server need not have in common, and
+# what only ours, and only nova-api's, have.
+ITS_OWN = frozenset(('id', 'name', 'created_at', 'updated_at', 'file', 'self',
+                     'direct_url', 'locations', 'block_device_mapping',
+                     'nova_snap_consistency', 'boot_roles'))
 
 
 def by_nova(scene: scenes.Scene) -> None:
@@ -47,9 +62,96 @@ def by_nova(scene: scenes.Scene) -> None:
     server.delete()
 
 
+def by_command(scene: scenes.Scene) -> None:
+    """nova-snap writes what nova-api writes, and deletes all of it."""
+    server = _server(scene)
+    qemu_pid = server.qemu_pid()
+    scene.take(server, 'novas')
+    before = server.last_record()
+    said = _nova_snap('image-create', server.id, 'ours',
+                      '--quiesce', 'require')
+    taken = scenes.Taken(scene.wait_image('ours'), before,
+                         server.last_record())
+    checks.is_whole(server, qemu_pid)
+    novas, ours = _image(scene, 'novas'), _image(scene, 'ours')
+    checks.expect(ours['nova_snap_consistency'] == 'frozen', said)
+    for of_it in (_entries, _rest):
+        checks.expect(of_it(novas) == of_it(ours),
+                      f'{of_it(ours)} is not {of_it(novas)}')
+    _prove(scene, taken)
+    _nova_snap('image-delete', taken.image.id, '--yes')
+    snapshots = {entry['snapshot_id']
+                 for entry in json.loads(ours['block_device_mapping'])}
+    left = {one.id for one in scene.api.block_storage.snapshots()}
+    checks.expect(not snapshots & left, f'left: {snapshots & left}')
+    checks.expect('ours' not in scene.image_names(), 'the image is left')
+    checks.nothing_is_left(scene.cloud)
+    server.delete()
+
+
+def api_is_killed(scene: scenes.Scene) -> None:
+    """nova-api has the guest frozen, and dies before it asks for the thaw."""
+    server = _server(scene)
+    qemu_pid = server.qemu_pid()
+    nova_api = scene.cloud.apis['nova']
+    log = _Log(scene)
+    with scenes.watching(
+            lambda: FROZEN in log.said(),
+            lambda: nova_api.daemon.send_signal(signal.SIGKILL),
+            timeout=scenes.MOMENT_TIMEOUT, what='a frozen guest'), \
+            contextlib.suppress(errors.LabError):
+        scene.run('nova', 'image-create', server.id, 'killed')
+    try:
+        log.wait(UNASKED)
+    finally:
+        nova_api.stop()
+        nova_api.start()
+        nova_api.wait_ready()
+    checks.is_whole(server, qemu_pid)
+    checks.nothing_is_left(scene.cloud)
+    server.delete()
+
+
+def thaw_is_late(scene: scenes.Scene) -> None:
+    """nova-compute waits for Cinder, and asks for the thaw too late."""
+    server = _server(scene)
+    qemu_pid = server.qemu_pid()
+    log = _Log(scene)
+    with scene.cloud.volumes.cinder.standstill():
+        scene.run('nova', 'image-create', server.id, 'late')
+        log.wait(UNASKED)
+        server.wait_writing()
+    log.wait(LATE)
+    checks.is_whole(server, qemu_pid)
+    checks.nothing_is_left(scene.cloud)
+    server.delete()
+
+
+def _nova_snap(*arguments: str) -> str:
+    """Run the command on the node, with its nova.conf."""
+    return process.run([layout.program('nova', 'nova-snap'), *arguments])
+
+
+def _entries(image: dict[str, ty.Any]) -> list[dict[str, ty.Any]]:
+    """Return the entries of a mapping, but for whose snapshots they are."""
+    entries = json.loads(image['block_device_mapping'])
+    for entry in entries:
+        checks.expect(entry.pop('snapshot_id'), 'a snapshot is not named')
+    return sorted(entries, key=lambda entry: str(entry['device_name']))
+
+
+def _rest(image: dict[str, ty.Any]) -> dict[str, ty.Any]:
+    """Return what two images of one server have in common."""
+    return {name: value for name, value in image.items()
+            if name not in ITS_OWN}
+
+
 def _server(scene: scenes.Scene) -> servers.Server:
     """Return a new server whose disks are volumes, its agent connected."""
     scene.cloud.need_volumes()
+    # Nova keeps what it was told of a token, the catalog with it: only a new
+    # one leads to a Cinder that has just come up.
+    scene.api.session.invalidate()
     server = servers.Server.boot_from_volumes(scene.cloud, 'volumes')
 
     def has_agent() -> bool:
