@@ -112,10 +112,9 @@ def _copy(txn: transaction.Transaction, plan: plan_model.Plan,
         with quiesce.frozen(txn, plan) as freeze:
             mirror.finish(
                 world, bell=bell, timeout=domain_module.ABORT_SECONDS
-                if freeze.is_frozen else world.settings.stall_timeout)
+                if freeze.step else world.settings.stall_timeout)
         # The guest need not wait for this.
         if failure := bell.failure(plan.target_dev):
             raise blockjob.lost(domain, plan.target_dev,
                                 f'its end went wrong: {failure}')
-    return (result_module.FROZEN if freeze.was_held()
-            else result_module.NOT_FROZEN)
+    return freeze.consistency()

@@ -20,6 +20,7 @@ import typing as ty
 from oslo_log import log as logging
 
 from nova_snap import errors
+from nova_snap.flows import result as result_module
 from nova_snap.journal import transaction
 from nova_snap.steps import freeze
 from nova_snap.steps import world as world_module
@@ -114,60 +115,46 @@ class Watchdog:
 class Freeze:
     """How a guest is held while the block of :func:`frozen` runs.
 
-    :ivar is_frozen: the agent said so, and the block has begun
+    :ivar step: what holds it; None when it is not frozen
     """
 
     def __init__(self, plan: Frozen, watchdog: Watchdog | None) -> None:
         self._plan = plan
         self._watchdog = watchdog
-        self._step: freeze.FreezeFilesystems | None = None
+        self.step: freeze.FreezeFilesystems | None = None
 
-    @property
-    def is_frozen(self) -> bool:
-        """Whether it is held at all."""
-        return self._step is not None
-
-    def began(self, step: freeze.FreezeFilesystems) -> None:
-        """Note by what it is held."""
-        self._step = step
-
-    def was_held(self) -> bool:
+    def consistency(self) -> str:
         """Tell, after the block, whether the thaw found the guest frozen.
 
         It does not find a guest that was started meanwhile, that we or
         others have thawed, or that has thawed itself: Windows holds writes
-        for ten seconds, and its agent says so only when it is to thaw. A
-        guest without a file system to freeze was asked, as Nova asks it,
-        but was not held.
+        for ten seconds, and its agent says so only when it is to thaw.
 
         :raises QuiesceFailed: when the guest was not frozen to the end, and
             the plan requires it
         :source: QEMU qga/vss-win32/requester.cpp requester_thaw
         """
-        if self._step is None:
-            return False
-        if self._step.thawed:
-            return True
-        reason = self._why_not()
-        if self._plan.requires_freeze and (self._step.frozen
-                                           or self._rang()):
+        if self.step is None:
+            return result_module.NOT_FROZEN
+        if self.step.thawed:
+            return result_module.FROZEN
+        is_required = self._plan.requires_freeze
+        if self._watchdog is not None and self._watchdog.rang:
+            reason = self._watchdog.why()
+        elif self.step.frozen:
+            reason = ('it was not frozen any more when it was to be thawed: '
+                      'it was started meanwhile, or thawed by somebody else, '
+                      'or by itself')
+        else:
+            # It was asked to, which is all that Nova requires.
+            is_required = False
+            reason = 'its agent has found no file system that can be frozen'
+        if is_required:
             raise errors.QuiesceFailed(instance=self._plan.instance_name,
                                        reason=reason)
         LOG.warning('The snapshot of %s is not of frozen file systems: %s',
                     self._plan.instance_name, reason)
-        return False
-
-    def _rang(self) -> bool:
-        return self._watchdog is not None and self._watchdog.rang
-
-    def _why_not(self) -> str:
-        assert self._step is not None
-        if self._watchdog is not None and self._watchdog.rang:
-            return self._watchdog.why()
-        if not self._step.frozen:
-            return 'its agent has found no file system that can be frozen'
-        return ('it was not frozen any more when it was to be thawed: it was '
-                'started meanwhile, or thawed by somebody else, or by itself')
+        return result_module.NOT_FROZEN
 
 
 @contextlib.contextmanager
@@ -184,17 +171,17 @@ def frozen(txn: transaction.Transaction, plan: Frozen,
     try:
         with contextlib.ExitStack() as thaw:
             if plan.wants_freeze:
-                _freeze(txn, plan, thaw, held, watchdog)
+                held.step = _freeze(txn, plan, thaw, watchdog)
             yield held
     finally:
-        if held.is_frozen:
+        if held.step is not None:
             LOG.info('Guest %s frozen for %.2f s', plan.instance_name,
                      world.clock.monotonic() - started)
 
 
 def _freeze(txn: transaction.Transaction, plan: Frozen,
-            thaw: contextlib.ExitStack, held: Freeze,
-            watchdog: Watchdog | None) -> None:
+            thaw: contextlib.ExitStack, watchdog: Watchdog | None) -> (
+                freeze.FreezeFilesystems | None):
     world: world_module.World = txn.world
     timeout = world.settings.freeze_timeout
     uuid = plan.instance_uuid
@@ -219,5 +206,5 @@ def _freeze(txn: transaction.Transaction, plan: Frozen,
         watching.close()
         LOG.warning('%s is snapshotted without frozen file systems: %s',
                     plan.instance_name, exc)
-        return
-    held.began(step)
+        return None
+    return step

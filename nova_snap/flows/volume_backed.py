@@ -159,8 +159,8 @@ def _snapshot(txn: transaction.Transaction, plan: VolumePlan,
     world: world_module.World = txn.world
     watchdog = quiesce.Watchdog(world, plan, world.settings.quiesce_limit)
     with quiesce.frozen(txn, plan, watchdog) as freeze:
-        check = (watchdog.check
-                 if freeze.is_frozen and plan.requires_freeze else _go_on)
+        check = (watchdog.check if freeze.step and plan.requires_freeze
+                 else _go_on)
         _refuse_other_volumes(world, plan)
         made = []
         for attached in plan.volumes:
@@ -168,8 +168,7 @@ def _snapshot(txn: transaction.Transaction, plan: VolumePlan,
             made.append(_request(txn, plan, attached, image_name))
         _wait(world, plan, made, check)
     ids = tuple(one.snapshot_id for one in made if one.snapshot_id)
-    return ids, (result_module.FROZEN if freeze.was_held()
-                 else result_module.NOT_FROZEN)
+    return ids, freeze.consistency()
 
 
 def _go_on() -> None:
