@@ -175,6 +175,9 @@ class Cloud:
             self._began = time.monotonic()
             self.volumes.up(lambda: self.connect('admin'),
                             self.mariadb.socket)
+            # Nova keeps what it was told of a token, the catalog with it:
+            # only a new one leads to a Cinder that has just come up.
+            self.customer.session.invalidate()
             self._done('Ceph and Cinder')
 
     def wait_compute(self) -> None:

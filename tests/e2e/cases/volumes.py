@@ -157,9 +157,6 @@ def _rest(image: dict[str, ty.Any]) -> dict[str, ty.Any]:
 def _server(scene: scenes.Scene) -> servers.Server:
     """Return a new server whose disks are volumes, its agent connected."""
     scene.cloud.need_volumes()
-    # Nova keeps what it was told of a token, the catalog with it: only a new
-    # one leads to a Cinder that has just come up.
-    scene.api.session.invalidate()
     server = servers.Server.boot_from_volumes(scene.cloud, 'volumes')
     _wait_agent(server)
     return server
