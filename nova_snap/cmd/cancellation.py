@@ -17,7 +17,7 @@ import types
 import typing as ty
 
 from nova_snap.cmd import show
-from nova_snap.hypervisor import interrupts
+from nova_snap.host import interrupts
 
 
 class Cancellation:

@@ -22,7 +22,7 @@ from nova_snap.cmd import show
 from nova_snap import errors
 from nova_snap.flows import node as node_module
 from nova_snap.flows import recovery
-from nova_snap.hypervisor import files
+from nova_snap.host import files as files_module
 from nova_snap import units
 
 # Nova 34 supports nothing older.
@@ -93,11 +93,11 @@ def _hypervisor(node: node_module.Node) -> str:
 def _snapshots_directory(node: node_module.Node) -> str:
     settings = node.world.settings
     path = settings.snapshots_directory
-    room = files.snapshots_room(
+    room = files_module.snapshots_room(
         path, is_default=settings.snapshots_directory_is_default)
     free = node.world.files.free_bytes(room)
     for domain in node.world.host.domains():
-        files.check_qemu_enters(room, domain.model().qemu_user)
+        files_module.check_qemu_enters(room, domain.model().qemu_user)
     return (f'snapshots_directory {path} has {units.format_bytes(free)} '
             'free')
 

@@ -21,11 +21,11 @@ import uuid
 
 from nova_snap.cmd import runtime as runtime_module
 from nova_snap.cmd import show
-from nova_snap.flows import result as result_module
 from nova_snap.flows import snapshot
-from nova_snap.model import plan as plan_model
+from nova_snap.model.plan import plan as plan_model
+from nova_snap.model.plan import volumes as volumes_plan
 from nova_snap.model import request as request_model
-from nova_snap.model import volume_plan
+from nova_snap.model import result as result_model
 from nova_snap import units
 
 EPILOG = ('An INSTANCE or a NAME that begins with "-" comes after "--": '
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace,
             show.out(_words(result, seconds))
 
 
-def _show_plan(plan: plan_model.Plan | volume_plan.VolumePlan,
+def _show_plan(plan: plan_model.Plan | volumes_plan.VolumePlan,
                as_json: bool) -> None:
     if as_json:
         show.as_json(plan)
@@ -124,7 +124,7 @@ def _show_plan(plan: plan_model.Plan | volume_plan.VolumePlan,
         show.out('\n'.join(plan.sentences()))
 
 
-def _describe(result: result_module.Result,
+def _describe(result: result_model.Result,
               seconds: float) -> dict[str, ty.Any]:
     described: dict[str, ty.Any] = {
         'image': {**dataclasses.asdict(result.image),
@@ -138,7 +138,7 @@ def _describe(result: result_module.Result,
     return described
 
 
-def _words(result: result_module.Result, seconds: float) -> str:
+def _words(result: result_model.Result, seconds: float) -> str:
     image = result.image
     # Compared with what was sent: an active image has a size.
     assert image.size is not None
@@ -148,7 +148,7 @@ def _words(result: result_module.Result, seconds: float) -> str:
             f'{result.file_systems}\n' + _holds(result))
 
 
-def _holds(result: result_module.Result) -> str:
+def _holds(result: result_model.Result) -> str:
     """Say what the image is made of."""
     image = result.image
     if result.volume_snapshots:

@@ -18,7 +18,7 @@ import sys
 from nova_snap.cmd import runtime as runtime_module
 from nova_snap.cmd import show
 from nova_snap import errors
-from nova_snap.flows import image_delete
+from nova_snap.flows import image_delete as image_delete_flow
 
 QUESTION = 'Delete all of this? [y/N] '
 YES = frozenset(('y', 'yes'))
@@ -50,12 +50,12 @@ def run(arguments: argparse.Namespace,
     :raises OutputLost: when it cannot be shown what would be deleted
     """
     node = runtime.node(signed_in=True)
-    deletion = image_delete.plan(node.world, arguments.image)
+    deletion = image_delete_flow.plan(node.world, arguments.image)
     if not arguments.json:
         show.out('\n'.join(deletion.sentences()))
     if not arguments.yes:
         _ask()
-    image_delete.run(node.world, deletion)
+    image_delete_flow.run(node.world, deletion)
     with show.report(f'Image {deletion.image.image_id} is deleted'):
         if arguments.json:
             show.as_json({

@@ -29,7 +29,7 @@ from nova_snap.cmd import records
 from nova_snap.cmd import runtime as runtime_module
 from nova_snap.cmd import show
 from nova_snap import errors
-from nova_snap.flows import extract
+from nova_snap.flows import image as image_flow
 
 DESCRIPTION = 'Snapshots of libvirt/QEMU instances, left as images in Glance.'
 
@@ -143,7 +143,7 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
     stop = cancellation.Cancellation()
 
     def on_progress(phase: str, done: int, total: int) -> None:
-        if phase == extract.COMMIT_PHASE:
+        if phase == image_flow.COMMIT_PHASE:
             stop.forbid()
             progress.complete()
         else:

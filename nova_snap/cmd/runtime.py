@@ -18,22 +18,22 @@ import os
 
 from oslo_config import cfg
 
+from nova_snap import clock as clock_module
 from nova_snap import conf as conf_module
 from nova_snap.conf import credentials as credentials_module
 from nova_snap import errors
 from nova_snap.flows import node as node_module
-from nova_snap.hypervisor import clock as clock_module
-from nova_snap.hypervisor import files as files_module
+from nova_snap.host import files as files_module
+from nova_snap.host import locks as locks_module
+from nova_snap.host import processes
+from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.hypervisor import host as host_module
-from nova_snap.hypervisor import locks as locks_module
-from nova_snap.hypervisor import processes
-from nova_snap.hypervisor import qemu_img as qemu_img_module
 from nova_snap.journal import store as store_module
 from nova_snap.model import settings as settings_model
-from nova_snap.services import images as images_module
+from nova_snap.services.cinder import volumes as volumes_module
+from nova_snap.services.glance import images as images_module
 from nova_snap.services import sessions
 from nova_snap.services import signed_out
-from nova_snap.services import volumes as volumes_module
 from nova_snap.steps import world as world_module
 
 # nova.conf, and nova-snap.conf beside it for what only the command reads.

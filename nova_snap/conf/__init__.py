@@ -45,7 +45,7 @@ from nova_snap.conf import paths
 from nova_snap.conf import service_user
 from nova_snap.conf import workarounds
 from nova_snap import errors
-from nova_snap.model import settings as model
+from nova_snap.model import settings as settings_model
 from nova_snap import units
 
 # The groups that Nova has too; a test compares them with Nova's.
@@ -125,7 +125,7 @@ def list_opts() -> list[tuple[cfg.OptGroup | None, list[cfg.Opt]]]:
             for module in (*NOVA_MODULES, own)]
 
 
-def settings(conf: cfg.ConfigOpts) -> model.Settings:
+def settings(conf: cfg.ConfigOpts) -> settings_model.Settings:
     """Read every option, so that a bad value is found at the start.
 
     :raises ConfigError: when a value cannot be used; nothing was touched
@@ -142,8 +142,8 @@ def settings(conf: cfg.ConfigOpts) -> model.Settings:
     return _values(conf)
 
 
-def _values(conf: cfg.ConfigOpts) -> model.Settings:
-    return model.Settings(
+def _values(conf: cfg.ConfigOpts) -> settings_model.Settings:
+    return settings_model.Settings(
         host=conf.host,
         state_path=conf.state_path,
         instances_path=conf.instances_path,

@@ -75,7 +75,7 @@ class Credentials:
         ``keystoneauth1.adapter.Adapter``. Options of [glance] that make the
         adapter retry are not among them: it would go on in the middle of an
         image that is being sent. For Cinder, beside some of them, what
-        ``nova_snap.services.volumes.Volumes`` takes
+        ``nova_snap.services.cinder.volumes.Volumes`` takes
     :ivar source: where the credentials come from, as a phrase for messages
     """
 

@@ -27,7 +27,7 @@ from nova_snap.driver import natively
 from nova_snap.model import image as image_model
 from nova_snap.model import settings as settings_model
 from nova_snap.model import stream
-from nova_snap.services import images as images_module
+from nova_snap.services.glance import images as images_module
 from nova_snap.services import sessions
 
 

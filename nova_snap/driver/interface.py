@@ -29,12 +29,12 @@ from oslo_log import log as logging
 from nova_snap import conf as conf_module
 from nova_snap.driver import images as images_module
 from nova_snap.driver import progress as progress_module
-from nova_snap.driver import recovery
+from nova_snap.driver import recovery as recovery_module
 from nova_snap.driver import runtime as runtime_module
 from nova_snap.driver import translation
-from nova_snap.flows import quiesced
+from nova_snap.flows import frozen_by_nova
 from nova_snap.flows import snapshot
-from nova_snap.model import plan as plan_model
+from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model import request as request_model
 
 CONF = nova.conf.CONF
@@ -63,8 +63,8 @@ class LibvirtDriver(driver.LibvirtDriver):
         settings = conf_module.settings(CONF)
         self._snap = runtime_module.Runtime(
             settings, self._host, self._power_up)
-        self._quiesced = quiesced.Quiesced(settings.quiesce_limit)
-        self._recovery = recovery.Recovery(self._snap)
+        self._quiesced = frozen_by_nova.Quiesced(settings.quiesce_limit)
+        self._recovery = recovery_module.Recovery(self._snap)
         self._instances: dict[str, ty.Any] = {}
 
     def init_host(self, host: str) -> None:
@@ -162,7 +162,7 @@ class LibvirtDriver(driver.LibvirtDriver):
         """Say why a snapshot is Nova's, if it is."""
         if CONF.libvirt.virt_type not in ('kvm', 'qemu'):
             return f'virt_type is {CONF.libvirt.virt_type}'
-        if source_type not in plan_model.SOURCE_FORMATS:
+        if source_type not in disk_plan.SOURCE_FORMATS:
             return f'its root disk is of type {source_type}'
         if CONF.ephemeral_storage_encryption.enabled:
             return 'its disks may be encrypted'

@@ -17,14 +17,14 @@ import threading
 import nova.conf
 from oslo_log import log as logging
 
-from nova_snap.conf import credentials
+from nova_snap.conf import credentials as credentials_module
 from nova_snap.driver import runtime as runtime_module
 from nova_snap import errors
 from nova_snap.flows import recovery
-from nova_snap.services import images as images_module
+from nova_snap.services.cinder import volumes as volumes_module
+from nova_snap.services.glance import images as images_module
 from nova_snap.services import sessions
 from nova_snap.services import signed_out
-from nova_snap.services import volumes as volumes_module
 
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Recovery:
 def _service_images(
         runtime: runtime_module.Runtime) -> images_module.Images:
     try:
-        found = credentials.load(CONF, {})
+        found = credentials_module.load(CONF, {})
     except errors.ConfigError as exc:
         return signed_out.SignedOut(exc)
     settings = runtime.settings
@@ -95,7 +95,7 @@ def _service_images(
 def _service_volumes(
         runtime: runtime_module.Runtime) -> volumes_module.Volumes:
     try:
-        found = credentials.load_for_volumes(CONF, {})
+        found = credentials_module.load_for_volumes(CONF, {})
     except errors.ConfigError as exc:
         return signed_out.SignedOutOfCinder(exc)
     return volumes_module.Volumes(

@@ -23,23 +23,23 @@ from nova import exception
 import nova.privsep.path
 from oslo_log import log as logging
 
-from nova_snap.driver import instances
+from nova_snap import clock as clock_module
+from nova_snap.driver import instances as instances_module
 from nova_snap.driver import natively
 from nova_snap import errors
 from nova_snap.flows import node as node_module
-from nova_snap.hypervisor import clock as clock_module
-from nova_snap.hypervisor import device_events
+from nova_snap.host import files as files_module
+from nova_snap.host import locks as locks_module
+from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.hypervisor import device_events as device_events_module
 from nova_snap.hypervisor import domain as domain_module
-from nova_snap.hypervisor import events
-from nova_snap.hypervisor import files as files_module
+from nova_snap.hypervisor import events as events_module
 from nova_snap.hypervisor import host as host_module
-from nova_snap.hypervisor import locks as locks_module
-from nova_snap.hypervisor import qemu_img as qemu_img_module
 from nova_snap.journal import store as store_module
 from nova_snap.model import settings as settings_model
-from nova_snap.services import images as images_module
+from nova_snap.services.cinder import volumes as volumes_module
+from nova_snap.services.glance import images as images_module
 from nova_snap.services import signed_out
-from nova_snap.services import volumes as volumes_module
 from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class NovaHost(host_module.Host):
 
     @contextlib.contextmanager
     def block_job_events(
-            self, uuid: str) -> cabc.Iterator[events.BlockJobEvents]:
+            self, uuid: str) -> cabc.Iterator[events_module.BlockJobEvents]:
         """Wait by the clock alone.
 
         Nova's thread for libvirt's events is a real one also where all
@@ -143,12 +143,13 @@ class NovaHost(host_module.Host):
 
     @contextlib.contextmanager
     def device_events(
-            self, uuid: str) -> cabc.Iterator[device_events.DeviceEvents]:
+        self, uuid: str
+    ) -> cabc.Iterator[device_events_module.DeviceEvents]:
         """Wait by the clock alone, for the same reason."""
         yield _DevicePoll(self._work)
 
 
-class _DevicePoll(device_events.DeviceEvents):
+class _DevicePoll(device_events_module.DeviceEvents):
     """A bell that nobody rings: the guest's XML is looked at again."""
 
     def __init__(self, work: Work) -> None:
@@ -160,7 +161,7 @@ class _DevicePoll(device_events.DeviceEvents):
         self._work.check()
 
 
-class _Poll(events.BlockJobEvents):
+class _Poll(events_module.BlockJobEvents):
     """A bell that nobody rings: it is looked at again and again."""
 
     def __init__(self, work: Work) -> None:
@@ -245,20 +246,28 @@ class Runtime:
 
         return node_module.Node(
             world=world_module.World(
-                settings=settings, host=self._host,
+                settings=settings,
+                host=self._host,
                 qemu_img=qemu_img_module.QemuImg(
                     settings.images_cpu_time_limit,
-                    settings.images_address_space_limit),
-                files=NovaFiles(), images=images,
+                    settings.images_address_space_limit,
+                ),
+                files=NovaFiles(),
+                images=images,
                 volumes=volumes or signed_out.SignedOutOfCinder(_nobody()),
-                clock=clock_module.Clock(), progress=progress_or_stop),
+                clock=clock_module.Clock(),
+                progress=progress_or_stop,
+            ),
             store=self.store,
-            locks=locks_module.Locks(settings.journal_dir,
-                                     timeout=settings.lock_timeout),
+            locks=locks_module.Locks(
+                settings.journal_dir, timeout=settings.lock_timeout
+            ),
             machine_id=files_module.machine_id(),
             boot_id=files_module.boot_id(),
             # Nova itself asks for this: nobody has to be warned of it.
-            nova_compute_runs=lambda: False, why_away=instances.why_away)
+            nova_compute_runs=lambda: False,
+            why_away=instances_module.why_away,
+        )
 
 
 def _nobody() -> errors.ConfigError:

@@ -24,13 +24,14 @@ import contextlib
 from oslo_log import log as logging
 
 from nova_snap import errors
-from nova_snap.flows import extract
-from nova_snap.flows import result as result_module
+from nova_snap.flows import image as image_flow
 from nova_snap.journal import transaction
-from nova_snap.model import plan as plan_model
-from nova_snap.steps import freeze
-from nova_snap.steps import hostdev
-from nova_snap.steps import memory
+from nova_snap.model import domain as domain_model
+from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import result as result_model
+from nova_snap.steps import freeze as freeze_step
+from nova_snap.steps import hostdev as hostdev_step
+from nova_snap.steps import memory as memory_step
 from nova_snap.steps import scratch as scratch_step
 from nova_snap.steps import world as world_module
 
@@ -38,7 +39,7 @@ LOG = logging.getLogger(__name__)
 
 
 def run(txn: transaction.Transaction, plan: plan_model.Plan,
-        image_id: str, scratch: str) -> result_module.Result:
+        image_id: str, scratch: str) -> result_model.Result:
     """Take the snapshot.
 
     :raises SnapError: with the guest as it was, and nothing left
@@ -47,22 +48,22 @@ def run(txn: transaction.Transaction, plan: plan_model.Plan,
     with txn.hold(scratch_step.MakeScratch(scratch)):
         with _without_hostdevs(txn, plan):
             started = world.clock.monotonic()
-            with txn.hold(memory.SaveMemory(
+            with txn.hold(memory_step.SaveMemory(
                     uuid=plan.instance_uuid, qemu_id=plan.qemu_id,
-                    paused=plan.state == plan_model.State.PAUSED,
+                    paused=plan.state == domain_model.State.PAUSED,
                     timeout=world.settings.save_timeout)):
-                extract.refuse_other_chain(world, plan)
-                flat = extract.extract(world, plan, plan.chain, scratch)
+                image_flow.refuse_other_chain(world, plan)
+                flat = image_flow.extract(world, plan, plan.chain, scratch)
             LOG.info('Guest %s saved for %.1f s', plan.instance_name,
                      world.clock.monotonic() - started)
         _refuse_missing(world, plan)
         _set_clock(txn, plan)
         world.images.set_properties(image_id, {
-            result_module.CONSISTENCY_PROPERTY:
-                result_module.NOT_FROZEN})
-        image = extract.deliver(txn, image_id, flat)
-    return result_module.Result(image, plan,
-                                result_module.NOT_FROZEN)
+            result_model.CONSISTENCY_PROPERTY:
+                result_model.NOT_FROZEN})
+        image = image_flow.deliver(txn, image_id, flat)
+    return result_model.Result(image, plan,
+                                result_model.NOT_FROZEN)
 
 
 @contextlib.contextmanager
@@ -76,7 +77,7 @@ def _without_hostdevs(txn: transaction.Transaction,
     domain = world.host.domain(plan.instance_uuid)
     with contextlib.ExitStack() as detached:
         for device in plan.hostdevs:
-            detached.enter_context(txn.hold(hostdev.DetachHostdev.of(
+            detached.enter_context(txn.hold(hostdev_step.DetachHostdev.of(
                 domain, plan.qemu_id, device,
                 world.settings.detach_timeout)))
         yield
@@ -108,10 +109,10 @@ def _set_clock(txn: transaction.Transaction, plan: plan_model.Plan) -> None:
     :source: nova/virt/libvirt/guest.py sync_guest_time
     """
     world: world_module.World = txn.world
-    if plan.state != plan_model.State.RUNNING or not plan.has_agent:
+    if plan.state != domain_model.State.RUNNING or not plan.has_agent:
         return
     try:
-        with txn.hold(freeze.BoundAgentWaits(
+        with txn.hold(freeze_step.BoundAgentWaits(
                 plan.instance_uuid, world.settings.freeze_timeout)):
             world.host.domain(plan.instance_uuid).set_time(
                 int(world.clock.time()))

@@ -16,18 +16,20 @@ import re
 
 from nova_snap import errors
 from nova_snap.flows import node as node_module
+from nova_snap.host import files as files_module
 from nova_snap.hypervisor import domain as domain_module
-from nova_snap.hypervisor import files
 from nova_snap.model import domain as domain_model
-from nova_snap.model import plan as plan_model
+from nova_snap.model import layer as layer_model
+from nova_snap.model.plan import disk as disk_plan
+from nova_snap.model.plan import plan as plan_model
 from nova_snap.steps import world as world_module
 
 # A backing file that QEMU does not take for a path: "nbd://...", "json:...".
 # :source: QEMU block.c path_has_protocol
 PROTOCOL = re.compile('[^/:]*:')
 
-State = plan_model.State
-Chain = tuple[domain_model.Layer, ...]
+State = domain_model.State
+Chain = tuple[layer_model.Layer, ...]
 
 
 def read(node: node_module.Node, uuid: str) -> plan_model.Facts:
@@ -64,16 +66,16 @@ def _readable_root(model: domain_model.Domain) -> domain_model.Disk | None:
     """
     disk = model.root_disk
     if (disk is None or disk.source_path is None
-            or plan_model.is_volume_backed(model)
+            or disk_plan.is_volume_backed(model)
             or disk.source_type not in ('file', 'block')
-            or disk.driver_format not in plan_model.SOURCE_FORMATS
+            or disk.driver_format not in disk_plan.SOURCE_FORMATS
             or disk.has_slices):
         return None
     return disk
 
 
 def _chain(world: world_module.World, model: domain_model.Domain,
-           state: plan_model.State) -> Chain:
+           state: domain_model.State) -> Chain:
     disk = _readable_root(model)
     if disk is None:
         return ()
@@ -87,7 +89,7 @@ def _chain(world: world_module.World, model: domain_model.Domain,
 
 
 def _refuse_unreadable(world: world_module.World,
-                       layer: domain_model.Layer) -> None:
+                       layer: layer_model.Layer) -> None:
     """Demand that a layer can be read, before qemu-img says it worse.
 
     :raises Refused: naming the remedy
@@ -122,7 +124,7 @@ def chain_at_rest(world: world_module.World,
             raise errors.Unsupported(
                 instance=model.name,
                 reason=f'the backing chain of {disk.source_path} is a circle')
-        chain.append(domain_model.Layer(
+        chain.append(layer_model.Layer(
             path, backing_format or '',
             is_block=world.files.is_block_device(path),
             is_local=not PROTOCOL.match(path)))
@@ -130,7 +132,7 @@ def chain_at_rest(world: world_module.World,
 
 
 def _refuse_data_file(world: world_module.World, model: domain_model.Domain,
-                      layer: domain_model.Layer) -> (
+                      layer: layer_model.Layer) -> (
                           tuple[str, str | None] | None):
     """Return the backing file and format that a layer's header names.
 
@@ -151,7 +153,7 @@ def _refuse_data_file(world: world_module.World, model: domain_model.Domain,
 
 def _virtual_size(world: world_module.World, domain: domain_module.Domain,
                   model: domain_model.Domain, chain: Chain,
-                  state: plan_model.State) -> int:
+                  state: domain_model.State) -> int:
     if not chain or model.root_disk is None:
         return 0
     if state == State.SHUTOFF:
@@ -161,7 +163,7 @@ def _virtual_size(world: world_module.World, domain: domain_module.Domain,
 
 
 def _block_job(domain: domain_module.Domain, model: domain_model.Domain,
-               state: plan_model.State) -> str | None:
+               state: domain_model.State) -> str | None:
     """Name the block job on the root disk; it is not ours.
 
     Ours were settled before: see :mod:`nova_snap.flows.recovery`.
@@ -179,12 +181,12 @@ def _block_job(domain: domain_module.Domain, model: domain_model.Domain,
 
 
 def _free(world: world_module.World, model: domain_model.Domain) -> int:
-    if plan_model.is_volume_backed(model):
+    if disk_plan.is_volume_backed(model):
         # Nothing is written on the node.
         return 0
     settings = world.settings
-    room = files.snapshots_room(
+    room = files_module.snapshots_room(
         settings.snapshots_directory,
         is_default=settings.snapshots_directory_is_default)
-    files.check_qemu_enters(room, model.qemu_user)
+    files_module.check_qemu_enters(room, model.qemu_user)
     return world.files.free_bytes(room)

@@ -23,9 +23,9 @@ from oslo_log import log as logging
 from nova_snap import errors
 from nova_snap.model import block_device
 from nova_snap.model import image as image_model
-from nova_snap.model import volumes as model
-from nova_snap.services import volumes as volumes_module
-from nova_snap.steps import volume_snapshot
+from nova_snap.model import volumes as volumes_model
+from nova_snap.services.cinder import volumes as volumes_module
+from nova_snap.steps import volume_snapshot as volume_snapshot_step
 from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Deletion:
     """
 
     image: image_model.Image
-    snapshots: tuple[model.VolumeSnapshot, ...]
+    snapshots: tuple[volumes_model.VolumeSnapshot, ...]
     gone: tuple[str, ...]
 
     def sentences(self) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def run(world: world_module.World, deletion: Deletion) -> None:
     volumes = _acting(world, image)
     world.images.set_properties(image.image_id, {DELETING_PROPERTY: 'True'})
     for snapshot in deletion.snapshots:
-        volume_snapshot.delete(world, volumes, snapshot.snapshot_id,
+        volume_snapshot_step.delete(world, volumes, snapshot.snapshot_id,
                                world.settings.volume_snapshot_timeout)
         LOG.info('Snapshot %s of volume %s is deleted', snapshot.snapshot_id,
                  snapshot.volume_id)
@@ -117,7 +117,9 @@ def _acting(world: world_module.World,
         raise errors.Refused(reason=str(exc)) from exc
 
 
-def _refuse(image: image_model.Image, snapshot: model.VolumeSnapshot) -> None:
+def _refuse(
+    image: image_model.Image, snapshot: volumes_model.VolumeSnapshot
+) -> None:
     """Refuse what must not, or cannot, be deleted.
 
     An image can be made to name anything, and an administrator may delete
@@ -129,8 +131,8 @@ def _refuse(image: image_model.Image, snapshot: model.VolumeSnapshot) -> None:
             reason=f'Snapshot {snapshot.snapshot_id} belongs to project '
                    f'{snapshot.project_id}, and image {image.image_id} to '
                    f'{image.owner}: it is not deleted')
-    if snapshot.status not in {*model.DELETABLE,
-                               model.SnapshotStatus.DELETING}:
+    if snapshot.status not in {*volumes_model.DELETABLE,
+                               volumes_model.SnapshotStatus.DELETING}:
         raise errors.Refused(
             reason=f'Snapshot {snapshot.snapshot_id} is {snapshot.status}, '
                    'and Cinder does not delete it; wait until it is '

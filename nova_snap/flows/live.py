@@ -34,17 +34,17 @@ import os
 
 from oslo_log import log as logging
 
-from nova_snap.flows import extract
-from nova_snap.flows import quiesce
-from nova_snap.flows import result as result_module
+from nova_snap.flows import frozen as frozen_module
+from nova_snap.flows import image as image_flow
 from nova_snap.hypervisor import blockjob
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.journal import transaction
-from nova_snap.model import domain as domain_model
-from nova_snap.model import plan as plan_model
+from nova_snap.model import layer as layer_model
+from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import result as result_model
 from nova_snap.steps import mirror as mirror_step
 from nova_snap.steps import scratch as scratch_step
-from nova_snap.steps import undefine
+from nova_snap.steps import undefine as undefine_step
 from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
@@ -55,27 +55,27 @@ DELTA_NAME = 'delta.qcow2'
 
 
 def run(txn: transaction.Transaction, plan: plan_model.Plan,
-        image_id: str, scratch: str) -> result_module.Result:
+        image_id: str, scratch: str) -> result_model.Result:
     """Take the snapshot.
 
     :raises SnapError: with the guest as it was, and nothing left
     """
     world: world_module.World = txn.world
     with txn.hold(scratch_step.MakeScratch(scratch)):
-        delta = domain_model.Layer(os.path.join(scratch, DELTA_NAME),
+        delta = layer_model.Layer(os.path.join(scratch, DELTA_NAME),
                                    mirror_step.DELTA_FORMAT)
         backing = plan.chain[1:]
         world.qemu_img.create_overlay(delta.path, plan.virtual_size,
                                       backing[0] if backing else None)
         consistency = _copy(txn, plan, delta.path)
         world.files.own(delta.path)
-        flat = extract.extract(world, plan, (delta, *backing), scratch)
+        flat = image_flow.extract(world, plan, (delta, *backing), scratch)
         # Its room is given back before the upload, which may take long.
         world.files.remove(delta.path)
         world.images.set_properties(
-            image_id, {result_module.CONSISTENCY_PROPERTY: consistency})
-        image = extract.deliver(txn, image_id, flat)
-    return result_module.Result(image, plan, consistency)
+            image_id, {result_model.CONSISTENCY_PROPERTY: consistency})
+        image = image_flow.deliver(txn, image_id, flat)
+    return result_model.Result(image, plan, consistency)
 
 
 def _copy(txn: transaction.Transaction, plan: plan_model.Plan,
@@ -93,7 +93,7 @@ def _copy(txn: transaction.Transaction, plan: plan_model.Plan,
             contextlib.ExitStack() as transient:
         if plan.undefine:
             undefined = transient.enter_context(txn.hold(
-                undefine.UndefineDomain.of(domain, plan.qemu_id,
+                undefine_step.UndefineDomain.of(domain, plan.qemu_id,
                                            plan.chain[0].path)))
             mirroring.start()
             # At once; where libvirt refuses it while a job runs, then when
@@ -101,7 +101,7 @@ def _copy(txn: transaction.Transaction, plan: plan_model.Plan,
             undefined.release_early()
         else:
             mirroring.start()
-        extract.refuse_other_chain(world, plan)
+        image_flow.refuse_other_chain(world, plan)
         blockjob.wait_ready(
             domain, plan.target_dev, delta,
             deadlines=blockjob.Deadlines(
@@ -109,7 +109,7 @@ def _copy(txn: transaction.Transaction, plan: plan_model.Plan,
                 stall=world.settings.stall_timeout),
             clock=world.clock, bell=bell,
             progress=functools.partial(world.progress, 'mirror'))
-        with quiesce.frozen(txn, plan) as freeze:
+        with frozen_module.frozen(txn, plan) as freeze:
             mirror.finish(
                 world, bell=bell, timeout=domain_module.ABORT_SECONDS
                 if freeze.step else world.settings.stall_timeout)

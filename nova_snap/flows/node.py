@@ -17,7 +17,7 @@ import dataclasses
 import datetime
 import uuid as uuid_module
 
-from nova_snap.hypervisor import locks as locks_module
+from nova_snap.host import locks as locks_module
 from nova_snap.journal import record as record_model
 from nova_snap.journal import store as store_module
 from nova_snap.steps import world as world_module

@@ -28,27 +28,35 @@ from nova_snap import errors
 from nova_snap.flows import node as node_module
 from nova_snap.journal import record as record_model
 from nova_snap.journal import transaction
-from nova_snap.steps import freeze
-from nova_snap.steps import hostdev
-from nova_snap.steps import image
-from nova_snap.steps import memory
-from nova_snap.steps import mirror
-from nova_snap.steps import scratch
+from nova_snap.steps import freeze as freeze_step
+from nova_snap.steps import hostdev as hostdev_step
+from nova_snap.steps import image as image_step
+from nova_snap.steps import memory as memory_step
+from nova_snap.steps import mirror as mirror_step
+from nova_snap.steps import scratch as scratch_step
 from nova_snap.steps import step as step_module
-from nova_snap.steps import undefine
-from nova_snap.steps import volume_snapshot
+from nova_snap.steps import undefine as undefine_step
+from nova_snap.steps import volume_snapshot as volume_snapshot_step
 from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
 
 #: Every step that a record can name.
 STEPS: dict[str, type[step_module.Step]] = {
-    cls.__name__: cls for cls in (
-        freeze.BoundAgentWaits, freeze.FreezeFilesystems,
-        hostdev.DetachHostdev, image.AdoptImage,
-        image.CreateImage, memory.SaveMemory, mirror.StartMirror,
-        scratch.MakeScratch, undefine.UndefineDomain,
-        volume_snapshot.CreateVolumeSnapshot)}
+    cls.__name__: cls
+    for cls in (
+        freeze_step.BoundAgentWaits,
+        freeze_step.FreezeFilesystems,
+        hostdev_step.DetachHostdev,
+        image_step.AdoptImage,
+        image_step.CreateImage,
+        memory_step.SaveMemory,
+        mirror_step.StartMirror,
+        scratch_step.MakeScratch,
+        undefine_step.UndefineDomain,
+        volume_snapshot_step.CreateVolumeSnapshot,
+    )
+}
 
 
 class Outcome(enum.StrEnum):

@@ -23,15 +23,17 @@ from nova_snap.flows import facts as facts_module
 from nova_snap.flows import live
 from nova_snap.flows import node as node_module
 from nova_snap.flows import recovery
-from nova_snap.flows import result as result_module
 from nova_snap.flows import stopped
 from nova_snap.flows import volume_backed
-from nova_snap.hypervisor import files
+from nova_snap.host import files as files_module
 from nova_snap.journal import transaction
 from nova_snap.model import image as image_model
-from nova_snap.model import plan as plan_model
+from nova_snap.model.plan import disk as disk_plan
+from nova_snap.model.plan import local as local_plan
+from nova_snap.model.plan import plan as plan_model
+from nova_snap.model.plan import volumes as volumes_plan
 from nova_snap.model import request as request_model
-from nova_snap.model import volume_plan
+from nova_snap.model import result as result_model
 from nova_snap.steps import image as image_step
 from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
@@ -40,7 +42,7 @@ LOG = logging.getLogger(__name__)
 
 Flow = cabc.Callable[
     [transaction.Transaction, plan_model.Plan, str, str],
-    result_module.Result]
+    result_model.Result]
 
 FLOWS: dict[plan_model.Method, Flow] = {
     plan_model.Method.LIVE: live.run,
@@ -50,20 +52,20 @@ FLOWS: dict[plan_model.Method, Flow] = {
 
 
 def plan(node: node_module.Node, request: request_model.Request) -> (
-        plan_model.Plan | volume_plan.VolumePlan):
+        plan_model.Plan | volumes_plan.VolumePlan):
     """Say what would be done, and do nothing.
 
     :raises Refused: when it would not be done
     :raises VolumeServiceError: when Cinder has to be asked and cannot be
     """
     facts = facts_module.read(node, request.instance_uuid)
-    if plan_model.is_volume_backed(facts.domain):
+    if disk_plan.is_volume_backed(facts.domain):
         return volume_backed.plan(node, request, facts)
-    return plan_model.make_plan(request, node.world.settings, facts)
+    return local_plan.make_plan(request, node.world.settings, facts)
 
 
 def take(node: node_module.Node,
-         request: request_model.Request) -> result_module.Result:
+         request: request_model.Request) -> result_model.Result:
     """Take the snapshot and leave an active image in Glance.
 
     :raises Refused: before anything was touched
@@ -94,25 +96,25 @@ def take(node: node_module.Node,
 
 
 def _prepare(node: node_module.Node, request: request_model.Request,
-             made: plan_model.Plan | volume_plan.VolumePlan) -> (
+             made: plan_model.Plan | volumes_plan.VolumePlan) -> (
                  cabc.Callable[[transaction.Transaction],
-                               result_module.Result]):
+                               result_model.Result]):
     """Return the flow with all that can be found out before it starts.
 
     :raises ImageServiceError: when Glance does not answer or would not take
         the image: the guest was not touched yet
     """
-    if isinstance(made, volume_plan.VolumePlan):
+    if isinstance(made, volumes_plan.VolumePlan):
         return functools.partial(
             volume_backed.run, plan=made,
             spec=volume_backed.spec(node.world, request, made))
     image = _image(node.world, request, made)
 
-    def run(txn: transaction.Transaction) -> result_module.Result:
+    def run(txn: transaction.Transaction) -> result_model.Result:
         txn.artifact(image)
         scratch = os.path.join(
             node.world.settings.snapshots_directory,
-            files.SCRATCH_PREFIX + txn.record.id)
+            files_module.SCRATCH_PREFIX + txn.record.id)
         return FLOWS[made.method](txn, made, request.image_id, scratch)
 
     return run

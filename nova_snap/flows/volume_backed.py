@@ -32,27 +32,27 @@ import dataclasses
 from oslo_log import log as logging
 
 from nova_snap import errors
-from nova_snap.flows import extract
+from nova_snap.flows import frozen as frozen_module
+from nova_snap.flows import image as image_flow
 from nova_snap.flows import node as node_module
-from nova_snap.flows import quiesce
-from nova_snap.flows import result as result_module
 from nova_snap.journal import transaction
 from nova_snap.model import block_device
 from nova_snap.model import image as image_model
-from nova_snap.model import plan as plan_model
+from nova_snap.model.plan import plan as plan_model
+from nova_snap.model.plan import volumes as volumes_plan
 from nova_snap.model import request as request_model
+from nova_snap.model import result as result_model
 from nova_snap.model import volume_image
-from nova_snap.model import volume_plan
-from nova_snap.services import volumes as volumes_module
+from nova_snap.services.cinder import volumes as volumes_module
 from nova_snap.steps import image as image_step
-from nova_snap.steps import volume_snapshot
+from nova_snap.steps import volume_snapshot as volume_snapshot_step
 from nova_snap.steps import world as world_module
 from nova_snap.transfer import source as source_module
 from nova_snap import units
 
 LOG = logging.getLogger(__name__)
 
-VolumePlan = volume_plan.VolumePlan
+VolumePlan = volumes_plan.VolumePlan
 
 PHASE = 'volumes'
 
@@ -69,8 +69,8 @@ def plan(node: node_module.Node, request: request_model.Request,
     :raises Refused: when it would not be done
     :raises VolumeServiceError: when Cinder cannot be asked
     """
-    volume_plan.refuse_early(request, guest)
-    return volume_plan.make_plan(request, _read(node.world, guest))
+    volumes_plan.refuse_early(request, guest)
+    return volumes_plan.make_plan(request, _read(node.world, guest))
 
 
 def spec(world: world_module.World, request: request_model.Request,
@@ -92,7 +92,7 @@ def spec(world: world_module.World, request: request_model.Request,
 
 
 def run(txn: transaction.Transaction, *, plan: VolumePlan,
-        spec: image_model.ImageSpec) -> result_module.Result:
+        spec: image_model.ImageSpec) -> result_model.Result:
     """Take the snapshot.
 
     :raises SnapError: with the guest as it was, and nothing left
@@ -103,15 +103,17 @@ def run(txn: transaction.Transaction, *, plan: VolumePlan,
         spec, properties={
             **spec.properties,
             **block_device.properties(entries, plan.root_device_name),
-            result_module.CONSISTENCY_PROPERTY: consistency}).to_dict()))
-    image = extract.deliver_source(txn, spec.image_id, source_module.NoData())
-    return result_module.Result(image, plan, consistency, snapshots)
+            result_model.CONSISTENCY_PROPERTY: consistency}).to_dict()))
+    image = image_flow.deliver_source(
+        txn, spec.image_id, source_module.NoData()
+    )
+    return result_model.Result(image, plan, consistency, snapshots)
 
 
 def _read(world: world_module.World,
-          guest: plan_model.Facts) -> volume_plan.VolumeFacts:
+          guest: plan_model.Facts) -> volumes_plan.VolumeFacts:
     """Ask Cinder for all that the plan is made from."""
-    disks = volume_plan.attached_disks(guest.domain)
+    disks = volumes_plan.attached_disks(guest.domain)
     nova = guest.domain.nova
     volumes = _acting(world, nova.project_uuid if nova else None)
     attached = []
@@ -127,12 +129,12 @@ def _read(world: world_module.World,
                        f'{volumes.project_id()}; use credentials with the '
                        f'role {volumes_module.ROLE} in the project that it '
                        'belongs to')
-        attached.append(volume_plan.AttachedVolume(disk, volume))
+        attached.append(volumes_plan.AttachedVolume(disk, volume))
     domain = world.host.domain(guest.domain.uuid)
-    return volume_plan.VolumeFacts(
+    return volumes_plan.VolumeFacts(
         guest=guest, volumes=tuple(attached),
         local_sizes={disk.target_dev: domain.block_sizes(disk.target_dev)[0]
-                     for disk in volume_plan.local_disks(guest.domain)
+                     for disk in volumes_plan.local_disks(guest.domain)
                      if block_device.is_made_by_nova(disk)},
         limits=volumes.limits(), project_id=volumes.project_id())
 
@@ -157,8 +159,10 @@ def _snapshot(txn: transaction.Transaction, plan: VolumePlan,
         are with each other
     """
     world: world_module.World = txn.world
-    watchdog = quiesce.Watchdog(world, plan, world.settings.quiesce_limit)
-    with quiesce.frozen(txn, plan, watchdog) as freeze:
+    watchdog = frozen_module.Watchdog(
+        world, plan, world.settings.quiesce_limit
+    )
+    with frozen_module.frozen(txn, plan, watchdog) as freeze:
         check = (watchdog.check if freeze.step and plan.requires_freeze
                  else _go_on)
         _refuse_other_volumes(world, plan)
@@ -181,7 +185,7 @@ def _refuse_other_volumes(world: world_module.World,
 
     :raises StorageError: when one was attached or detached since
     """
-    found = volume_plan.attached_disks(
+    found = volumes_plan.attached_disks(
         world.host.domain(plan.instance_uuid).model())
     if ([disk.volume_id for disk in found]
             != [one.volume.volume_id for one in plan.volumes]):
@@ -191,10 +195,10 @@ def _refuse_other_volumes(world: world_module.World,
 
 
 def _request(txn: transaction.Transaction, plan: VolumePlan,
-             attached: volume_plan.AttachedVolume, image_name: str) -> (
-                 volume_snapshot.CreateVolumeSnapshot):
+             attached: volumes_plan.AttachedVolume, image_name: str) -> (
+                 volume_snapshot_step.CreateVolumeSnapshot):
     world: world_module.World = txn.world
-    step = volume_snapshot.CreateVolumeSnapshot(
+    step = volume_snapshot_step.CreateVolumeSnapshot(
         volume_id=attached.volume.volume_id,
         name=f'snapshot for {image_name}'[:NAME_LENGTH],
         description=attached.volume.description, record_id=txn.record.id,
@@ -207,7 +211,7 @@ def _request(txn: transaction.Transaction, plan: VolumePlan,
 
 
 def _wait(world: world_module.World, plan: VolumePlan,
-          made: cabc.Sequence[volume_snapshot.CreateVolumeSnapshot],
+          made: cabc.Sequence[volume_snapshot_step.CreateVolumeSnapshot],
           check: cabc.Callable[[], None]) -> None:
     """Wait until all of them are made; Cinder is at them at once."""
     volumes = world.volumes.acting_in(plan.project_id)
@@ -216,7 +220,7 @@ def _wait(world: world_module.World, plan: VolumePlan,
     done = 0
     for step, attached in zip(made, plan.volumes, strict=True):
         world.progress(PHASE, done, plan.size_bytes)
-        volume_snapshot.wait_created(
+        volume_snapshot_step.wait_created(
             world, volumes, step, deadline - world.clock.monotonic(),
             check=check)
         done += attached.volume.size_gib * units.GiB

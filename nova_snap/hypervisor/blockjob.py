@@ -15,8 +15,8 @@
 import collections.abc as cabc
 import typing as ty
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
-from nova_snap.hypervisor import clock as clock_module
 from nova_snap.hypervisor import domain as domain_module
 
 # libvirt rings a bell when the mirror is ready; this is for progress, and

@@ -25,12 +25,11 @@ import libvirt
 from nova_snap import errors
 from nova_snap.hypervisor import errors as hypervisor_errors
 from nova_snap.model import domain as domain_model
-from nova_snap.model import plan as plan_model
 
 if ty.TYPE_CHECKING:
     from nova_snap.hypervisor import host as host_module
 
-State = plan_model.State
+State = domain_model.State
 
 STATES = {
     libvirt.VIR_DOMAIN_RUNNING: State.RUNNING,
@@ -146,7 +145,7 @@ class Domain:
         """Tell whether a managed-save image waits for its next start."""
         return bool(self._call('hasManagedSaveImage', 0))
 
-    def state(self) -> plan_model.State:
+    def state(self) -> domain_model.State:
         """Return what the guest is doing."""
         return STATES.get(self._call('state', 0)[0], State.UNKNOWN)
 

@@ -27,8 +27,8 @@ import libvirt
 import libvirt_qemu
 from oslo_log import log as logging
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
-from nova_snap.hypervisor import clock as clock_module
 from nova_snap.hypervisor import errors as hypervisor_errors
 
 LOG = logging.getLogger(__name__)

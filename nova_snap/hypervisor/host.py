@@ -24,12 +24,12 @@ import typing as ty
 import libvirt
 import libvirt_qemu
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
-from nova_snap.hypervisor import clock as clock_module
-from nova_snap.hypervisor import device_events
+from nova_snap.hypervisor import device_events as device_events_module
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.hypervisor import errors as hypervisor_errors
-from nova_snap.hypervisor import events
+from nova_snap.hypervisor import events as events_module
 
 # A restarted libvirtd with many guests needs some seconds to find them; a
 # minute covers a busy node and still ends.
@@ -164,18 +164,21 @@ class Host:
 
     def block_job_events(
             self, uuid: str) -> contextlib.AbstractContextManager[
-                events.BlockJobEvents]:
+                events_module.BlockJobEvents]:
         """Listen to block jobs; to be entered before one is started."""
-        return events.block_job_events(self.connection(), uuid,
-                                       events.BlockJobEvents(self.clock),
-                                       self._qemu)
+        return events_module.block_job_events(
+            self.connection(),
+            uuid,
+            events_module.BlockJobEvents(self.clock),
+            self._qemu,
+        )
 
     def device_events(
             self, uuid: str) -> contextlib.AbstractContextManager[
-                device_events.DeviceEvents]:
+                device_events_module.DeviceEvents]:
         """Listen to devices; to be entered before one is detached."""
-        return device_events.device_events(self.connection(), uuid,
-                                           device_events.DeviceEvents())
+        return device_events_module.device_events(self.connection(), uuid,
+                                           device_events_module.DeviceEvents())
 
     def version(self) -> tuple[int, int, int]:
         """Return libvirt's version."""

@@ -40,7 +40,7 @@ import typing as ty
 
 from nova_snap import errors
 from nova_snap.journal import record as record_model
-from nova_snap.journal import store as store_model
+from nova_snap.journal import store as store_module
 
 LOG = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Transaction:
         undone; the record stays for the next start
     """
 
-    def __init__(self, store: store_model.Store,
+    def __init__(self, store: store_module.Store,
                  record: record_model.Record, world: ty.Any) -> None:
         self._store = store
         self._helds: list[Held] = []
@@ -103,7 +103,7 @@ class Transaction:
         self.world = world
 
     @classmethod
-    def resume(cls, store: store_model.Store, record: record_model.Record,
+    def resume(cls, store: store_module.Store, record: record_model.Record,
                world: ty.Any, steps: cabc.Sequence[Step]) -> 'Transaction':
         """Take over the record of a dead owner, to settle it.
 

@@ -27,7 +27,7 @@ import re
 import typing as ty
 
 from nova_snap.model import domain as domain_model
-from nova_snap.model import volumes
+from nova_snap.model import volumes as volumes_model
 from nova_snap import units
 
 Entry: ty.TypeAlias = dict[str, ty.Any]
@@ -65,7 +65,7 @@ class AttachedVolume:
     """A volume, and the disk of the guest that it is."""
 
     disk: domain_model.Disk
-    volume: volumes.Volume
+    volume: volumes_model.Volume
 
 
 def device_name(disk: domain_model.Disk, recorded: str = '') -> str:

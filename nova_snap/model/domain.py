@@ -14,20 +14,19 @@
 
 With :mod:`nova_snap.model.hostdev` it is all of this room that knows XML. It
 decides nothing: which disk can be snapshotted, and how, is for
-:mod:`nova_snap.model.plan`.
+:mod:`nova_snap.model.plan.local`.
 """
 
 import collections.abc as cabc
 import dataclasses
+import enum
 
 from lxml import etree
 
-from nova_snap.model import hostdev
+from nova_snap.model import hostdev as hostdev_model
+from nova_snap.model import layer as layer_model
+from nova_snap.model import nova as nova_model
 
-NOVA_NAMESPACES = {
-    'nova': 'http://openstack.org/xmlns/libvirt/nova/1.1',
-    'nova10': 'http://openstack.org/xmlns/libvirt/nova/1.0',
-}
 # How Nova names the disk that a guest in rescue boots from: a file in the
 # instance's folder, or an image or a volume that has the instance's UUID in
 # front.
@@ -38,18 +37,16 @@ USER_ALIAS = 'ua-'
 AGENT_CHANNEL = 'org.qemu.guest_agent.0'
 
 
-@dataclasses.dataclass(frozen=True)
-class Layer:
-    """One file of a backing chain and the format libvirt opens it with.
+class State(enum.StrEnum):
+    """What the guest is doing, in libvirt's words."""
 
-    :ivar is_local: a file or a block device; otherwise ``path`` is a name on
-        another host or a description, which must not be taken for a file
-    """
-
-    path: str
-    format: str
-    is_block: bool = False
-    is_local: bool = True
+    RUNNING = 'running'
+    PAUSED = 'paused'
+    PMSUSPENDED = 'pmsuspended'
+    SHUTOFF = 'shut off'
+    CRASHED = 'crashed'
+    SHUTTING_DOWN = 'shutting down'
+    UNKNOWN = 'unknown'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +84,7 @@ class Disk:
     serial: str | None
     encrypted: bool
     has_slices: bool
-    backing: tuple[Layer, ...]
+    backing: tuple[layer_model.Layer, ...]
     mirror: Mirror | None
     bus: str | None = None
     device: str = 'disk'
@@ -109,40 +106,14 @@ class Disk:
         return None
 
     @property
-    def active_layer(self) -> Layer:
+    def active_layer(self) -> layer_model.Layer:
         """Return the layer the guest writes to.
 
         Only for a disk of type file or block, which has a path and a format.
         """
         assert self.source_path and self.driver_format
-        return Layer(self.source_path, self.driver_format,
+        return layer_model.Layer(self.source_path, self.driver_format,
                      self.source_type == 'block')
-
-
-@dataclasses.dataclass(frozen=True)
-class NovaMetadata:
-    """What Nova wrote into the domain about the instance.
-
-    The values of ``image_properties`` are those of Nova's objects ('True'),
-    not the strings of the image ('yes').
-    """
-
-    name: str
-    flavor_name: str
-    flavor_disk_gib: int
-    flavor_memory_mib: int
-    image_uuid: str | None
-    image_container_format: str | None
-    image_disk_format: str | None
-    image_min_disk: int
-    image_min_ram: int
-    image_properties: cabc.Mapping[str, str]
-    user_uuid: str
-    user_name: str
-    project_uuid: str
-    project_name: str
-    root_type: str
-    root_uuid: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,13 +135,13 @@ class Domain:
     os_type: str
     disks: tuple[Disk, ...]
     agent: str
-    hostdevs: tuple[hostdev.Hostdev, ...]
+    hostdevs: tuple[hostdev_model.Hostdev, ...]
     bound_devices: tuple[str, ...]
     is_rescued: bool
     tpm_is_volatile: bool
     launch_security: bool
     qemu_user: tuple[int, int] | None
-    nova: NovaMetadata | None
+    nova: nova_model.NovaMetadata | None
     cdroms: tuple[Disk, ...] = ()
 
     @property
@@ -195,7 +166,7 @@ def parse(xml: str) -> Domain:
     # entity is expanded and nothing is fetched.
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
     root = etree.fromstring(xml.encode(), parser)
-    nova = _nova(root)
+    nova = nova_model.find(root)
     return Domain(
         uuid=_text(root, './uuid'),
         name=_text(root, './name'),
@@ -204,8 +175,8 @@ def parse(xml: str) -> Domain:
         disks=tuple(_disk(e) for e in root.findall('./devices/disk')
                     if e.get('device', 'disk') in ('disk', 'lun')),
         agent=_agent(root),
-        hostdevs=tuple(hostdev.find(root)),
-        bound_devices=tuple(hostdev.find_others(root)),
+        hostdevs=tuple(hostdev_model.find(root)),
+        bound_devices=tuple(hostdev_model.find_others(root)),
         is_rescued=nova is not None and _is_rescued(root),
         tpm_is_volatile=_tpm_is_volatile(root),
         launch_security=root.find('./launchSecurity') is not None,
@@ -255,11 +226,11 @@ def _disk(element: etree._Element) -> Disk:
     )
 
 
-def _backing(element: etree._Element) -> cabc.Iterator[Layer]:
+def _backing(element: etree._Element) -> cabc.Iterator[layer_model.Layer]:
     store = element.find('./backingStore')
     while store is not None and store.find('./source') is not None:
         store_format = store.find('./format')
-        yield Layer(
+        yield layer_model.Layer(
             path=_source_path(store) or '',
             format='' if store_format is None else store_format.get('type',
                                                                     ''),
@@ -306,61 +277,6 @@ def _qemu_user(root: etree._Element) -> tuple[int, int] | None:
     if user.isdigit() and group.isdigit():
         return int(user), int(group)
     return None
-
-
-def _nova(root: etree._Element) -> NovaMetadata | None:
-    for prefix in NOVA_NAMESPACES:
-        instance = root.find(f'./metadata/{prefix}:instance',
-                             NOVA_NAMESPACES)
-        if instance is not None:
-            return _nova_metadata(instance, prefix)
-    return None
-
-
-def _nova_metadata(instance: etree._Element, prefix: str) -> NovaMetadata:
-    def find(path: str) -> etree._Element | None:
-        return instance.find(
-            '/'.join(f'{prefix}:{part}' for part in path.split('/')),
-            NOVA_NAMESPACES)
-
-    def text(path: str) -> str:
-        element = find(path)
-        return '' if element is None else (element.text or '').strip()
-
-    def attribute(path: str, name: str) -> str:
-        element = find(path)
-        return '' if element is None else element.get(name, '')
-
-    def number(path: str) -> int:
-        # Whoever may write metadata may write anything into it.
-        word = text(path)
-        return int(word) if word.isdecimal() else 0
-
-    return NovaMetadata(
-        name=text('name'),
-        flavor_name=attribute('flavor', 'name'),
-        flavor_disk_gib=number('flavor/disk'),
-        flavor_memory_mib=number('flavor/memory'),
-        image_uuid=attribute('image', 'uuid') or None,
-        image_container_format=text('image/containerFormat') or None,
-        image_disk_format=text('image/diskFormat') or None,
-        image_min_disk=number('image/minDisk'),
-        image_min_ram=number('image/minRam'),
-        image_properties=_nova_image_properties(instance, prefix),
-        user_uuid=attribute('owner/user', 'uuid'),
-        user_name=text('owner/user'),
-        project_uuid=attribute('owner/project', 'uuid'),
-        project_name=text('owner/project'),
-        root_type=attribute('root', 'type'),
-        root_uuid=attribute('root', 'uuid'),
-    )
-
-
-def _nova_image_properties(instance: etree._Element,
-                           prefix: str) -> dict[str, str]:
-    path = f'{prefix}:image/{prefix}:properties/{prefix}:property'
-    return {element.get('name', ''): (element.text or '').strip()
-            for element in instance.findall(path, NOVA_NAMESPACES)}
 
 
 def copy_target_xml(path: str) -> str:

@@ -23,9 +23,9 @@ import dataclasses
 import typing as ty
 
 from nova_snap import errors
-from nova_snap.model import domain
 from nova_snap.model import inheritance
-from nova_snap.model import request as request_module
+from nova_snap.model import nova as nova_model
+from nova_snap.model import request as request_model
 from nova_snap import units
 
 # Glance's own attributes: whatever else an image has is a property.
@@ -141,11 +141,11 @@ class Origin:
     """
 
     virtual_size: int
-    metadata: domain.NovaMetadata | None = None
+    metadata: nova_model.NovaMetadata | None = None
     base: Image | None = None
 
 
-def snapshot_spec(request: request_module.Request, origin: Origin, *,
+def snapshot_spec(request: request_model.Request, origin: Origin, *,
                   disk_format: str,
                   non_inheritable: cabc.Set[str] = frozenset()) -> ImageSpec:
     """Say what the record of a snapshot has to hold.
@@ -187,7 +187,7 @@ def snapshot_spec(request: request_module.Request, origin: Origin, *,
         properties={**properties, **request.properties})
 
 
-def _about(nova: domain.NovaMetadata,
+def _about(nova: nova_model.NovaMetadata,
            base: cabc.Mapping[str, str]) -> dict[str, str]:
     """Return what a snapshot of Nova's says about itself and its owner."""
     about = {

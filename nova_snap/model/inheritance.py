@@ -20,7 +20,7 @@ import collections.abc as cabc
 import re
 import typing as ty
 
-from nova_snap.model import domain
+from nova_snap.model import nova as nova_model
 
 Properties: ty.TypeAlias = cabc.Mapping[str, str]
 
@@ -75,7 +75,7 @@ OBJECT_NAMES = {
 }
 
 
-def inherited(nova: domain.NovaMetadata, base: Properties,
+def inherited(nova: nova_model.NovaMetadata, base: Properties,
               non_inheritable: cabc.Set[str]) -> dict[str, str]:
     """Return the base image's properties, as far as they are handed on.
 

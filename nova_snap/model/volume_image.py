@@ -20,11 +20,11 @@ import collections.abc as cabc
 
 from nova_snap import errors
 from nova_snap.model import block_device
-from nova_snap.model import domain
 from nova_snap.model import image as image_model
 from nova_snap.model import inheritance
-from nova_snap.model import request as request_module
-from nova_snap.model import volume_plan
+from nova_snap.model import nova as nova_model
+from nova_snap.model.plan import volumes as volumes_plan
+from nova_snap.model import request as request_model
 
 # What Cinder keeps of an image among its properties.
 # :source: nova/block_device.py VIM_IMAGE_ATTRIBUTES
@@ -37,7 +37,7 @@ _ATTRIBUTES = frozenset({
 _OBJECT_NAMES = frozenset(f'img_{name}' for name in block_device.PROPERTIES)
 
 
-def spec(request: request_module.Request, nova: domain.NovaMetadata,
+def spec(request: request_model.Request, nova: nova_model.NovaMetadata,
          image_metadata: cabc.Mapping[str, str],
          non_inheritable: cabc.Set[str]) -> image_model.ImageSpec:
     """Say what the record holds before there are snapshots to name.
@@ -69,8 +69,8 @@ def spec(request: request_module.Request, nova: domain.NovaMetadata,
         if name not in block_device.PROPERTIES | _OBJECT_NAMES}
     return image_model.ImageSpec(
         image_id=request.image_id, name=request.name,
-        disk_format=volume_plan.IMAGE_FORMAT,
-        container_format=volume_plan.CONTAINER_FORMAT,
+        disk_format=volumes_plan.IMAGE_FORMAT,
+        container_format=volumes_plan.CONTAINER_FORMAT,
         min_disk=max(nova.image_min_disk, nova.flavor_disk_gib),
         min_ram=nova.image_min_ram,
         owner=nova.project_uuid or None, visibility='private',

@@ -23,11 +23,11 @@ from nova_snap import errors
 from nova_snap.model import image as image_model
 from nova_snap.model import stream
 from nova_snap.model import volumes as volumes_model
-from nova_snap.services import images
-from nova_snap.services import volumes
+from nova_snap.services.cinder import volumes as volumes_module
+from nova_snap.services.glance import images as images_module
 
 
-class SignedOut(images.Images):
+class SignedOut(images_module.Images):
     """Refuses every call.
 
     :param reason: why nobody is signed in
@@ -60,7 +60,7 @@ class SignedOut(images.Images):
         raise self._reason
 
 
-class SignedOutOfCinder(volumes.Volumes):
+class SignedOutOfCinder(volumes_module.Volumes):
     """Refuses every call.
 
     :param reason: why nobody is signed in
@@ -75,7 +75,7 @@ class SignedOutOfCinder(volumes.Volumes):
     def project_id(self) -> str | None:
         raise self._reason
 
-    def acting_in(self, project_id: str | None) -> volumes.Volumes:
+    def acting_in(self, project_id: str | None) -> volumes_module.Volumes:
         return self
 
     def volume(self, volume_id: str) -> volumes_model.Volume | None:

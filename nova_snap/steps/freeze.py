@@ -16,7 +16,7 @@ import contextlib
 import dataclasses
 
 from nova_snap import errors
-from nova_snap.steps import step
+from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
 
 # A thaw that gets no answer is asked again: a busy agent answers the second
@@ -26,7 +26,7 @@ THAW_PAUSE_SECONDS = 1.0
 
 
 @dataclasses.dataclass
-class BoundAgentWaits(step.Step):
+class BoundAgentWaits(step_module.Step):
     """Hold: every wait for the guest agent has an end.
 
     libvirt waits for ever by default, and a guest may have an agent that
@@ -57,7 +57,7 @@ class BoundAgentWaits(step.Step):
 
 
 @dataclasses.dataclass
-class FreezeFilesystems(step.Step):
+class FreezeFilesystems(step_module.Step):
     """Hold: the guest's file systems are frozen.
 
     To be taken only after the agent has answered: an agent that is not there

@@ -19,8 +19,8 @@ from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap.hypervisor import domain as domain_module
-from nova_snap.model import hostdev
-from nova_snap.steps import step
+from nova_snap.model import hostdev as hostdev_model
+from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ POLL_SECONDS = 0.2
 
 
 @dataclasses.dataclass
-class DetachHostdev(step.Step):
+class DetachHostdev(step_module.Step):
     """Hold: a passed-through device is out of the running guest.
 
     A guest is asked to release it, and may take its time or refuse: libvirt
@@ -62,10 +62,10 @@ class DetachHostdev(step.Step):
 
     @classmethod
     def of(cls, domain: domain_module.Domain, qemu_id: int,
-           device: hostdev.Hostdev, timeout: int) -> 'DetachHostdev':
+           device: hostdev_model.Hostdev, timeout: int) -> 'DetachHostdev':
         """Read what has to be given back."""
         return cls(uuid=domain.uuid, qemu_id=qemu_id, xml=device.xml,
-                   is_defined=hostdev.is_defined(
+                   is_defined=hostdev_model.is_defined(
                        device, domain.definition_xml()),
                    timeout=timeout)
 
@@ -129,13 +129,13 @@ class DetachHostdev(step.Step):
             return
         if not world.lets_return(domain.model()):
             return
-        if self.is_defined and not hostdev.is_defined(
+        if self.is_defined and not hostdev_model.is_defined(
                 self._device, domain.definition_xml()):
             LOG.warning('%s of %s was taken out of its definition meanwhile '
                         'and is not given back', self._device, self.uuid)
             return
         try:
-            domain.attach_device(hostdev.attach_xml(self.xml))
+            domain.attach_device(hostdev_model.attach_xml(self.xml))
         except errors.DomainGone:
             raise
         except errors.HypervisorError as exc:
@@ -146,7 +146,7 @@ class DetachHostdev(step.Step):
     def _why_not(self, world: world_module.World) -> str:
         """Say what libvirt does not: whether the device is there at all."""
         path = os.path.join(
-            MEDIATED_DEVICES if self._device.kind == hostdev.MEDIATED
+            MEDIATED_DEVICES if self._device.kind == hostdev_model.MEDIATED
             else PCI_DEVICES, self._device.host_address)
         return '' if world.files.exists(path) else f'; there is no {path}'
 
@@ -170,11 +170,11 @@ class DetachHostdev(step.Step):
             raise self._stuck('the guest was stopped or started meanwhile')
 
     @property
-    def _device(self) -> hostdev.Hostdev:
-        return hostdev.parse(self.xml)
+    def _device(self) -> hostdev_model.Hostdev:
+        return hostdev_model.parse(self.xml)
 
     def _found(self, domain: domain_module.Domain) -> (
-            hostdev.Hostdev | None):
+            hostdev_model.Hostdev | None):
         """Return the device as the running guest has it."""
         return next((found for found in domain.model().hostdevs
                      if found.is_same(self._device)), None)

@@ -16,12 +16,12 @@ import dataclasses
 import typing as ty
 
 from nova_snap.model import image as image_model
-from nova_snap.steps import step
+from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
 
 
 @dataclasses.dataclass
-class CreateImage(step.Step):
+class CreateImage(step_module.Step):
     """Artifact: the image. Its id is ours, so a crash cannot hide it.
 
     :ivar spec: as :meth:`nova_snap.model.image.ImageSpec.to_dict` has it
@@ -46,7 +46,7 @@ class CreateImage(step.Step):
 
 
 @dataclasses.dataclass
-class AdoptImage(step.Step):
+class AdoptImage(step_module.Step):
     """Artifact: an image whose record Nova has made.
 
     While Nova lives it is Nova's to delete. After a crash nobody but us

@@ -17,7 +17,7 @@ import dataclasses
 from oslo_log import log as logging
 
 from nova_snap import errors
-from nova_snap.steps import step
+from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ POLL_SECONDS = 0.2
 
 
 @dataclasses.dataclass
-class SaveMemory(step.Step):
+class SaveMemory(step_module.Step):
     """Hold: the guest is saved and has no QEMU process.
 
     :ivar paused: what the guest was, and will be again

@@ -19,7 +19,7 @@ import os
 from nova_snap import errors
 from nova_snap.hypervisor import blockjob
 from nova_snap.hypervisor import domain as domain_module
-from nova_snap.steps import step
+from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
 
 DELTA_FORMAT = 'qcow2'
@@ -39,7 +39,7 @@ ALLOW = ('QEMU may not write into %(directory)s although owners and modes let '
 
 
 @dataclasses.dataclass
-class StartMirror(step.Step):
+class StartMirror(step_module.Step):
     """Hold: a copy job runs on the disk.
 
     :ivar qemu_id: the QEMU process the job belongs to

@@ -14,12 +14,12 @@
 
 import dataclasses
 
-from nova_snap.steps import step
+from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
 
 
 @dataclasses.dataclass
-class MakeScratch(step.Step):
+class MakeScratch(step_module.Step):
     """Hold: a private directory below ``snapshots_directory``."""
 
     path: str

@@ -19,14 +19,14 @@ from oslo_log import log as logging
 from nova_snap import errors
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.model import domain as domain_model
-from nova_snap.steps import step
+from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
-class UndefineDomain(step.Step):
+class UndefineDomain(step_module.Step):
     """Hold: the domain is transient.
 
     ``blockRebase`` with COPY is refused on a defined domain, so Nova leaves

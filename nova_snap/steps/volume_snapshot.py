@@ -16,9 +16,9 @@ import collections.abc as cabc
 import dataclasses
 
 from nova_snap import errors
-from nova_snap.model import volumes as model
-from nova_snap.services import volumes as volumes_module
-from nova_snap.steps import step
+from nova_snap.model import volumes as volumes_model
+from nova_snap.services.cinder import volumes as volumes_module
+from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
 
 # Cinder remembers a snapshot before it answers, and takes less than a second
@@ -32,7 +32,7 @@ LONGEST_LOOK_SECONDS = 2.0
 
 
 @dataclasses.dataclass
-class CreateVolumeSnapshot(step.Step):
+class CreateVolumeSnapshot(step_module.Step):
     """Artifact: a snapshot of one volume.
 
     :ivar record_id: of our record, which the snapshot carries: it is found
@@ -93,8 +93,8 @@ class CreateVolumeSnapshot(step.Step):
                 return found.snapshot_id
         return None
 
-    def _spec(self) -> model.SnapshotSpec:
-        return model.SnapshotSpec(self.volume_id, self.name,
+    def _spec(self) -> volumes_model.SnapshotSpec:
+        return volumes_model.SnapshotSpec(self.volume_id, self.name,
                                   self.description, self.record_id)
 
     def _volumes(self, world: world_module.World) -> volumes_module.Volumes:
@@ -119,9 +119,9 @@ def wait_created(world: world_module.World,
         if found is None:
             raise _failed(snapshot.snapshot_id, snapshot.volume_id,
                           'somebody deleted it')
-        if found.status == model.SnapshotStatus.AVAILABLE:
+        if found.status == volumes_model.SnapshotStatus.AVAILABLE:
             return
-        if found.status != model.SnapshotStatus.CREATING:
+        if found.status != volumes_model.SnapshotStatus.CREATING:
             raise _failed(found.snapshot_id, found.volume_id,
                           f'it is in the state {found.status}; the log of '
                           'cinder-volume says why')
@@ -147,12 +147,12 @@ def delete(world: world_module.World, volumes: volumes_module.Volumes,
         found = volumes.snapshot(snapshot_id)
         if found is None:
             return
-        if found.status == model.SnapshotStatus.ERROR_DELETING:
+        if found.status == volumes_model.SnapshotStatus.ERROR_DELETING:
             raise _failed(snapshot_id, found.volume_id,
                           'Cinder could not delete it; the log of '
                           'cinder-volume says why. Then set it to "error" '
                           'and try again')
-        if found.status not in model.DELETABLE:
+        if found.status not in volumes_model.DELETABLE:
             continue
         if is_asked:
             raise _failed(snapshot_id, found.volume_id,

@@ -21,14 +21,14 @@ import dataclasses
 
 from oslo_log import log as logging
 
-from nova_snap.hypervisor import clock as clock_module
-from nova_snap.hypervisor import files as files_module
+from nova_snap import clock as clock_module
+from nova_snap.host import files as files_module
+from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.hypervisor import host as host_module
-from nova_snap.hypervisor import qemu_img as qemu_img_module
 from nova_snap.model import domain as domain_model
 from nova_snap.model import settings as settings_model
-from nova_snap.services import images as images_module
-from nova_snap.services import volumes as volumes_module
+from nova_snap.services.cinder import volumes as volumes_module
+from nova_snap.services.glance import images as images_module
 
 LOG = logging.getLogger(__name__)
 

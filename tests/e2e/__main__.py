@@ -19,7 +19,7 @@ import sys
 import types
 
 from tests.e2e import cases
-from tests.e2e import cloud as whole
+from tests.e2e import cloud as cloud_module
 from tests.e2e import run
 from tests.lab import errors
 from tests.lab import place
@@ -51,7 +51,7 @@ def main() -> int:
         print('\n'.join(known))
         return 0
     try:
-        cloud = whole.Cloud(place.lab_dir() / 'e2e', options.driver,
+        cloud = cloud_module.Cloud(place.lab_dir() / 'e2e', options.driver,
                             eventlet=options.eventlet)
         if options.down:
             cloud.down()
@@ -64,7 +64,7 @@ def main() -> int:
         return 1
 
 
-def _run(cloud: whole.Cloud, wanted: list[cases.Case], *,
+def _run(cloud: cloud_module.Cloud, wanted: list[cases.Case], *,
          keep: bool) -> int:
     with contextlib.ExitStack() as ending:
         if not keep:

@@ -15,7 +15,7 @@
 from tests.e2e import layout
 from tests.lab import errors
 from tests.lab import mariadb
-from tests.lab import ports
+from tests.lab import ports as ports_module
 from tests.lab import rabbitmq
 
 DATABASES = ('keystone', 'placement', 'neutron', 'nova_api', 'nova_cell0',
@@ -28,7 +28,7 @@ def require_free(name: str) -> None:
     :raises LabError: when somebody listens there
     """
     port = layout.PORTS[name]
-    if ports.is_open(port):
+    if ports_module.is_open(port):
         raise errors.LabError(f'port {port}, of {name}, is taken')
 
 

@@ -19,7 +19,7 @@ from openstack.image.v2 import image as image_type
 from nova_snap import units
 from tests.e2e import config
 from tests.e2e import layout
-from tests.lab.guest import build
+from tests.lab.guest import build as guest_build
 from tests.lab.guest import domain as guest_domain
 
 # Each with its type and the path below its URL.
@@ -111,7 +111,7 @@ def make_flavor(cloud: connection.Connection) -> None:
 
 def make_image(cloud: connection.Connection) -> None:
     """Upload the guest's kernel, ramdisk and root disk."""
-    parts = build.parts()
+    parts = guest_build.parts()
     kernel = _upload(cloud, KERNEL, 'aki', str(parts.kernel))
     ramdisk = _upload(cloud, RAMDISK, 'ari', str(parts.initrd))
     made = {'kernel_id': kernel.id, 'ramdisk_id': ramdisk.id}

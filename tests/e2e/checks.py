@@ -20,9 +20,9 @@ import shutil
 
 import libvirt
 
-from tests.e2e import cloud as whole
+from tests.e2e import cloud as cloud_module
 from tests.e2e import layout
-from tests.e2e import server as servers
+from tests.e2e import server as server_module
 from tests.e2e import waiting
 from tests.lab import errors
 from tests.lab import process
@@ -42,7 +42,7 @@ def expect(true: object, words: str) -> None:
         raise errors.ProofFailed(words)
 
 
-def is_whole(server: servers.Server, qemu_pid: int | None) -> None:
+def is_whole(server: server_module.Server, qemu_pid: int | None) -> None:
     """Check that a running guest was not touched, or put back.
 
     :param qemu_pid: what it has to be, where it must not have changed
@@ -62,7 +62,7 @@ def is_whole(server: servers.Server, qemu_pid: int | None) -> None:
     server.wait_writing()
 
 
-def nothing_is_left(cloud: whole.Cloud, *,
+def nothing_is_left(cloud: cloud_module.Cloud, *,
                     timeout: float = SETTLE_TIMEOUT) -> None:
     """Check that no snapshot is under way and none left anything.
 
@@ -84,35 +84,35 @@ def nothing_is_left(cloud: whole.Cloud, *,
                                  f'{", ".join(seen)}') from None
 
 
-def remove_snapshot_files(cloud: whole.Cloud) -> None:
+def remove_snapshot_files(cloud: cloud_module.Cloud) -> None:
     """Remove what a case that failed has left."""
     for path in _snapshot_paths(cloud):
         shutil.rmtree(path)
 
 
-def _snapshot_paths(cloud: whole.Cloud) -> list[pathlib.Path]:
+def _snapshot_paths(cloud: cloud_module.Cloud) -> list[pathlib.Path]:
     folder = cloud.layout.snapshots
     return list(folder.iterdir()) if folder.exists() else []
 
 
-def _snapshot_files(cloud: whole.Cloud) -> list[str]:
+def _snapshot_files(cloud: cloud_module.Cloud) -> list[str]:
     return [str(path.relative_to(cloud.layout.instances))
             for path in _snapshot_paths(cloud)]
 
 
-def _unfinished_images(cloud: whole.Cloud) -> list[str]:
+def _unfinished_images(cloud: cloud_module.Cloud) -> list[str]:
     return [f'image {image.name} ({image.status})'
             for image in cloud.customer.image.images()
             if image.status != 'active']
 
 
-def _converters(cloud: whole.Cloud) -> list[str]:
+def _converters(cloud: cloud_module.Cloud) -> list[str]:
     """List the qemu-img processes that work below the cloud's folder."""
     return [f'qemu-img (pid {pid})' for pid, command in processes('qemu-img')
             if str(cloud.layout.run_dir) in command]
 
 
-def _records(cloud: whole.Cloud) -> list[str]:
+def _records(cloud: cloud_module.Cloud) -> list[str]:
     """List what ``nova-snap status`` lists."""
     if not cloud.is_ours:
         return []
@@ -134,7 +134,7 @@ def processes(program: str) -> list[tuple[int, str]]:
     return found
 
 
-def stored_image_is_sound(cloud: whole.Cloud, image_id: str,
+def stored_image_is_sound(cloud: cloud_module.Cloud, image_id: str,
                           fmt: str) -> None:
     """Check that what Glance has stands alone and is of its format.
 

@@ -33,7 +33,7 @@ from tests.e2e import layout
 from tests.e2e import machine
 from tests.e2e import volumes
 from tests.e2e import waiting
-from tests.lab.guest import build
+from tests.lab.guest import build as guest_build
 from tests.lab import process
 
 # Nova's services beside nova-api and nova-compute.
@@ -101,7 +101,7 @@ class Cloud:
         for name in ('nova', 'neutron', 'services'):
             shutil.rmtree(self.layout.run_dir / name, ignore_errors=True)
         self.machine.enter(anew=True)
-        build.parts()
+        guest_build.parts()
         self._done('guest and a copy of /etc')
         self.libvirtd.start(self.machine.ids[1])
         self.rabbitmq.start()

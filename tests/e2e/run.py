@@ -18,7 +18,7 @@ import time
 import traceback
 
 from tests.e2e import cases
-from tests.e2e import cloud as whole
+from tests.e2e import cloud as cloud_module
 from tests.e2e import scene as scenes
 
 
@@ -26,7 +26,7 @@ from tests.e2e import scene as scenes
 SHOWN = 300
 
 
-def run(cloud: whole.Cloud,
+def run(cloud: cloud_module.Cloud,
         wanted: collections.abc.Sequence[cases.Case]) -> int:
     """Run cases and return how many did not pass.
 

@@ -19,9 +19,9 @@ import typing as ty
 
 from tests.e2e import checks
 from tests.e2e import clients
-from tests.e2e import cloud as whole
+from tests.e2e import cloud as cloud_module
 from tests.e2e import compute
-from tests.e2e import server as servers
+from tests.e2e import server as server_module
 from tests.e2e import waiting
 from tests.lab import errors
 from tests.lab import proof
@@ -63,11 +63,11 @@ class _Proxy(proxy.Proxy):
 class Scene:
     """What the cases share, one after the other."""
 
-    def __init__(self, cloud: whole.Cloud) -> None:
+    def __init__(self, cloud: cloud_module.Cloud) -> None:
         self.cloud = cloud
         self.api = cloud.customer
         self.between = _Proxy(cloud.layout.url('glance'))
-        self._server: servers.Server | None = None
+        self._server: server_module.Server | None = None
 
     def close(self) -> None:
         """End the proxy."""
@@ -78,7 +78,7 @@ class Scene:
         return {'glance': {'endpoint_override': self.between.endpoint},
                 'nova_snap': {'bandwidth': SLOWLY}}
 
-    def server(self) -> servers.Server:
+    def server(self) -> server_module.Server:
         """Return a guest that is active and writes; a new one if need be."""
         if self._server is not None:
             try:
@@ -88,7 +88,7 @@ class Scene:
                 self._server.delete()
                 self._server = None
         if self._server is None:
-            self._server = servers.Server.boot(self.cloud, 'e2e')
+            self._server = server_module.Server.boot(self.cloud, 'e2e')
         return self._server
 
     def tidy_up(self) -> None:
@@ -98,7 +98,7 @@ class Scene:
         keep = self._server.id if self._server is not None else None
         for found in self.api.compute.servers(details=False):
             if found.id != keep:
-                servers.Server(self.cloud, found.id).delete()
+                server_module.Server(self.cloud, found.id).delete()
         for image in self.api.image.images():
             if image.visibility != 'public':
                 self.api.image.delete_image(image)
@@ -126,7 +126,7 @@ class Scene:
         return sorted(image.name for image in self.api.image.images()
                       if image.visibility != 'public')
 
-    def take(self, server: servers.Server, name: str,
+    def take(self, server: server_module.Server, name: str,
              status: str = 'ACTIVE') -> Taken:
         """Have ``nova image-create`` take a snapshot.
 
@@ -147,7 +147,9 @@ class Scene:
         checks.expect(image.disk_format == fmt,
                       f'the image is {image.disk_format}, not {fmt}')
         checks.stored_image_is_sound(self.cloud, image.id, fmt)
-        copy = servers.Server.boot(self.cloud, f'from-{image.name}', image.id)
+        copy = server_module.Server.boot(
+            self.cloud, f'from-{image.name}', image.id
+        )
         found = copy.found()
         wrong = [name for name, right in (
             ('mounts', found.mounted), ('has no errors', not found.errors),

@@ -21,7 +21,7 @@ import libvirt
 from openstack import exceptions
 
 from tests.e2e import catalog
-from tests.e2e import cloud as whole
+from tests.e2e import cloud as cloud_module
 from tests.e2e import waiting
 from tests.lab import errors
 from tests.lab.guest import copy as guest_copy
@@ -47,13 +47,13 @@ class Server:
     :ivar id: Nova's, which is libvirt's UUID of the domain
     """
 
-    def __init__(self, cloud: whole.Cloud, server_id: str) -> None:
+    def __init__(self, cloud: cloud_module.Cloud, server_id: str) -> None:
         self.cloud = cloud
         self.api = cloud.customer
         self.id = server_id
 
     @classmethod
-    def boot(cls, cloud: whole.Cloud, name: str,
+    def boot(cls, cloud: cloud_module.Cloud, name: str,
              image_id: str | None = None) -> 'Server':
         """Create a server without network and wait until it writes.
 
@@ -68,7 +68,9 @@ class Server:
         return cls._started(cloud, made.id)
 
     @classmethod
-    def boot_from_volumes(cls, cloud: whole.Cloud, name: str) -> 'Server':
+    def boot_from_volumes(
+        cls, cloud: cloud_module.Cloud, name: str
+    ) -> 'Server':
         """Create a server whose two disks are volumes, with an agent.
 
         :raises LabError: when it does not get so far
@@ -87,7 +89,7 @@ class Server:
         return cls._started(cloud, made.id)
 
     @classmethod
-    def _started(cls, cloud: whole.Cloud, server_id: str) -> 'Server':
+    def _started(cls, cloud: cloud_module.Cloud, server_id: str) -> 'Server':
         server = cls(cloud, server_id)
         server.wait_status('ACTIVE', VOLUME_TIMEOUT)
         server.wait_writing()

@@ -16,7 +16,7 @@ import enum
 
 import libvirt
 
-from tests.fakes import clock as clock_module
+from tests.fakes import clock as fake_clock
 from tests.fakes import refusal
 
 # What libvirt waits where it is told to take its default.
@@ -55,7 +55,7 @@ class FakeAgent:
     :ivar timeout: what libvirt was told to wait
     """
 
-    def __init__(self, clock: clock_module.FakeClock) -> None:
+    def __init__(self, clock: fake_clock.FakeClock) -> None:
         self._clock = clock
         self.channel = Channel.CONNECTED
         self.frozen = False

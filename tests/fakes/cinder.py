@@ -22,13 +22,13 @@ import collections.abc as cabc
 import dataclasses
 
 from nova_snap import errors
-from nova_snap.model import volumes as model
-from nova_snap.services import volumes
-from tests.fakes import calls as calls_module
-from tests.fakes import clock as clock_module
+from nova_snap.model import volumes as volumes_model
+from nova_snap.services.cinder import volumes as volumes_module
+from tests.fakes import calls as fake_calls
+from tests.fakes import clock as fake_clock
 
 OUTSIDE = 'cinder'
-Status = model.SnapshotStatus
+Status = volumes_model.SnapshotStatus
 
 
 @dataclasses.dataclass
@@ -57,10 +57,10 @@ class FakeCinder:
     :ivar moments: when snapshots were begun
     """
 
-    def __init__(self, clock: clock_module.FakeClock) -> None:
+    def __init__(self, clock: fake_clock.FakeClock) -> None:
         self.clock = clock
-        self.volumes: dict[str, model.Volume] = {}
-        self.snapshots: dict[str, model.VolumeSnapshot] = {}
+        self.volumes: dict[str, volumes_model.Volume] = {}
+        self.snapshots: dict[str, volumes_model.VolumeSnapshot] = {}
         self.maximum = 10
         self.project_id: str | None = None
         self.foreign_projects: set[str] = set()
@@ -75,8 +75,8 @@ class FakeCinder:
         self.freeze_number: cabc.Callable[[], int | None] = lambda: None
         self._made = 0
 
-    def create(self, spec: model.SnapshotSpec, *,
-               force: bool) -> model.VolumeSnapshot:
+    def create(self, spec: volumes_model.SnapshotSpec, *,
+               force: bool) -> volumes_model.VolumeSnapshot:
         """Begin a snapshot, as Cinder's API does."""
         volume = self.volumes.get(spec.volume_id)
         if volume is None:
@@ -90,7 +90,7 @@ class FakeCinder:
                              'too many snapshots')
         assert len(spec.name) <= 255, 'Cinder takes no longer name'
         self._made += 1
-        made = model.VolumeSnapshot(
+        made = volumes_model.VolumeSnapshot(
             snapshot_id=f'5a000000-0000-4000-8000-{self._made:012}',
             volume_id=spec.volume_id, name=spec.name,
             status=Status.CREATING, size_gib=volume.size_gib,
@@ -110,7 +110,7 @@ class FakeCinder:
         found = self.snapshots.get(snapshot_id)
         if found is None:
             raise self.error(errors.VolumeGone, 404, 'no such snapshot')
-        if found.status not in model.DELETABLE:
+        if found.status not in volumes_model.DELETABLE:
             raise self.error(errors.VolumeServiceError, 400,
                              f'snapshot is {found.status}')
         self.become(snapshot_id, Status.DELETING)
@@ -142,11 +142,11 @@ class FakeCinder:
         return kind(call='planted', status=status, reason=reason)
 
 
-class FakeVolumes(volumes.Volumes):
+class FakeVolumes(volumes_module.Volumes):
     """One process's way to a fake Cinder."""
 
     def __init__(self, cinder: FakeCinder,
-                 calls: calls_module.Calls) -> None:
+                 calls: fake_calls.Calls) -> None:
         self._cinder_ = cinder
         self._calls = calls
 
@@ -156,26 +156,26 @@ class FakeVolumes(volumes.Volumes):
     def project_id(self) -> str | None:
         return self._cinder_.project_id
 
-    def acting_in(self, project_id: str | None) -> volumes.Volumes:
+    def acting_in(self, project_id: str | None) -> volumes_module.Volumes:
         if project_id in self._cinder_.foreign_projects:
             raise errors.VolumeServiceRefused(
                 call=f'to act in project {project_id}', status=401,
                 reason='the role member is missing')
         return self
 
-    def volume(self, volume_id: str) -> model.Volume | None:
+    def volume(self, volume_id: str) -> volumes_model.Volume | None:
         return self._make('volume',
                           lambda: self._cinder_.volumes.get(volume_id),
                           changes=False)
 
-    def limits(self) -> model.SnapshotLimits:
-        return self._make('limits', lambda: model.SnapshotLimits(
+    def limits(self) -> volumes_model.SnapshotLimits:
+        return self._make('limits', lambda: volumes_model.SnapshotLimits(
             len(self._cinder_.snapshots), self._cinder_.maximum),
             changes=False)
 
-    def create_snapshot(self, spec: model.SnapshotSpec) -> (
-            model.VolumeSnapshot):
-        def create() -> model.VolumeSnapshot:
+    def create_snapshot(self, spec: volumes_model.SnapshotSpec) -> (
+            volumes_model.VolumeSnapshot):
+        def create() -> volumes_model.VolumeSnapshot:
             self._cinder_.clock.sleep(self._cinder_.ask_seconds)
             return self._cinder_.create(spec, force=True)
 
@@ -188,14 +188,16 @@ class FakeVolumes(volumes.Volumes):
         return self._make('create_snapshot', create, words=spec.volume_id,
                           half=half)
 
-    def find_snapshot(self, spec: model.SnapshotSpec) -> (
-            model.VolumeSnapshot | None):
+    def find_snapshot(self, spec: volumes_model.SnapshotSpec) -> (
+            volumes_model.VolumeSnapshot | None):
         return self._make(
             'find_snapshot', lambda: next(
                 filter(spec.is_of, self._cinder_.snapshots.values()), None),
             changes=False)
 
-    def snapshot(self, snapshot_id: str) -> model.VolumeSnapshot | None:
+    def snapshot(
+        self, snapshot_id: str
+    ) -> volumes_model.VolumeSnapshot | None:
         return self._make(
             'snapshot', lambda: self._cinder_.snapshots.get(snapshot_id),
             changes=False)

@@ -15,15 +15,15 @@
 import collections.abc as cabc
 import contextlib
 
-from nova_snap.hypervisor import clock
-from nova_snap.hypervisor import device_events
-from nova_snap.hypervisor import events
+from nova_snap import clock as clock_module
+from nova_snap.hypervisor import device_events as device_events_module
+from nova_snap.hypervisor import events as events_module
 
 # A moment in 2026: where a time ends up in an image it looks like one.
 START_SECONDS = 1_790_000_000.0
 
 
-class FakeClock(clock.Clock):
+class FakeClock(clock_module.Clock):
     """A clock that a sleep moves on, and nothing else."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class FakeClock(clock.Clock):
         return alarm
 
 
-class ClockDeviceBell(device_events.DeviceEvents):
+class ClockDeviceBell(device_events_module.DeviceEvents):
     """Likewise, for devices."""
 
     def __init__(self, fake: FakeClock) -> None:
@@ -75,7 +75,7 @@ class ClockDeviceBell(device_events.DeviceEvents):
         self._clock.sleep(seconds)
 
 
-class ClockBell(events.BlockJobEvents):
+class ClockBell(events_module.BlockJobEvents):
     """A bell whose time-outs pass on the clock."""
 
     def wait(self, seconds: float) -> None:

@@ -22,13 +22,13 @@ done by the same methods.
 import libvirt
 from lxml import etree
 
-from tests.fakes import agent as agent_module
-from tests.fakes import guest
+from tests.fakes import agent as fake_agent
+from tests.fakes import guest as fake_guest
 from tests.fakes import refusal
 
-RUNNING = guest.RUNNING
-PAUSED = guest.PAUSED
-SHUTOFF = guest.SHUTOFF
+RUNNING = fake_guest.RUNNING
+PAUSED = fake_guest.PAUSED
+SHUTOFF = fake_guest.SHUTOFF
 
 # Looks at a save until it has ended.
 SAVE_LOOKS = 3
@@ -52,7 +52,7 @@ class Metadata:
         return self._xml
 
 
-class FakeDomain(guest.FakeGuest):
+class FakeDomain(fake_guest.FakeGuest):
     """One domain.
 
     :ivar save_seconds: how long a save takes that somebody waits for
@@ -63,7 +63,7 @@ class FakeDomain(guest.FakeGuest):
     :ivar starts: how often a QEMU process was started for it
     """
 
-    def __init__(self, host: guest.Host, xml: str) -> None:
+    def __init__(self, host: fake_guest.Host, xml: str) -> None:
         super().__init__(host, xml)
         self.uuid = str(etree.fromstring(xml).findtext('uuid'))
         self.id = -1
@@ -220,7 +220,7 @@ class FakeDomain(guest.FakeGuest):
         for name in ('live', 'persistent'):
             xml = getattr(self, name)
             if xml is not None:
-                setattr(self, name, guest.with_disk(
+                setattr(self, name, fake_guest.with_disk(
                     xml, disk.get('name'), overlay, 'qcow2'))
         if self.live is not None:
             self.find_layers()
@@ -250,7 +250,7 @@ class FakeDomain(guest.FakeGuest):
         self.live = self.persistent if self.saved is None else self._saved_xml
         self.id = self._host.next_id()
         self.starts += 1
-        self.agent.timeout = agent_module.SET_TIME_OUT_BLOCK
+        self.agent.timeout = fake_agent.SET_TIME_OUT_BLOCK
         if self.saved is None:
             self.agent.frozen = False
         paused = bool(self.saved or flags & libvirt.VIR_DOMAIN_START_PAUSED)

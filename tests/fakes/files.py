@@ -20,10 +20,10 @@ import os
 import typing as ty
 
 from nova_snap import errors
-from nova_snap.hypervisor import files
+from nova_snap.host import files as files_module
 from nova_snap.journal import record as record_model
-from nova_snap.journal import store
-from tests.fakes import calls as calls_module
+from nova_snap.journal import store as store_module
+from tests.fakes import calls as fake_calls
 
 FILES = 'files'
 JOURNAL = 'journal'
@@ -35,14 +35,14 @@ LOOKS: dict[str, type[errors.SnapError] | None] = {
     'exists': None, 'is_block_device': None}
 
 
-class FakeFiles(files.Files):
+class FakeFiles(files_module.Files):
     """The real one.
 
     :param free: bytes that are free wherever it looks; None for what is so
     :param block_devices: files that are to be taken for one
     """
 
-    def __init__(self, calls: calls_module.Calls,
+    def __init__(self, calls: fake_calls.Calls,
                  free: int | None,
                  block_devices: cabc.Collection[str] = ()) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class FakeFiles(files.Files):
         return path in self._block_devices
 
 
-def _counted(calls: calls_module.Calls, name: str,
+def _counted(calls: fake_calls.Calls, name: str,
              method: cabc.Callable[..., ty.Any]) -> cabc.Callable[
                  ..., ty.Any]:
     kind = LOOKS.get(name, errors.StorageError)
@@ -79,13 +79,13 @@ def _counted(calls: calls_module.Calls, name: str,
 def _words(path: str) -> str:
     """Name a file; the directories of ours have ids in their names."""
     name = os.path.basename(path)
-    return '' if name.startswith(files.SCRATCH_PREFIX) else name
+    return '' if name.startswith(files_module.SCRATCH_PREFIX) else name
 
 
-class FakeStore(store.Store):
+class FakeStore(store_module.Store):
     """The real one; a record that is written says what is new in it."""
 
-    def __init__(self, journal_dir: str, calls: calls_module.Calls) -> None:
+    def __init__(self, journal_dir: str, calls: fake_calls.Calls) -> None:
         super().__init__(journal_dir)
         self._calls = calls
         self._known: dict[str, list[str]] = {}

@@ -19,8 +19,8 @@ import hashlib
 from nova_snap import errors
 from nova_snap.model import image as image_model
 from nova_snap.model import stream
-from nova_snap.services import images
-from tests.fakes import calls as calls_module
+from nova_snap.services.glance import images as images_module
+from tests.fakes import calls as fake_calls
 
 OUTSIDE = 'glance'
 
@@ -66,11 +66,11 @@ class FakeGlance:
         self.refuses = False
 
 
-class FakeImages(images.Images):
+class FakeImages(images_module.Images):
     """One process's way to a fake Glance."""
 
     def __init__(self, glance: FakeGlance,
-                 calls: calls_module.Calls) -> None:
+                 calls: fake_calls.Calls) -> None:
         self._glance = glance
         self._calls = calls
 

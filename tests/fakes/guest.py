@@ -24,11 +24,11 @@ import typing as ty
 import libvirt
 from lxml import etree
 
-from tests.fakes import agent as agent_module
-from tests.fakes import clock as clock_module
-from tests.fakes import disk as disk_module
-from tests.fakes import hostdev as hostdev_module
-from tests.fakes import mirror as mirror_module
+from tests.fakes import agent as fake_agent
+from tests.fakes import clock as fake_clock
+from tests.fakes import disk as fake_disk
+from tests.fakes import hostdev as fake_hostdev
+from tests.fakes import mirror as fake_mirror
 from tests.fakes import refusal
 
 AGENT_TARGET = "./devices/channel/target[@name='org.qemu.guest_agent.0']"
@@ -54,14 +54,14 @@ class Moment:
     :ivar frozen: nothing was under way in the guest's file systems
     """
 
-    content: disk_module.Clusters
+    content: fake_disk.Clusters
     frozen: bool
 
 
 class Host(ty.Protocol):
     """What a guest and its domain need of their libvirt."""
 
-    clock: clock_module.FakeClock
+    clock: fake_clock.FakeClock
     domains: dict[str, ty.Any]
     moments: list[Moment]
     refuses_define_during_job: bool
@@ -90,12 +90,12 @@ class FakeGuest:
         self.persistent: str | None = xml
         self.live: str | None = None
         self.now = SHUTOFF
-        self.agent = agent_module.FakeAgent(host.clock)
-        self.mirror_life = mirror_module.MirrorLife()
-        self.mirrors: dict[str, mirror_module.FakeMirror] = {}
-        self.hostdevs = hostdev_module.FakeHostdevs(self)
+        self.agent = fake_agent.FakeAgent(host.clock)
+        self.mirror_life = fake_mirror.MirrorLife()
+        self.mirrors: dict[str, fake_mirror.FakeMirror] = {}
+        self.hostdevs = fake_hostdev.FakeHostdevs(self)
         self._records = 0
-        self._written: disk_module.Clusters = {}
+        self._written: fake_disk.Clusters = {}
         self._backing: dict[str, list[tuple[str, str]]] = {}
 
     def live_on(self) -> None:
@@ -118,10 +118,10 @@ class FakeGuest:
         """Return the definition that counts now."""
         return etree.fromstring(self.live or self.persistent or '')
 
-    def content(self) -> disk_module.Clusters:
+    def content(self) -> fake_disk.Clusters:
         """Return what the guest sees on its first disk."""
         self.flush()
-        return disk_module.content(*self._root())
+        return fake_disk.content(*self._root())
 
     def files_in_use(self) -> set[str]:
         """Return what its QEMU process has open for writing."""
@@ -136,7 +136,7 @@ class FakeGuest:
         """Let QEMU write out what the guest wrote; only it has the file."""
         if self._written:
             path, _ = self._root()
-            file = disk_module.DiskFile.load(path)
+            file = fake_disk.DiskFile.load(path)
             file.clusters.update(self._written)
             file.save(path)
             self._written.clear()
@@ -145,7 +145,7 @@ class FakeGuest:
         """Look at the chains of all disks, as libvirt does at a start."""
         self._backing = {
             element.find('./target').get('dev'): list(
-                disk_module.layers(*_active_layer(element)))[1:]
+                fake_disk.layers(*_active_layer(element)))[1:]
             for element in self.tree.findall('./devices/disk')}
 
     def add_live_parts(self, tree: etree._Element) -> None:
@@ -160,7 +160,7 @@ class FakeGuest:
 
     def _add_backing(self, element: etree._Element, target: str) -> None:
         for path, file_format in self._backing[target]:
-            is_address = disk_module.is_address(path)
+            is_address = fake_disk.is_address(path)
             element = etree.SubElement(
                 element, 'backingStore',
                 type='network' if is_address else 'file')
@@ -202,7 +202,7 @@ class FakeGuest:
     # Its disks
 
     def blockInfo(self, path: str, flags: int = 0) -> list[int]:
-        file = disk_module.DiskFile.load(self._source(path))
+        file = fake_disk.DiskFile.load(self._source(path))
         size = len(file.to_bytes())
         return [file.virtual_size, size, size]
 
@@ -249,9 +249,9 @@ class FakeGuest:
                 f"disk '{disk}' already in active block job")
         layers = [path for path, _ in self._backing[disk]]
         assert layers.index(top) + 1 == layers.index(base)
-        disk_module.commit(top, base)
+        fake_disk.commit(top, base)
         above = [self._source(disk), *layers][layers.index(top)]
-        disk_module.rebase(above, *self._backing[disk][layers.index(base)])
+        fake_disk.rebase(above, *self._backing[disk][layers.index(base)])
         self.find_layers()
         return 0
 
@@ -259,8 +259,8 @@ class FakeGuest:
         """Make a file over the active layer of a disk."""
         self.flush()
         below, below_format = self._root()
-        disk_module.DiskFile(
-            'qcow2', disk_module.DiskFile.load(below).virtual_size,
+        fake_disk.DiskFile(
+            'qcow2', fake_disk.DiskFile.load(below).virtual_size,
             backing=below, backing_format=below_format).save(path)
 
     def _start_mirror(self, target: str, path: str) -> None:
@@ -270,7 +270,7 @@ class FakeGuest:
                 f"disk '{target}' already in active block job")
         source = self._source(target)
         try:
-            found = disk_module.DiskFile.load(path)
+            found = fake_disk.DiskFile.load(path)
         except OSError as exc:
             raise refusal.refusal(
                 libvirt.VIR_ERR_SYSTEM_ERROR, 'missing destination file for '
@@ -280,7 +280,7 @@ class FakeGuest:
                 libvirt.VIR_ERR_INTERNAL_ERROR, 'internal error: unable to '
                 "execute QEMU command 'blockdev-add': Could not open "
                 f"'{path}': Permission denied")
-        self.mirrors[target] = mirror_module.FakeMirror(
+        self.mirrors[target] = fake_mirror.FakeMirror(
             source, path, dataclasses.replace(self.mirror_life),
             found.format)
 
@@ -335,7 +335,7 @@ class FakeGuest:
 
     def agentSetResponseTimeout(self, timeout: int,
                                 flags: int = 0) -> int:
-        assert timeout >= agent_module.SET_TIME_OUT_BLOCK
+        assert timeout >= fake_agent.SET_TIME_OUT_BLOCK
         self.agent.timeout = timeout
         return 0
 

@@ -29,13 +29,13 @@ import typing as ty
 import libvirt
 from lxml import etree
 
-from nova_snap.hypervisor import device_events
-from nova_snap.hypervisor import events
+from nova_snap.hypervisor import device_events as device_events_module
+from nova_snap.hypervisor import events as events_module
 from nova_snap.hypervisor import host as host_module
-from tests.fakes import calls as calls_module
-from tests.fakes import clock as clock_module
-from tests.fakes import domain as domain_module
-from tests.fakes import guest as guest_module
+from tests.fakes import calls as fake_calls
+from tests.fakes import clock as fake_clock
+from tests.fakes import domain as fake_domain
+from tests.fakes import guest as fake_guest
 from tests.fakes import refusal
 
 OUTSIDE = 'libvirt'
@@ -60,10 +60,10 @@ class FakeLibvirtd:
     :ivar refuses_define_during_job: as no libvirt is known to do
     """
 
-    def __init__(self, clock: clock_module.FakeClock) -> None:
+    def __init__(self, clock: fake_clock.FakeClock) -> None:
         self.clock = clock
-        self.domains: dict[str, domain_module.FakeDomain] = {}
-        self.moments: list[guest_module.Moment] = []
+        self.domains: dict[str, fake_domain.FakeDomain] = {}
+        self.moments: list[fake_guest.Moment] = []
         self.version = 9_000_000
         self.refuses_define_during_job = False
         self.generation = 0
@@ -75,7 +75,7 @@ class FakeLibvirtd:
         self._ids += 1
         return self._ids
 
-    def define(self, xml: str) -> domain_module.FakeDomain:
+    def define(self, xml: str) -> fake_domain.FakeDomain:
         """Define a domain, or define one that is there anew."""
         tree = etree.fromstring(xml)
         uuid = str(tree.findtext('uuid'))
@@ -84,7 +84,7 @@ class FakeLibvirtd:
         if uuid in self.domains:
             self.domains[uuid].define(xml)
         else:
-            self.domains[uuid] = domain_module.FakeDomain(self, xml)
+            self.domains[uuid] = fake_domain.FakeDomain(self, xml)
         return self.domains[uuid]
 
     def live_on(self) -> None:
@@ -162,7 +162,7 @@ class FakeConnection:
     """One process's connection."""
 
     def __init__(self, libvirtd: FakeLibvirtd,
-                 calls: calls_module.Calls) -> None:
+                 calls: fake_calls.Calls) -> None:
         self._libvirtd = libvirtd
         self._generation = libvirtd.generation
         self._calls = calls
@@ -261,7 +261,7 @@ class Handle:
     It stands for whatever has the UUID at the moment.
     """
 
-    def __init__(self, calls: calls_module.Calls, libvirtd: FakeLibvirtd,
+    def __init__(self, calls: fake_calls.Calls, libvirtd: FakeLibvirtd,
                  uuid: str) -> None:
         self._calls = calls
         self._libvirtd = libvirtd
@@ -287,7 +287,7 @@ class Handle:
         result = getattr(domain, name)(*args, **named)
         if isinstance(result, list):
             return [MetadataHandle(self._calls, one)
-                    if isinstance(one, domain_module.Metadata) else one
+                    if isinstance(one, fake_domain.Metadata) else one
                     for one in result]
         return result
 
@@ -295,8 +295,8 @@ class Handle:
 class MetadataHandle:
     """A snapshot or checkpoint as one process has it."""
 
-    def __init__(self, calls: calls_module.Calls,
-                 metadata: domain_module.Metadata) -> None:
+    def __init__(self, calls: fake_calls.Calls,
+                 metadata: fake_domain.Metadata) -> None:
         self._calls = calls
         self._metadata = metadata
 
@@ -313,19 +313,19 @@ class FakeHost(host_module.Host):
     """The real one, whose waits for events pass on the fake clock."""
 
     def __init__(self, libvirtd: FakeLibvirtd,
-                 calls: calls_module.Calls) -> None:
+                 calls: fake_calls.Calls) -> None:
         super().__init__(
             URI, connect=lambda uri: FakeConnection(libvirtd, calls),
             clock=libvirtd.clock, qemu=FakeQemuModule())
 
     def block_job_events(self, uuid: str) -> ty.Any:
-        return events.block_job_events(
-            self.connection(), uuid, clock_module.ClockBell(self.clock),
+        return events_module.block_job_events(
+            self.connection(), uuid, fake_clock.ClockBell(self.clock),
             self._qemu)
 
     def device_events(self, uuid: str) -> ty.Any:
-        return device_events.device_events(
-            self.connection(), uuid, clock_module.ClockDeviceBell(self.clock))
+        return device_events_module.device_events(
+            self.connection(), uuid, fake_clock.ClockDeviceBell(self.clock))
 
 
 def _words(name: str, args: tuple[ty.Any, ...],

@@ -14,7 +14,7 @@
 
 import dataclasses
 
-from tests.fakes import disk
+from tests.fakes import disk as fake_disk
 
 # Where a copy that is not ready yet was cut off: some is there, not all.
 HALF = 2
@@ -97,10 +97,10 @@ class FakeMirror:
         A file that was removed meanwhile is no hindrance: QEMU has it open.
         """
         try:
-            delta = disk.DiskFile.load(self.path)
+            delta = fake_disk.DiskFile.load(self.path)
         except FileNotFoundError:
             return
-        active = disk.DiskFile.load(self.source).clusters
+        active = fake_disk.DiskFile.load(self.source).clusters
         copied = sorted(active)
         if not whole:
             copied = copied[:len(copied) // HALF]

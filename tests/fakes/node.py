@@ -18,20 +18,20 @@ import string
 import typing as ty
 
 from nova_snap.flows import node as node_module
-from nova_snap.hypervisor import locks as locks_module
+from nova_snap.host import locks as locks_module
 from nova_snap.model import settings as settings_model
 from nova_snap.model import volumes as volumes_model
 from nova_snap.steps import world as world_module
 from nova_snap import units
-from tests.fakes import agent as agent_module
-from tests.fakes import calls as calls_module
-from tests.fakes import cinder as cinder_module
-from tests.fakes import clock as clock_module
-from tests.fakes import disk as disk_module
-from tests.fakes import files as files_module
-from tests.fakes import glance as glance_module
-from tests.fakes import libvirtd as libvirtd_module
-from tests.fakes import qemu_img as qemu_img_module
+from tests.fakes import agent as fake_agent
+from tests.fakes import calls as fake_calls
+from tests.fakes import cinder as fake_cinder
+from tests.fakes import clock as fake_clock
+from tests.fakes import disk as fake_disk
+from tests.fakes import files as fake_files
+from tests.fakes import glance as fake_glance
+from tests.fakes import libvirtd as fake_libvirtd
+from tests.fakes import qemu_img as fake_qemu_img
 
 HERE = pathlib.Path(__file__).parent
 UUID = '0a608a7f-a14f-42bf-bf80-ca5745ad69d0'
@@ -57,7 +57,7 @@ class GuestSpec:
 
     driver_format: str = 'qcow2'
     layers: int = 2
-    agent: agent_module.Channel = agent_module.Channel.CONNECTED
+    agent: fake_agent.Channel = fake_agent.Channel.CONNECTED
     nova: bool = False
     properties: ty.Mapping[str, str] = dataclasses.field(
         default_factory=dict)
@@ -85,10 +85,10 @@ class FakeNode:
         self.folder = folder
         self.snapshots = folder / 'snapshots'
         self.snapshots.mkdir()
-        self.clock = clock_module.FakeClock()
-        self.libvirtd = libvirtd_module.FakeLibvirtd(self.clock)
-        self.glance = glance_module.FakeGlance()
-        self.cinder = cinder_module.FakeCinder(self.clock)
+        self.clock = fake_clock.FakeClock()
+        self.libvirtd = fake_libvirtd.FakeLibvirtd(self.clock)
+        self.glance = fake_glance.FakeGlance()
+        self.cinder = fake_cinder.FakeCinder(self.clock)
         self.settings = _settings(folder)
         self.free: int | None = None
         self.block_devices: set[str] = set()
@@ -158,7 +158,7 @@ class FakeNode:
         xml = self.xml.replace('<vcpu ', '<title>rebooted</title>\n  <vcpu ')
         self.guest = self.libvirtd.define(xml)
         # It has not booted as far as that.
-        self.guest.agent.channel = agent_module.Channel.DISCONNECTED
+        self.guest.agent.channel = fake_agent.Channel.DISCONNECTED
         self.guest.create()
         return xml
 
@@ -172,19 +172,19 @@ class Process:
     def __init__(self, fake: FakeNode,
                  progress: world_module.Progress | None = None) -> None:
         self.fake = fake
-        self.calls = calls_module.Calls(before_each=fake.libvirtd.live_on)
-        self.store = files_module.FakeStore(fake.settings.journal_dir,
+        self.calls = fake_calls.Calls(before_each=fake.libvirtd.live_on)
+        self.store = fake_files.FakeStore(fake.settings.journal_dir,
                                             self.calls)
         self.store.prepare()
         self.world = world_module.World(
             settings=fake.settings,
-            host=libvirtd_module.FakeHost(fake.libvirtd, self.calls),
-            qemu_img=qemu_img_module.FakeQemuImg(
+            host=fake_libvirtd.FakeHost(fake.libvirtd, self.calls),
+            qemu_img=fake_qemu_img.FakeQemuImg(
                 fake.libvirtd, self.calls, fake.block_devices),
-            files=files_module.FakeFiles(self.calls, fake.free,
+            files=fake_files.FakeFiles(self.calls, fake.free,
                                          fake.block_devices),
-            images=glance_module.FakeImages(fake.glance, self.calls),
-            volumes=cinder_module.FakeVolumes(fake.cinder, self.calls),
+            images=fake_glance.FakeImages(fake.glance, self.calls),
+            volumes=fake_cinder.FakeVolumes(fake.cinder, self.calls),
             clock=fake.clock,
             progress=progress or (lambda *said: fake.said.append(said)))
         self.node = node_module.Node(
@@ -199,7 +199,7 @@ class Process:
 def guest_xml(spec: GuestSpec, *disks: str) -> str:
     """Write a domain's definition."""
     agent = ''
-    if spec.agent != agent_module.Channel.ABSENT:
+    if spec.agent != fake_agent.Channel.ABSENT:
         agent = ("<channel type='unix'><target type='virtio' "
                  "name='org.qemu.guest_agent.0'/></channel>")
     properties = ''.join(
@@ -241,13 +241,13 @@ def _disk_xml(path: str, target: str, driver_format: str, source_type: str,
 
 
 def _make_volumes(folder: pathlib.Path, spec: GuestSpec,
-                  cinder: cinder_module.FakeCinder) -> list[str]:
+                  cinder: fake_cinder.FakeCinder) -> list[str]:
     """Make the volumes of a guest, in Cinder and on the node."""
     paths = []
     cinder.project_id = PROJECT
     for number in range(spec.volumes):
         path = folder / f'volume-{number}'
-        disk_module.DiskFile('raw', DISK_BYTES).save(str(path))
+        fake_disk.DiskFile('raw', DISK_BYTES).save(str(path))
         paths.append(str(path))
         volume = volumes_model.Volume(
             volume_id=volume_id(number), name=f'volume {number}',
@@ -275,7 +275,7 @@ def _make_disks(folder: pathlib.Path, spec: GuestSpec) -> list[str]:
             file_format = spec.driver_format
         elif below is None:
             file_format = 'raw'
-        disk_module.DiskFile(
+        fake_disk.DiskFile(
             file_format, DISK_BYTES,
             backing=None if below is None else str(below),
             backing_format=_format_below(number, spec),
@@ -296,7 +296,7 @@ def _settings(folder: pathlib.Path) -> settings_model.Settings:
         host=HOST, state_path=str(folder),
         instances_path=str(folder / 'instances'), compute_driver=None,
         virt_type='qemu',
-        connection_uri=libvirtd_module.URI,
+        connection_uri=fake_libvirtd.URI,
         snapshots_directory=str(folder / 'snapshots'),
         snapshots_directory_is_default=False, snapshot_image_format=None,
         snapshot_compression=False, images_cpu_time_limit=30,

@@ -15,37 +15,37 @@
 import collections.abc as cabc
 
 from nova_snap import errors
-from nova_snap.hypervisor import qemu_img
-from nova_snap.model import domain as domain_model
-from tests.fakes import calls as calls_module
-from tests.fakes import disk
-from tests.fakes import libvirtd as libvirtd_module
+from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.model import layer as layer_model
+from tests.fakes import calls as fake_calls
+from tests.fakes import disk as fake_disk
+from tests.fakes import libvirtd as fake_libvirtd
 
 OUTSIDE = 'qemu-img'
 
 
-class FakeQemuImg(qemu_img.QemuImg):
+class FakeQemuImg(qemu_img_module.QemuImg):
     """It opens what it is told to open, as what it is told that it is.
 
     Like the real one it refuses a file that a QEMU writes to, and a file
     that has not the format it is called.
     """
 
-    def __init__(self, libvirtd: libvirtd_module.FakeLibvirtd,
-                 calls: calls_module.Calls,
+    def __init__(self, libvirtd: fake_libvirtd.FakeLibvirtd,
+                 calls: fake_calls.Calls,
                  block_devices: cabc.Collection[str]) -> None:
         self._libvirtd = libvirtd
         self._calls = calls
         self._block_devices = block_devices
 
-    def info(self, path: str, image_format: str) -> qemu_img.Info:
+    def info(self, path: str, image_format: str) -> qemu_img_module.Info:
         return self._make('info', lambda: self._info(path, image_format),
                           f'{_base(path)} {image_format}', changes=False)
 
     def create_overlay(self, path: str, virtual_size: int,
-                       backing: domain_model.Layer | None) -> None:
+                       backing: layer_model.Layer | None) -> None:
         def create() -> None:
-            disk.DiskFile(
+            fake_disk.DiskFile(
                 'qcow2', virtual_size,
                 backing=backing and backing.path,
                 backing_format=backing and backing.format).save(path)
@@ -53,9 +53,9 @@ class FakeQemuImg(qemu_img.QemuImg):
         below = f'{_base(backing.path)} {backing.format}' if backing else '-'
         self._make('create', create, f'{_base(path)} {below}')
 
-    def convert(self, chain: cabc.Sequence[domain_model.Layer], path: str,
-                conversion: qemu_img.Conversion, *,
-                progress: qemu_img.Progress) -> None:
+    def convert(self, chain: cabc.Sequence[layer_model.Layer], path: str,
+                conversion: qemu_img_module.Conversion, *,
+                progress: qemu_img_module.Progress) -> None:
         def convert() -> None:
             self._convert(chain, path, conversion)
             progress(conversion.expected, conversion.expected)
@@ -78,39 +78,39 @@ class FakeQemuImg(qemu_img.QemuImg):
             error=lambda: errors.StorageError(
                 reason=f'qemu-img {name} {words}: planted'))
 
-    def _info(self, path: str, image_format: str) -> qemu_img.Info:
+    def _info(self, path: str, image_format: str) -> qemu_img_module.Info:
         file = self._open(path, image_format)
-        return qemu_img.Info(
+        return qemu_img_module.Info(
             format=image_format, virtual_size=file.virtual_size,
             backing_file=file.backing, backing_format=file.backing_format,
             data_file=file.data_file)
 
-    def _convert(self, chain: cabc.Sequence[domain_model.Layer], path: str,
-                 conversion: qemu_img.Conversion) -> None:
-        clusters: disk.Clusters = {}
+    def _convert(self, chain: cabc.Sequence[layer_model.Layer], path: str,
+                 conversion: qemu_img_module.Conversion) -> None:
+        clusters: fake_disk.Clusters = {}
         for layer in reversed(chain):
             if layer.is_block != (layer.path in self._block_devices):
                 raise errors.StorageError(
                     reason="'file' driver requires a regular file, and "
                            f"'host_device' a device: {layer}")
             clusters.update(self._open(layer.path, layer.format).clusters)
-        size = disk.DiskFile.load(chain[0].path).virtual_size
-        disk.DiskFile(conversion.image_format, size,
+        size = fake_disk.DiskFile.load(chain[0].path).virtual_size
+        fake_disk.DiskFile(conversion.image_format, size,
                       clusters=clusters).save(path)
 
-    def _open(self, path: str, image_format: str) -> disk.DiskFile:
+    def _open(self, path: str, image_format: str) -> fake_disk.DiskFile:
         if path in self._libvirtd.files_in_use():
             raise errors.StorageError(
                 reason=f'qemu-img could not open {path}: Failed to get '
                        'shared "write" lock')
         try:
-            file = disk.DiskFile.load(path)
+            file = fake_disk.DiskFile.load(path)
         except (OSError, ValueError) as exc:
             raise errors.StorageError(
                 reason=f'qemu-img could not open {path}: {exc}') from exc
         if image_format == 'raw':
             # Every file is a raw image: of what is in it nothing is read.
-            return disk.DiskFile('raw', file.virtual_size,
+            return fake_disk.DiskFile('raw', file.virtual_size,
                                  clusters=file.clusters)
         if image_format != file.format:
             raise errors.StorageError(

@@ -16,13 +16,13 @@ import dataclasses
 import os
 import typing as ty
 
-from nova_snap.flows import result as result_module
 from nova_snap.model import block_device
-from tests.fakes import agent
-from tests.fakes import disk
-from tests.fakes import glance
-from tests.fakes import guest as guest_module
-from tests.fakes import node as node_module
+from nova_snap.model import result as result_model
+from tests.fakes import agent as fake_agent
+from tests.fakes import disk as fake_disk
+from tests.fakes import glance as fake_glance
+from tests.fakes import guest as fake_guest
+from tests.fakes import node as fake_node
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class State:
     files: tuple[str, ...]
 
 
-def state_of(fake: node_module.FakeNode) -> State:
+def state_of(fake: fake_node.FakeNode) -> State:
     """Look at the guest and at the node's disk."""
     guest = fake.guest
     return State(
@@ -65,9 +65,9 @@ def state_of(fake: node_module.FakeNode) -> State:
         files=tuple(sorted(os.listdir(fake.snapshots))))
 
 
-def touched(fake: node_module.FakeNode, before: State) -> list[str]:
+def touched(fake: fake_node.FakeNode, before: State) -> list[str]:
     """Say what is not as it was."""
-    if fake.libvirtd.domains.get(node_module.UUID) is not fake.guest:
+    if fake.libvirtd.domains.get(fake_node.UUID) is not fake.guest:
         return ['the domain is gone']
     after = state_of(fake)
     wrong = [
@@ -75,12 +75,12 @@ def touched(fake: node_module.FakeNode, before: State) -> list[str]:
         f'{getattr(after, field.name)!r:.300}'
         for field in dataclasses.fields(State)
         if getattr(before, field.name) != getattr(after, field.name)]
-    if after.agent_timeout != agent.SET_TIME_OUT_BLOCK:
+    if after.agent_timeout != fake_agent.SET_TIME_OUT_BLOCK:
         wrong.append('waits for the agent are still bounded')
     return wrong
 
 
-def neither_all_nor_nothing(fake: node_module.FakeNode) -> list[str]:
+def neither_all_nor_nothing(fake: fake_node.FakeNode) -> list[str]:
     """Say what is wrong with the images, if something is.
 
     There is none, or one that is active, holds the guest's bytes of the
@@ -95,8 +95,8 @@ def neither_all_nor_nothing(fake: node_module.FakeNode) -> list[str]:
         if block_device.MAPPING_PROPERTY in stored.properties:
             wrong += _wrong_volumes(fake, stored)
             continue
-        image = disk.DiskFile.from_bytes(stored.data)
-        said = stored.properties.get(result_module.CONSISTENCY_PROPERTY)
+        image = fake_disk.DiskFile.from_bytes(stored.data)
+        said = stored.properties.get(result_model.CONSISTENCY_PROPERTY)
         if not _is_of_some_moment(fake, image, said):
             wrong.append('the image holds what the guest never had, or was '
                          f'not {said}: {image}')
@@ -108,14 +108,14 @@ def neither_all_nor_nothing(fake: node_module.FakeNode) -> list[str]:
     return wrong
 
 
-def named(fake: node_module.FakeNode) -> set[str]:
+def named(fake: fake_node.FakeNode) -> set[str]:
     """Return the snapshots of volumes that some image names."""
     return {one for stored in fake.glance.stored.values()
             for one in block_device.snapshots_named(stored.properties) or ()}
 
 
-def _wrong_volumes(fake: node_module.FakeNode,
-                   stored: glance.Stored) -> list[str]:
+def _wrong_volumes(fake: fake_node.FakeNode,
+                   stored: fake_glance.Stored) -> list[str]:
     """Say what is wrong with an image that names snapshots of volumes."""
     wrong = [] if stored.data == b'' else ['it has data']
     found = [fake.cinder.snapshots.get(one) for one
@@ -125,25 +125,25 @@ def _wrong_volumes(fake: node_module.FakeNode,
     if ([one.volume_id for one in found if one]
             != list(fake.cinder.volumes)):
         wrong.append(f'it does not name each volume: {found}')
-    said = stored.properties.get(result_module.CONSISTENCY_PROPERTY)
+    said = stored.properties.get(result_model.CONSISTENCY_PROPERTY)
     freezes = {fake.cinder.moments[one.snapshot_id].freeze
                for one in found if one}
-    if said != result_module.NOT_FROZEN and (
+    if said != result_model.NOT_FROZEN and (
             None in freezes or len(freezes) != 1):
         wrong.append(f'it says {said}, and its volumes are of the freezes '
                      f'{freezes}')
     return wrong
 
 
-def _is_of_some_moment(fake: node_module.FakeNode, image: disk.DiskFile,
+def _is_of_some_moment(fake: fake_node.FakeNode, image: fake_disk.DiskFile,
                        said: str | None) -> bool:
     moments = fake.libvirtd.moments
     if not moments and fake.guest.live is None:
-        moments = [guest_module.Moment(fake.guest.content(), False)]
+        moments = [fake_guest.Moment(fake.guest.content(), False)]
     # Frozen by somebody else it is better than we say, never worse.
     return any(
         image.clusters == moment.content
-        and (moment.frozen or said == result_module.NOT_FROZEN)
+        and (moment.frozen or said == result_model.NOT_FROZEN)
         for moment in moments)
 
 

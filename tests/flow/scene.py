@@ -21,15 +21,15 @@ from oslotest import base
 
 from nova_snap import errors
 from nova_snap.flows import recovery
-from nova_snap.flows import result as result_module
 from nova_snap.flows import snapshot
 from nova_snap.model import request as request_model
-from tests.fakes import calls
-from tests.fakes import disk
-from tests.fakes import node as node_module
+from nova_snap.model import result as result_model
+from tests.fakes import calls as fake_calls
+from tests.fakes import disk as fake_disk
+from tests.fakes import node as fake_node
 from tests.flow import checks
 
-When = calls.When
+When = fake_calls.When
 
 IMAGE = '11111111-1111-4111-8111-111111111111'
 
@@ -41,33 +41,33 @@ MEMORY = pathlib.Path('/dev/shm')
 class FlowTestCase(base.BaseTestCase):
     """A test on one fake node."""
 
-    spec = node_module.GuestSpec()
+    spec = fake_node.GuestSpec()
 
     def setUp(self) -> None:
         super().setUp()
         self.fake = self.make_node(self.spec)
 
-    def make_node(self, spec: node_module.GuestSpec) -> node_module.FakeNode:
+    def make_node(self, spec: fake_node.GuestSpec) -> fake_node.FakeNode:
         """Make a node whose guest is off."""
         folder = tempfile.TemporaryDirectory(
             dir=MEMORY if MEMORY.is_dir() else None)
         self.addCleanup(folder.cleanup)
-        return node_module.FakeNode(pathlib.Path(folder.name), spec)
+        return fake_node.FakeNode(pathlib.Path(folder.name), spec)
 
-    def take(self, process: node_module.Process | None = None,
-             **asked: ty.Any) -> result_module.Result:
+    def take(self, process: fake_node.Process | None = None,
+             **asked: ty.Any) -> result_model.Result:
         """Take a snapshot, in a new process unless one is given."""
         process = process or self.fake.process()
         return snapshot.take(process.node, request(**asked))
 
-    def die(self, call: str, when: calls.When = calls.When.AFTER,
-            **asked: ty.Any) -> node_module.Process:
+    def die(self, call: str, when: fake_calls.When = fake_calls.When.AFTER,
+            **asked: ty.Any) -> fake_node.Process:
         """Begin a snapshot, in a process that is killed at a call."""
         process = self.fake.process()
         process.calls.kill_named(call, when)
         try:
             self.take(process, **asked)
-        except (calls.Killed, errors.SnapError):
+        except (fake_calls.Killed, errors.SnapError):
             pass
         self.assertTrue(process.calls.is_dead)
         return process
@@ -84,11 +84,11 @@ class FlowTestCase(base.BaseTestCase):
         """Return the ids of the records that are left."""
         return self.fake.process().store.ids()
 
-    def image(self) -> disk.DiskFile:
+    def image(self) -> fake_disk.DiskFile:
         """Return what the one image holds."""
         (stored,) = self.fake.glance.stored.values()
         self.assertEqual('active', stored.status)
-        return disk.DiskFile.from_bytes(stored.data)
+        return fake_disk.DiskFile.from_bytes(stored.data)
 
     def state(self) -> checks.State:
         """Return what :meth:`assert_guest_untouched` compares with."""
@@ -112,5 +112,5 @@ class FlowTestCase(base.BaseTestCase):
 def request(**asked: ty.Any) -> request_model.Request:
     """Make a request, whose image has the id IMAGE."""
     return dataclasses.replace(
-        request_model.Request(instance_uuid=node_module.UUID,
+        request_model.Request(instance_uuid=fake_node.UUID,
                               name='nightly', image_id=IMAGE), **asked)

@@ -17,26 +17,26 @@ import ddt
 from nova_snap import errors
 from nova_snap.flows import recovery
 from nova_snap.model import image as image_model
-from tests.fakes import glance
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import glance as fake_glance
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 Outcome = recovery.Outcome
 
 RECORD = image_model.ImageSpec(
-    image_id=scene.IMAGE, name='nightly', disk_format='qcow2',
+    image_id=flow_scene.IMAGE, name='nightly', disk_format='qcow2',
     container_format='bare', min_disk=1, min_ram=0, owner=None,
     visibility='private', properties={})
 
 
 @ddt.ddt
-class AdoptedTestCase(scene.FlowTestCase):
+class AdoptedTestCase(flow_scene.FlowTestCase):
 
     def setUp(self):
         super().setUp()
         self.fake.guest.create()
-        self.stored = glance.Stored(RECORD, {'base_image_ref': 'kept'})
-        self.fake.glance.stored[scene.IMAGE] = self.stored
+        self.stored = fake_glance.Stored(RECORD, {'base_image_ref': 'kept'})
+        self.fake.glance.stored[flow_scene.IMAGE] = self.stored
 
     def test_its_record_is_not_made_again(self):
         process = self.fake.process()
@@ -57,9 +57,9 @@ class AdoptedTestCase(scene.FlowTestCase):
 
         # The guest needs no Glance, and may not wait for one.
         self.assertEqual(Outcome.LEFT, finding.outcome)
-        self.assertIn(scene.IMAGE, finding.reason)
+        self.assertIn(flow_scene.IMAGE, finding.reason)
         self.assert_guest_untouched(before)
-        self.assertIn(scene.IMAGE, self.fake.glance.stored)
+        self.assertIn(flow_scene.IMAGE, self.fake.glance.stored)
         self.assertEqual([Outcome.SETTLED], self.outcomes())
         self.assert_nothing_left(before)
 
@@ -67,7 +67,7 @@ class AdoptedTestCase(scene.FlowTestCase):
         self.die('upload', image_exists=True)
         self.assertEqual([Outcome.SETTLED], self.outcomes())
         self.assert_all_or_nothing()
-        self.assertIn(scene.IMAGE, self.fake.glance.stored)
+        self.assertIn(flow_scene.IMAGE, self.fake.glance.stored)
 
     def test_of_ours_nothing_is_put_off_that_is_no_image(self):
         self.die('fsThaw', image_exists=True, quiesce='require')
@@ -77,9 +77,9 @@ class AdoptedTestCase(scene.FlowTestCase):
         self.assertFalse(self.fake.guest.agent.frozen)
 
 
-class WhatNovaKnowsTestCase(scene.FlowTestCase):
+class WhatNovaKnowsTestCase(flow_scene.FlowTestCase):
 
-    spec = node_module.GuestSpec(properties={})
+    spec = fake_node.GuestSpec(properties={})
 
     def setUp(self):
         super().setUp()
@@ -95,7 +95,7 @@ class WhatNovaKnowsTestCase(scene.FlowTestCase):
 
 
 @ddt.ddt
-class StoppedTestCase(scene.FlowTestCase):
+class StoppedTestCase(flow_scene.FlowTestCase):
     """Whoever is told of the progress says that it shall end."""
 
     @ddt.data('mirror', 'convert', 'upload')

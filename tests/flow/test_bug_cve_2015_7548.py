@@ -20,25 +20,25 @@ It gets its own bytes back.
 
 import ddt
 
-from tests.fakes import disk
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import disk as fake_disk
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 
 @ddt.ddt
-class HeaderTestCase(scene.FlowTestCase):
+class HeaderTestCase(flow_scene.FlowTestCase):
 
-    spec = node_module.GuestSpec(driver_format='raw', layers=1)
+    spec = fake_node.GuestSpec(driver_format='raw', layers=1)
 
     def setUp(self):
         super().setUp()
         secret = str(self.fake.folder / 'secret')
-        disk.DiskFile('raw', node_module.DISK_BYTES,
+        fake_disk.DiskFile('raw', fake_node.DISK_BYTES,
                       clusters={'secret': "the host's"}).save(secret)
         self.secret = secret
 
     def write_header(self, **header):
-        file = disk.DiskFile.load(self.fake.disks[0])
+        file = fake_disk.DiskFile.load(self.fake.disks[0])
         file.format = 'qcow2'
         for name, value in header.items():
             setattr(file, name, value)

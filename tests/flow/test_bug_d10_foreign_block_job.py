@@ -20,18 +20,19 @@ Whoever's it is: a volume swap, a backup, a migration of storage.
 import ddt
 
 from nova_snap import errors
-from tests.fakes import mirror as mirror_module
-from tests.flow import scene
+from tests.fakes import disk as fake_disk
+from tests.fakes import mirror as fake_mirror
+from tests.flow import scene as flow_scene
 
 
 @ddt.ddt
-class ForeignJobTestCase(scene.FlowTestCase):
+class ForeignJobTestCase(flow_scene.FlowTestCase):
 
     def theirs(self, job='copy'):
         path = str(self.fake.folder / 'theirs')
-        scene.disk.DiskFile('qcow2', 0).save(path)
-        return mirror_module.FakeMirror(
-            self.fake.disks[0], path, mirror_module.MirrorLife(), 'qcow2',
+        fake_disk.DiskFile('qcow2', 0).save(path)
+        return fake_mirror.FakeMirror(
+            self.fake.disks[0], path, fake_mirror.MirrorLife(), 'qcow2',
             job=job)
 
     @ddt.data('copy', 'active-commit', 'pull')

@@ -26,10 +26,10 @@ import libvirt
 from nova_snap import errors
 from nova_snap.flows import recovery
 from nova_snap.hypervisor import domain as domain_module
-from tests.flow import scene
+from tests.flow import scene as flow_scene
 
 
-class AbortTestCase(scene.FlowTestCase):
+class AbortTestCase(flow_scene.FlowTestCase):
 
     def setUp(self):
         super().setUp()

@@ -23,14 +23,14 @@ import dataclasses
 import libvirt
 
 from nova_snap import errors
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 # The first thing that is done once the copy runs and all is settled.
 COPYING = 'journal write UndefineDomain undone'
 
 
-class DomainLostTestCase(scene.FlowTestCase):
+class DomainLostTestCase(flow_scene.FlowTestCase):
 
     def setUp(self):
         super().setUp()
@@ -44,14 +44,14 @@ class DomainLostTestCase(scene.FlowTestCase):
         process.calls.then(COPYING, self.fake.power_off_guest)
         self.assertRaises(errors.BlockJobLost, self.take, process)
         self.assertIs(self.fake.guest,
-                      self.fake.libvirtd.domains[node_module.UUID])
+                      self.fake.libvirtd.domains[fake_node.UUID])
         self.assert_nothing_left(self.off)
 
     def test_we_die_while_it_is_copied_and_it_is_powered_off(self):
         self.die(COPYING)
         self.fake.power_off_guest()
         # Even before anybody recovers.
-        self.assertIn(node_module.UUID, self.fake.libvirtd.domains)
+        self.assertIn(fake_node.UUID, self.fake.libvirtd.domains)
         self.recover()
         self.assert_nothing_left(self.off)
 

@@ -22,11 +22,11 @@ and the thaw.
 import ddt
 
 from nova_snap import errors
-from tests.flow import scene
+from tests.flow import scene as flow_scene
 
 
 @ddt.ddt
-class MirrorLostTestCase(scene.FlowTestCase):
+class MirrorLostTestCase(flow_scene.FlowTestCase):
 
     def setUp(self):
         super().setUp()
@@ -61,7 +61,7 @@ class MirrorLostTestCase(scene.FlowTestCase):
         process = self.fake.process()
         process.calls.then('blockJobAbort',
                            lambda: self.fake.guest.lose_mirror('vda'),
-                           scene.When.BEFORE)
+                           flow_scene.When.BEFORE)
 
         self.assertRaises(errors.HypervisorError, self.take, process,
                           quiesce='require')

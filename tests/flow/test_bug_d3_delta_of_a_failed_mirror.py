@@ -20,11 +20,11 @@ upstream uploads it.
 
 from nova_snap import errors
 from nova_snap.flows import live
-from tests.fakes import disk
-from tests.flow import scene
+from tests.fakes import disk as fake_disk
+from tests.flow import scene as flow_scene
 
 
-class FailedMirrorTestCase(scene.FlowTestCase):
+class FailedMirrorTestCase(flow_scene.FlowTestCase):
 
     def test_its_delta_does_not_become_an_image(self):
         self.fake.guest.create()
@@ -35,12 +35,12 @@ class FailedMirrorTestCase(scene.FlowTestCase):
             path = str(scratch / live.DELTA_NAME)
             info = process.world.qemu_img.info(path, 'qcow2')
             seen.append(info.format)
-            seen.append(disk.content(path, 'qcow2')
+            seen.append(fake_disk.content(path, 'qcow2')
                         == self.fake.guest.content())
 
         process = self.fake.process()
         self.fake.guest.mirror_life.lost_after = 2
-        process.calls.then('remove_scratch', look, scene.When.BEFORE)
+        process.calls.then('remove_scratch', look, flow_scene.When.BEFORE)
 
         self.assertRaises(errors.BlockJobLost, self.take, process)
 

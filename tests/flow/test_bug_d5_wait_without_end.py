@@ -16,10 +16,10 @@
 """
 
 from nova_snap import errors
-from tests.flow import scene
+from tests.flow import scene as flow_scene
 
 
-class WaitTestCase(scene.FlowTestCase):
+class WaitTestCase(flow_scene.FlowTestCase):
 
     def wait(self):
         self.fake.guest.create()

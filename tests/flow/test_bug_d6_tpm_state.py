@@ -17,8 +17,8 @@
 
 import ddt
 
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 VOLATILE = ("<tpm model='tpm-crb'><backend type='emulator' version='2.0'/>"
             '</tpm>')
@@ -28,10 +28,10 @@ NVRAM = '<nvram>/var/lib/libvirt/qemu/nvram/guest.fd</nvram>'
 
 
 @ddt.ddt
-class TpmTestCase(scene.FlowTestCase):
+class TpmTestCase(flow_scene.FlowTestCase):
 
     def take_with(self, **spec):
-        self.fake = self.make_node(node_module.GuestSpec(**spec))
+        self.fake = self.make_node(fake_node.GuestSpec(**spec))
         self.fake.guest.create()
         before = self.state()
         process = self.fake.process()

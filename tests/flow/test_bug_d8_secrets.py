@@ -19,11 +19,11 @@ import logging
 
 import fixtures
 
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 
-class SecretsTestCase(scene.FlowTestCase):
+class SecretsTestCase(flow_scene.FlowTestCase):
 
     def setUp(self):
         super().setUp()
@@ -31,7 +31,7 @@ class SecretsTestCase(scene.FlowTestCase):
         self.before = self.state()
 
     def test_password_of_the_console_comes_back(self):
-        self.assertIn(node_module.PASSWORD, self.before.persistent)
+        self.assertIn(fake_node.PASSWORD, self.before.persistent)
         self.take()
         self.assert_guest_untouched(self.before)
 
@@ -46,6 +46,6 @@ class SecretsTestCase(scene.FlowTestCase):
         self.recover()
         self.take()
         self.assertIn('UndefineDomain', log.output)
-        self.assertNotIn(node_module.PASSWORD, log.output)
+        self.assertNotIn(fake_node.PASSWORD, log.output)
         (stored,) = self.fake.glance.stored.values()
-        self.assertNotIn(node_module.PASSWORD, repr(stored))
+        self.assertNotIn(fake_node.PASSWORD, repr(stored))

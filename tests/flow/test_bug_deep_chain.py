@@ -18,17 +18,17 @@
 
 import ddt
 
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 
 @ddt.ddt
-class DeepChainTestCase(scene.FlowTestCase):
+class DeepChainTestCase(flow_scene.FlowTestCase):
 
     @ddt.data(1, 2, 3, 5)
     def test_every_layer_is_in_the_image(self, layers):
         for method in ('live', 'cold', 'stopped'):
-            self.fake = self.make_node(node_module.GuestSpec(layers=layers))
+            self.fake = self.make_node(fake_node.GuestSpec(layers=layers))
             if method != 'stopped':
                 self.fake.guest.create()
             process = self.fake.process()

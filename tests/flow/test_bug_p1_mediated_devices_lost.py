@@ -16,13 +16,13 @@
 """
 
 from tests.fakes import devices
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 
-class MediatedDeviceTestCase(scene.FlowTestCase):
+class MediatedDeviceTestCase(flow_scene.FlowTestCase):
 
-    spec = node_module.GuestSpec(hostdev=devices.MDEV)
+    spec = fake_node.GuestSpec(hostdev=devices.MDEV)
 
     def test_it_comes_back(self):
         self.fake.guest.create()

@@ -15,10 +15,10 @@
 :source: nova/virt/libvirt/driver.py _resume_guest_after_snapshot
 """
 
-from tests.flow import scene
+from tests.flow import scene as flow_scene
 
 
-class ClockTestCase(scene.FlowTestCase):
+class ClockTestCase(flow_scene.FlowTestCase):
 
     def test_clock_is_set_before_the_upload(self):
         self.fake.guest.create()

@@ -21,15 +21,15 @@ back before the upload (P7), and in the state it was in.
 import ddt
 
 from nova_snap import errors
-from tests.fakes import agent as agent_module
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import agent as fake_agent
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 
 @ddt.ddt
-class StaysDownTestCase(scene.FlowTestCase):
+class StaysDownTestCase(flow_scene.FlowTestCase):
 
-    spec = node_module.GuestSpec(agent=agent_module.Channel.ABSENT)
+    spec = fake_node.GuestSpec(agent=fake_agent.Channel.ABSENT)
 
     @ddt.data(('convert', False), ('convert', True), ('info', False),
               ('info', True), ('upload', False), ('upload', True))
@@ -58,7 +58,7 @@ class StaysDownTestCase(scene.FlowTestCase):
         seen = []
         process = self.fake.process()
         process.calls.then('upload', lambda: seen.append(self.state()),
-                           scene.When.BEFORE)
+                           flow_scene.When.BEFORE)
 
         self.take(process, cold=True)
 

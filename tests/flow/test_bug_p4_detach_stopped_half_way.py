@@ -17,13 +17,13 @@
 
 from nova_snap import errors
 from tests.fakes import devices
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 
-class HalfWayTestCase(scene.FlowTestCase):
+class HalfWayTestCase(flow_scene.FlowTestCase):
 
-    spec = node_module.GuestSpec(hostdev=devices.PCI + devices.PORT)
+    spec = fake_node.GuestSpec(hostdev=devices.PCI + devices.PORT)
 
     def setUp(self):
         super().setUp()

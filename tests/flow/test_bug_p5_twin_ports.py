@@ -16,13 +16,13 @@
 """
 
 from tests.fakes import devices
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 
-class TwinsTestCase(scene.FlowTestCase):
+class TwinsTestCase(flow_scene.FlowTestCase):
 
-    spec = node_module.GuestSpec(hostdev=devices.PORT + devices.TWIN_PORT)
+    spec = fake_node.GuestSpec(hostdev=devices.PORT + devices.TWIN_PORT)
 
     def test_each_is_known_by_its_address(self):
         self.fake.guest.create()

@@ -19,15 +19,15 @@
 import ddt
 
 from nova_snap import errors
-from nova_snap.model import plan as plan_model
-from tests.fakes import node as node_module
-from tests.flow import scene
+from nova_snap.model.plan import plan as plan_model
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 
 @ddt.ddt
-class SevTestCase(scene.FlowTestCase):
+class SevTestCase(flow_scene.FlowTestCase):
 
-    spec = node_module.GuestSpec(
+    spec = fake_node.GuestSpec(
         launch_security="<launchSecurity type='sev'/>")
 
     def test_cold_it_is_refused(self):
@@ -47,7 +47,7 @@ class SevTestCase(scene.FlowTestCase):
         self.assertEqual(plan_model.Method.LIVE, self.take().plan.method)
 
 
-class NoImageLeftTestCase(scene.FlowTestCase):
+class NoImageLeftTestCase(flow_scene.FlowTestCase):
 
     def test_no_managed_save_image_is_left(self):
         self.fake.guest.create()

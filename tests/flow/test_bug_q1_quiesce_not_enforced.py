@@ -21,15 +21,15 @@ Where the freeze itself fails, it logs "Skipping quiescing" and uploads.
 import ddt
 
 from nova_snap import errors
-from nova_snap.flows import result as result_module
-from tests.fakes import node as node_module
-from tests.flow import scene
+from nova_snap.model import result as result_model
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 
 @ddt.ddt
-class RequiredTestCase(scene.FlowTestCase):
+class RequiredTestCase(flow_scene.FlowTestCase):
 
-    spec = node_module.GuestSpec(nova=True, properties={
+    spec = fake_node.GuestSpec(nova=True, properties={
         'hw_qemu_guest_agent': 'True', 'os_require_quiesce': 'True'})
 
     def setUp(self):
@@ -50,15 +50,15 @@ class RequiredTestCase(scene.FlowTestCase):
     def test_the_image_says_that_it_was_frozen(self):
         image = self.take().image
         self.assertEqual(
-            'frozen', image.properties[result_module.CONSISTENCY_PROPERTY])
+            'frozen', image.properties[result_model.CONSISTENCY_PROPERTY])
         self.assert_all_or_nothing()
 
     def test_the_image_says_that_it_was_not(self):
-        self.fake = self.make_node(node_module.GuestSpec(
+        self.fake = self.make_node(fake_node.GuestSpec(
             nova=True, properties={'hw_qemu_guest_agent': 'True'}))
         self.fake.guest.create()
         process = self.fake.process()
         process.calls.fail_named('fsFreeze')
         image = self.take(process).image
         self.assertEqual(
-            'none', image.properties[result_module.CONSISTENCY_PROPERTY])
+            'none', image.properties[result_model.CONSISTENCY_PROPERTY])

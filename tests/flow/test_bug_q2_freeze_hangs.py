@@ -18,11 +18,11 @@
 import ddt
 
 from nova_snap import errors
-from tests.flow import scene
+from tests.flow import scene as flow_scene
 
 
 @ddt.ddt
-class HungAgentTestCase(scene.FlowTestCase):
+class HungAgentTestCase(flow_scene.FlowTestCase):
 
     @ddt.data('getTime', 'fsFreeze', 'fsThaw', 'setTime')
     def test_no_wait_is_without_end(self, command):

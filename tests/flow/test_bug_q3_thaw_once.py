@@ -15,10 +15,10 @@
 :source: nova/virt/libvirt/driver.py _live_snapshot
 """
 
-from tests.flow import scene
+from tests.flow import scene as flow_scene
 
 
-class ThawTestCase(scene.FlowTestCase):
+class ThawTestCase(flow_scene.FlowTestCase):
 
     def test_thaw_fails_twice_and_works(self):
         self.fake.guest.create()
@@ -37,7 +37,7 @@ class ThawTestCase(scene.FlowTestCase):
         process.calls.fail_named('defineXML', None)
         try:
             self.take(process, quiesce='require')
-        except scene.errors.RollbackIncomplete:
+        except flow_scene.errors.RollbackIncomplete:
             pass
         self.assertFalse(self.fake.guest.agent.frozen)
         before = self.state()

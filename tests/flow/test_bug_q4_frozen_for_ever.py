@@ -23,9 +23,9 @@ import libvirt
 
 from nova_snap import errors
 from nova_snap.flows import recovery
-from tests.fakes import node as node_module
+from tests.fakes import node as fake_node
 from tests.fakes import refusal
-from tests.flow import scene
+from tests.flow import scene as flow_scene
 
 # As FakeNode's settings have them.
 LIMIT = 30
@@ -33,9 +33,9 @@ TIMEOUT = 60
 
 
 @ddt.ddt
-class FrozenTestCase(scene.FlowTestCase):
+class FrozenTestCase(flow_scene.FlowTestCase):
 
-    spec = node_module.GuestSpec(nova=True, volumes=2)
+    spec = fake_node.GuestSpec(nova=True, volumes=2)
 
     def setUp(self):
         super().setUp()
@@ -100,12 +100,12 @@ class FrozenTestCase(scene.FlowTestCase):
         self.assert_guest_untouched(self.before)
         error = self.assertRaises(
             errors.QuiesceFailed, self.take, quiesce='require',
-            image_id=scene.IMAGE.replace('1', '2'))
+            image_id=flow_scene.IMAGE.replace('1', '2'))
         self.assertIn('quiesce_limit', str(error))
         self.assert_guest_untouched(self.before)
 
     def test_thawed_before_anything_is_deleted(self):
-        self.fake.cinder.fails.add(node_module.volume_id(1))
+        self.fake.cinder.fails.add(fake_node.volume_id(1))
         process = self.fake.process()
         self.assertRaises(errors.VolumeSnapshotFailed, self.take, process,
                           quiesce='require')
@@ -115,7 +115,7 @@ class FrozenTestCase(scene.FlowTestCase):
             if what.startswith('cinder delete_snapshot')))
 
     def test_killed_it_is_thawed_by_whoever_comes(self):
-        self.die(f'cinder create_snapshot {node_module.volume_id(0)}',
+        self.die(f'cinder create_snapshot {fake_node.volume_id(0)}',
                  quiesce='require')
         self.assertTrue(self.agent.frozen)
         self.assertEqual([recovery.Outcome.SETTLED], self.outcomes())
@@ -146,16 +146,16 @@ class FrozenTestCase(scene.FlowTestCase):
 
 
 @ddt.ddt
-class ThawedMeanwhileTestCase(scene.FlowTestCase):
+class ThawedMeanwhileTestCase(flow_scene.FlowTestCase):
     """A guest that writes in the middle of it was not frozen."""
 
-    spec = node_module.GuestSpec(nova=True, volumes=2)
+    spec = fake_node.GuestSpec(nova=True, volumes=2)
 
     def take_meanwhile(self, what, **asked):
         self.fake.guest.create()
         process = self.fake.process()
         process.calls.then(
-            f'cinder create_snapshot {node_module.volume_id(0)}',
+            f'cinder create_snapshot {fake_node.volume_id(0)}',
             getattr(self, what))
         return self.take(process, **asked)
 

@@ -20,11 +20,11 @@ memory saved; a directory and an image that is queued for ever stay behind.
 
 import ddt
 
-from tests.flow import scene
+from tests.flow import scene as flow_scene
 
 
 @ddt.ddt
-class InterruptedTestCase(scene.FlowTestCase):
+class InterruptedTestCase(flow_scene.FlowTestCase):
 
     @ddt.data(('blockRebase', {}), ('fsFreeze', {'quiesce': 'require'}),
               ('managedSave', {'cold': True}), ('convert', {}),
@@ -40,7 +40,7 @@ class InterruptedTestCase(scene.FlowTestCase):
     def test_upload_that_was_cut_off(self):
         self.fake.guest.create()
         before = self.state()
-        self.die('upload', scene.When.DURING)
+        self.die('upload', flow_scene.When.DURING)
         (stored,) = self.fake.glance.stored.values()
         self.assertEqual('saving', stored.status)
         self.assertEqual(['settled'], self.outcomes())

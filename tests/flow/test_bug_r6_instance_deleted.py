@@ -18,11 +18,11 @@
 import ddt
 
 from nova_snap import errors
-from tests.flow import scene
+from tests.flow import scene as flow_scene
 
 
 @ddt.ddt
-class DeletedTestCase(scene.FlowTestCase):
+class DeletedTestCase(flow_scene.FlowTestCase):
 
     @ddt.data(('make_scratch', {}), ('undefineFlags', {}),
               ('blockRebase', {}), ('defineXML', {}),

@@ -24,17 +24,17 @@ import ddt
 
 from nova_snap import errors
 from nova_snap.flows import recovery
-from tests.fakes import calls
-from tests.fakes import cinder
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import calls as fake_calls
+from tests.fakes import cinder as fake_cinder
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
-FIRST, SECOND, THIRD = map(node_module.volume_id, range(3))
+FIRST, SECOND, THIRD = map(fake_node.volume_id, range(3))
 
 
-class AllOrNothingTestCase(scene.FlowTestCase):
+class AllOrNothingTestCase(flow_scene.FlowTestCase):
 
-    spec = node_module.GuestSpec(nova=True, volumes=3)
+    spec = fake_node.GuestSpec(nova=True, volumes=3)
 
     def setUp(self):
         super().setUp()
@@ -67,13 +67,13 @@ class FailsTestCase(AllOrNothingTestCase):
         process = self.fake.process()
         process.calls.then(f'cinder create_snapshot {volume_id}', lambda:
                            self.cinder.volumes.pop(volume_id, None),
-                           calls.When.BEFORE)
+                           fake_calls.When.BEFORE)
         self.assertRaises(errors.VolumeGone, self.take, process)
         self.assert_nothing()
 
     @ddt.data(FIRST, SECOND, THIRD)
     def test_an_answer_is_lost(self, volume_id):
-        for when in (calls.When.BEFORE, calls.When.AFTER):
+        for when in (fake_calls.When.BEFORE, fake_calls.When.AFTER):
             process = self.fake.process()
             process.calls.fail_named(f'cinder create_snapshot {volume_id}',
                                      when=when)
@@ -139,7 +139,7 @@ class HangsTestCase(AllOrNothingTestCase):
         self.fail(error=errors.RollbackIncomplete)
         self.assertEqual([recovery.Outcome.FAILED], self.outcomes())
         for one in list(self.cinder.snapshots):
-            self.cinder.become(one, cinder.Status.ERROR)
+            self.cinder.become(one, fake_cinder.Status.ERROR)
         self.assertEqual([recovery.Outcome.SETTLED], self.outcomes())
         self.assert_nothing()
 
@@ -147,8 +147,8 @@ class HangsTestCase(AllOrNothingTestCase):
 @ddt.ddt
 class StaysTestCase(AllOrNothingTestCase):
 
-    @ddt.data((cinder.Status.AVAILABLE, 'available again'),
-              (cinder.Status.ERROR_DELETING, 'could not delete it'))
+    @ddt.data((fake_cinder.Status.AVAILABLE, 'available again'),
+              (fake_cinder.Status.ERROR_DELETING, 'could not delete it'))
     @ddt.unpack
     def test_one_that_cinder_does_not_delete(self, status, words):
         self.cinder.fails.add(THIRD)
@@ -161,7 +161,7 @@ class StaysTestCase(AllOrNothingTestCase):
         self.assert_guest_untouched(self.before)
         self.cinder.keeps.clear()
         for one in list(self.cinder.snapshots):
-            self.cinder.become(one, cinder.Status.AVAILABLE)
+            self.cinder.become(one, fake_cinder.Status.AVAILABLE)
         self.assertEqual([recovery.Outcome.SETTLED], self.outcomes())
         self.assert_nothing()
 
@@ -171,7 +171,7 @@ class LateTestCase(AllOrNothingTestCase):
 
     def test_what_shows_up_later_is_found(self):
         self.cinder.appear_seconds = 5
-        self.die(f'cinder create_snapshot {SECOND}', calls.When.DURING)
+        self.die(f'cinder create_snapshot {SECOND}', fake_calls.When.DURING)
         self.assertEqual(1, len(self.cinder.snapshots))
         self.assertEqual([recovery.Outcome.SETTLED], self.outcomes())
         self.assert_nothing()
@@ -194,7 +194,7 @@ class LateTestCase(AllOrNothingTestCase):
         self.take()
         [image] = self.fake.glance.stored
         theirs = dict(self.cinder.snapshots)
-        self.die(f'cinder create_snapshot {SECOND}', calls.When.BEFORE,
+        self.die(f'cinder create_snapshot {SECOND}', fake_calls.When.BEFORE,
                  image_id=image.replace('1', '2'))
         self.assertEqual([recovery.Outcome.SETTLED], self.outcomes())
         self.assertEqual(theirs, self.cinder.snapshots)

@@ -19,17 +19,17 @@ To Glance they are a property; whoever deletes the image forgets them.
 """
 
 from nova_snap import errors
-from nova_snap.flows import image_delete
-from tests.fakes import calls as calls_module
-from tests.fakes import node as node_module
-from tests.flow import scene
+from nova_snap.flows import image_delete as image_delete_flow
+from tests.fakes import calls as fake_calls
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
-When = calls_module.When
+When = fake_calls.When
 
 
-class DeleteTestCase(scene.FlowTestCase):
+class DeleteTestCase(flow_scene.FlowTestCase):
 
-    spec = node_module.GuestSpec(nova=True, volumes=3)
+    spec = fake_node.GuestSpec(nova=True, volumes=3)
 
     def setUp(self):
         super().setUp()
@@ -41,17 +41,19 @@ class DeleteTestCase(scene.FlowTestCase):
         self.fake.guest.create()
         self.take()
         self.other = self.take(
-            image_id=scene.IMAGE.replace('1', '2')).volume_snapshots
+            image_id=flow_scene.IMAGE.replace('1', '2')).volume_snapshots
 
     def delete(self, process=None):
         world = (process or self.fake.process()).world
-        image_delete.run(world, image_delete.plan(world, scene.IMAGE))
+        image_delete_flow.run(
+            world, image_delete_flow.plan(world, flow_scene.IMAGE)
+        )
 
     def wrong(self):
         """Say what is wrong when it was stopped somewhere."""
         left = self.fake.cinder.snapshots.keys() - set(self.other)
         wrong = []
-        if left and scene.IMAGE not in self.fake.glance.stored:
+        if left and flow_scene.IMAGE not in self.fake.glance.stored:
             wrong.append(f'nobody names {left} any more')
         if not set(self.other) <= self.fake.cinder.snapshots.keys():
             wrong.append('a snapshot of another image is gone')
@@ -61,7 +63,7 @@ class DeleteTestCase(scene.FlowTestCase):
 
     def assert_done(self):
         self.assertEqual(set(self.other), set(self.fake.cinder.snapshots))
-        self.assertNotIn(scene.IMAGE, self.fake.glance.stored)
+        self.assertNotIn(flow_scene.IMAGE, self.fake.glance.stored)
         self.assertEqual([], self.wrong())
 
     def test_they_go_with_it(self):
@@ -87,7 +89,7 @@ class DeleteTestCase(scene.FlowTestCase):
             self.prepare()
             process = self.fake.process()
             process.calls.kill(call.number, when)
-            self.assertRaises(calls_module.Killed, self.delete, process)
+            self.assertRaises(fake_calls.Killed, self.delete, process)
             self.assertEqual([], self.wrong(), f'{when} {call}')
             try:
                 self.delete()

@@ -19,9 +19,9 @@ import ddt
 import libvirt
 
 from nova_snap import errors
-from tests.fakes import disk
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import disk as fake_disk
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 # The plan is made, and the guest was not touched yet.
 PREPARED = 'make_scratch'
@@ -32,9 +32,9 @@ DISK_ONLY = (libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
              | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA)
 
 
-class ChangedTestCase(scene.FlowTestCase):
+class ChangedTestCase(flow_scene.FlowTestCase):
 
-    spec = node_module.GuestSpec(layers=3)
+    spec = fake_node.GuestSpec(layers=3)
 
     def take_snapshot(self):
         """Put an overlay over the disk, as "virsh snapshot-create-as"."""
@@ -49,8 +49,8 @@ class ChangedTestCase(scene.FlowTestCase):
     def rebase_below(self):
         """Do the same to a guest that is off, with qemu-img."""
         top, middle, base = self.fake.disks
-        disk.commit(middle, base)
-        disk.rebase(top, base, 'raw')
+        fake_disk.commit(middle, base)
+        fake_disk.rebase(top, base, 'raw')
 
     def fail(self, act, **asked):
         """Change the chain under a snapshot, which must not go on."""
@@ -61,7 +61,7 @@ class ChangedTestCase(scene.FlowTestCase):
             act()
             states.append(self.state())
 
-        process.calls.then(PREPARED, change, scene.When.BEFORE)
+        process.calls.then(PREPARED, change, flow_scene.When.BEFORE)
         error = self.assertRaises(errors.StorageError, self.take, process,
                                   **asked)
         (before,) = states
@@ -94,7 +94,7 @@ class RunningTestCase(ChangedTestCase):
     def test_header_that_describes_what_libvirt_has_found(self):
         # libvirt tells the path that is in a description, where there is one.
         process = self.fake.process()
-        process.calls.then('managedSave', lambda: disk.rebase(
+        process.calls.then('managedSave', lambda: fake_disk.rebase(
             self.fake.disks[0], 'json:{"file.filename": "..."}', 'qcow2'))
         before = self.state()
         error = self.assertRaises(errors.StorageError, self.take, process,
@@ -114,7 +114,7 @@ class RunningTestCase(ChangedTestCase):
 
     def test_backing_file_without_a_named_format_is_no_change(self):
         self.fake.guest.destroy()
-        top = disk.DiskFile.load(self.fake.disks[1])
+        top = fake_disk.DiskFile.load(self.fake.disks[1])
         top.backing_format = None
         top.save(self.fake.disks[1])
         self.fake.guest.create()
@@ -134,7 +134,7 @@ class StoppedTestCase(ChangedTestCase):
     def test_headers_that_became_a_circle(self):
         before = self.state()
         process = self.fake.process()
-        process.calls.then(PREPARED, lambda: disk.rebase(
+        process.calls.then(PREPARED, lambda: fake_disk.rebase(
             self.fake.disks[1], self.fake.disks[0], 'qcow2'))
         error = self.assertRaises(errors.StorageError, self.take, process)
         self.assertIn('circle', str(error))

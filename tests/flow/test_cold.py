@@ -17,13 +17,13 @@ import libvirt
 
 from nova_snap import errors
 from nova_snap.flows import recovery
-from nova_snap.flows import result as result_module
-from nova_snap.model import plan as plan_model
-from tests.fakes import agent as agent_module
+from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import result as result_model
+from tests.fakes import agent as fake_agent
 from tests.fakes import devices
-from tests.fakes import disk
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import disk as fake_disk
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 PAUSED = libvirt.VIR_DOMAIN_PAUSED
 RUNNING = libvirt.VIR_DOMAIN_RUNNING
@@ -38,7 +38,7 @@ SAVE_TO_START = [
 ]
 
 
-class OrderTestCase(scene.FlowTestCase):
+class OrderTestCase(flow_scene.FlowTestCase):
 
     def test_running_guest(self):
         self.fake.guest.create()
@@ -71,7 +71,7 @@ class OrderTestCase(scene.FlowTestCase):
              'journal remove'],
             process.calls.changes())
         self.assertEqual(plan_model.Method.COLD, result.plan.method)
-        self.assertEqual(result_module.NOT_FROZEN, result.consistency)
+        self.assertEqual(result_model.NOT_FROZEN, result.consistency)
         self.assertEqual('as after a power cut', result.file_systems)
         self.assert_guest_untouched(before)
         self.assert_all_or_nothing()
@@ -100,7 +100,7 @@ class OrderTestCase(scene.FlowTestCase):
 
 
 @ddt.ddt
-class ChosenTestCase(scene.FlowTestCase):
+class ChosenTestCase(flow_scene.FlowTestCase):
     """Nova's rule for cold."""
 
     @ddt.data({'disable_libvirt_livesnapshot': True},
@@ -112,11 +112,11 @@ class ChosenTestCase(scene.FlowTestCase):
 
 
 @ddt.ddt
-class RefusedTestCase(scene.FlowTestCase):
+class RefusedTestCase(flow_scene.FlowTestCase):
 
     def refuse(self, word, **spec):
         if spec:
-            self.fake = self.make_node(node_module.GuestSpec(**spec))
+            self.fake = self.make_node(fake_node.GuestSpec(**spec))
         if self.fake.guest.live is None:
             self.fake.guest.create()
         before = self.state()
@@ -131,7 +131,7 @@ class RefusedTestCase(scene.FlowTestCase):
         self.refuse('hostdev usb', hostdev=devices.USB)
 
     def test_paused_guest_releases_no_device(self):
-        self.fake = self.make_node(node_module.GuestSpec(
+        self.fake = self.make_node(fake_node.GuestSpec(
             hostdev=devices.PCI))
         self.fake.guest.create()
         self.fake.guest.suspend()
@@ -148,12 +148,12 @@ class RefusedTestCase(scene.FlowTestCase):
         self.refuse('pmsuspended')
 
     def test_guest_of_a_nova_that_runs(self):
-        self.fake = self.make_node(node_module.GuestSpec(nova=True))
+        self.fake = self.make_node(fake_node.GuestSpec(nova=True))
         self.fake.nova_compute_runs = True
         self.refuse('openstack server image create')
 
     def test_guest_of_a_nova_that_is_said_to_be_stopped(self):
-        self.fake = self.make_node(node_module.GuestSpec(nova=True))
+        self.fake = self.make_node(fake_node.GuestSpec(nova=True))
         self.fake.nova_compute_runs = True
         self.fake.guest.create()
         before = self.state()
@@ -168,7 +168,7 @@ class RefusedTestCase(scene.FlowTestCase):
 
 
 @ddt.ddt
-class FailsTestCase(scene.FlowTestCase):
+class FailsTestCase(flow_scene.FlowTestCase):
 
     def setUp(self):
         super().setUp()
@@ -205,7 +205,7 @@ class FailsTestCase(scene.FlowTestCase):
         self.assert_guest_untouched(self.before)
 
     def test_disk_that_keeps_its_data_elsewhere(self):
-        top = disk.DiskFile.load(self.fake.disks[0])
+        top = fake_disk.DiskFile.load(self.fake.disks[0])
         top.data_file = '/etc/shadow'
         top.save(self.fake.disks[0])
         error = self.assertRaises(errors.StorageError, self.take,
@@ -261,7 +261,7 @@ class FailsTestCase(scene.FlowTestCase):
         self.assert_guest_untouched(self.before)
 
     def test_clock_of_a_guest_without_agent_is_left_alone(self):
-        self.fake.guest.agent.channel = agent_module.Channel.DISCONNECTED
+        self.fake.guest.agent.channel = fake_agent.Channel.DISCONNECTED
         self.take(self.process, cold=True)
         self.assertNotIn('setTime', self.process.calls.names())
 
@@ -272,14 +272,14 @@ class FailsTestCase(scene.FlowTestCase):
         self.assert_all_or_nothing()
 
 
-class SaveUnderWayTestCase(scene.FlowTestCase):
+class SaveUnderWayTestCase(flow_scene.FlowTestCase):
     """The owner died while libvirt saved, which goes on."""
 
     def setUp(self):
         super().setUp()
         self.fake.guest.create()
         self.before = self.state()
-        self.die('managedSave', scene.When.DURING, cold=True)
+        self.die('managedSave', flow_scene.When.DURING, cold=True)
 
     def test_it_is_cancelled(self):
         self.assertEqual('save', self.fake.guest.running_job)

@@ -16,16 +16,16 @@ import collections.abc as cabc
 import contextlib
 import typing as ty
 
-from tests.fakes import agent as agent_module
-from tests.fakes import disk
-from tests.fakes import domain as domain_module
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import agent as fake_agent
+from tests.fakes import disk as fake_disk
+from tests.fakes import domain as fake_domain
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 from tests.functional.contract import definition
 from tests.functional.contract import life
 from tests.functional.contract import mirror
 
-Channel = agent_module.Channel
+Channel = fake_agent.Channel
 
 SNAPSHOT = '<domainsnapshot><name>before</name></domainsnapshot>'
 CHECKPOINT = '<domaincheckpoint><name>monday</name></domaincheckpoint>'
@@ -34,7 +34,7 @@ CHECKPOINT = '<domaincheckpoint><name>monday</name></domaincheckpoint>'
 class FakeStorage:
     """What the mirrors of a guest are written to."""
 
-    def __init__(self, delta: str, guest: domain_module.FakeDomain) -> None:
+    def __init__(self, delta: str, guest: fake_domain.FakeDomain) -> None:
         self.delta = delta
         self._guest = guest
 
@@ -51,24 +51,24 @@ class FakeStorage:
 class FakeSide:
     """The guest of a fake node."""
 
-    def __init__(self, fake: node_module.FakeNode) -> None:
+    def __init__(self, fake: fake_node.FakeNode) -> None:
         self._fake = fake
-        self.uuid = node_module.UUID
+        self.uuid = fake_node.UUID
         self.clock = fake.clock
         self._process = fake.process()
         self.host = self._process.world.host
         self._made = 0
 
-    def theirs(self) -> domain_module.FakeDomain:
+    def theirs(self) -> fake_domain.FakeDomain:
         return self._fake.libvirtd.domains[self.uuid]
 
     def make_delta(self) -> str:
-        return self._make(disk.DiskFile(
-            'qcow2', node_module.DISK_BYTES, backing=self._fake.disks[1],
+        return self._make(fake_disk.DiskFile(
+            'qcow2', fake_node.DISK_BYTES, backing=self._fake.disks[1],
             backing_format='raw'))
 
     def make_raw_file(self) -> str:
-        return self._make(disk.DiskFile('raw', node_module.DISK_BYTES))
+        return self._make(fake_disk.DiskFile('raw', fake_node.DISK_BYTES))
 
     @contextlib.contextmanager
     def full_delta(self) -> cabc.Iterator[str]:
@@ -83,11 +83,11 @@ class FakeSide:
         """Do nothing: a mirror of a guest that writes always has some."""
 
     def is_copy(self, delta: str) -> bool:
-        return disk.content(delta, 'qcow2') == self.theirs().content()
+        return fake_disk.content(delta, 'qcow2') == self.theirs().content()
 
     def add_metadata(self) -> None:
-        self.theirs().snapshots.append(domain_module.Metadata(SNAPSHOT))
-        self.theirs().checkpoints.append(domain_module.Metadata(CHECKPOINT))
+        self.theirs().snapshots.append(fake_domain.Metadata(SNAPSHOT))
+        self.theirs().checkpoints.append(fake_domain.Metadata(CHECKPOINT))
 
     @contextlib.contextmanager
     def saving(self) -> cabc.Iterator[None]:
@@ -97,16 +97,16 @@ class FakeSide:
     def restart_libvirtd(self) -> None:
         self._fake.libvirtd.restart()
 
-    def _make(self, file: disk.DiskFile) -> str:
+    def _make(self, file: fake_disk.DiskFile) -> str:
         self._made += 1
         path = str(self._fake.folder / f'delta-{self._made}')
         file.save(path)
         return path
 
 
-class FakeTestCase(scene.FlowTestCase):
+class FakeTestCase(flow_scene.FlowTestCase):
 
-    spec = node_module.GuestSpec(agent=Channel.ABSENT)
+    spec = fake_node.GuestSpec(agent=Channel.ABSENT)
 
     def setUp(self) -> None:
         self.side: ty.Any = None
@@ -128,7 +128,7 @@ class FakeMemoryTest(life.MemoryContract, FakeTestCase):
 
 
 class FakeAgentTest(life.AgentContract, FakeTestCase):
-    spec = node_module.GuestSpec()
+    spec = fake_node.GuestSpec()
 
 
 class FakeNoChannelTest(life.NoAgentContract, FakeTestCase):
@@ -136,12 +136,12 @@ class FakeNoChannelTest(life.NoAgentContract, FakeTestCase):
 
 
 class FakeDisconnectedAgentTest(life.NoAgentContract, FakeTestCase):
-    spec = node_module.GuestSpec(agent=Channel.DISCONNECTED)
+    spec = fake_node.GuestSpec(agent=Channel.DISCONNECTED)
     said = 'disconnected'
 
 
 class FakeHungAgentTest(life.HungAgentContract, FakeTestCase):
-    spec = node_module.GuestSpec()
+    spec = fake_node.GuestSpec()
 
     def setUp(self):
         super().setUp()
@@ -149,7 +149,7 @@ class FakeHungAgentTest(life.HungAgentContract, FakeTestCase):
 
 
 class FakeRefusingAgentTest(life.RefusingAgentContract, FakeTestCase):
-    spec = node_module.GuestSpec()
+    spec = fake_node.GuestSpec()
 
     def setUp(self):
         super().setUp()

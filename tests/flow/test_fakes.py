@@ -20,21 +20,21 @@ import ddt
 import libvirt
 from oslotest import base
 
-from nova_snap.hypervisor import clock
-from nova_snap.hypervisor import domain
-from nova_snap.hypervisor import files
-from nova_snap.hypervisor import host
-from nova_snap.hypervisor import qemu_img
-from nova_snap.journal import store
-from nova_snap.services import images
-from tests.fakes import calls as calls_module
+from nova_snap import clock as clock_module
+from nova_snap.host import files as files_module
+from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.hypervisor import domain as domain_module
+from nova_snap.hypervisor import host as host_module
+from nova_snap.journal import store as store_module
+from nova_snap.services.glance import images as images_module
+from tests.fakes import calls as fake_calls
 from tests.fakes import clock as fake_clock
 from tests.fakes import domain as fake_domain
 from tests.fakes import files as fake_files
 from tests.fakes import glance as fake_glance
 from tests.fakes import libvirtd as fake_libvirtd
 from tests.fakes import qemu_img as fake_qemu_img
-from tests.flow import scene
+from tests.flow import scene as flow_scene
 
 
 def public(cls):
@@ -62,15 +62,15 @@ def libvirt_calls(module):
 class ShapeTestCase(base.BaseTestCase):
 
     @ddt.data(
-        (fake_glance.FakeImages, images.Images, set()),
-        (fake_qemu_img.FakeQemuImg, qemu_img.QemuImg, set()),
-        (fake_clock.FakeClock, clock.Clock, set()),
+        (fake_glance.FakeImages, images_module.Images, set()),
+        (fake_qemu_img.FakeQemuImg, qemu_img_module.QemuImg, set()),
+        (fake_clock.FakeClock, clock_module.Clock, set()),
         # Real, over a fake connection.
-        (fake_libvirtd.FakeHost, host.Host,
-         public(host.Host) - {'block_job_events'}),
+        (fake_libvirtd.FakeHost, host_module.Host,
+         public(host_module.Host) - {'block_job_events'}),
         # Real; reading and tidying up do nothing to a guest.
-        (fake_files.FakeStore, store.Store,
-         public(store.Store) - {'write', 'remove'}),
+        (fake_files.FakeStore, store_module.Store,
+         public(store_module.Store) - {'write', 'remove'}),
     )
     @ddt.unpack
     def test_every_method_is_faked_with_its_arguments(self, fake, real,
@@ -82,9 +82,9 @@ class ShapeTestCase(base.BaseTestCase):
 
     def test_every_method_of_files_is_counted(self):
         counted = fake_files.FakeFiles(
-            calls_module.Calls(before_each=lambda: None), None)
-        self.assertEqual(public(files.Files),
-                         public(files.Files) & set(vars(counted)))
+            fake_calls.Calls(before_each=lambda: None), None)
+        self.assertEqual(public(files_module.Files),
+                         public(files_module.Files) & set(vars(counted)))
 
     @ddt.data((fake_domain.FakeDomain, libvirt.virDomain),
               (fake_libvirtd.FakeConnection, libvirt.virConnect),
@@ -99,22 +99,25 @@ class ShapeTestCase(base.BaseTestCase):
                              shape(getattr(fake, name)), name)
 
     def test_every_call_of_the_product_is_known(self):
-        wanted = libvirt_calls(domain)
+        wanted = libvirt_calls(domain_module)
         self.assertLess(20, len(wanted))
         self.assertEqual(set(), wanted - public(fake_domain.FakeDomain))
 
 
-class CallsTestCase(scene.FlowTestCase):
+class CallsTestCase(flow_scene.FlowTestCase):
 
     def test_dead_process_does_nothing_any_more(self):
         self.fake.guest.create()
         process = self.die('blockRebase')
         before = self.state()
         made = len(process.calls.made)
-        self.assertRaises(calls_module.Killed,
-                          process.world.host.domain(
-                              scene.request().instance_uuid).abort_block_job,
-                          'vda')
+        self.assertRaises(
+            fake_calls.Killed,
+            process.world.host.domain(
+                flow_scene.request().instance_uuid
+            ).abort_block_job,
+            'vda',
+        )
         self.assertEqual(before, self.state())
         self.assertEqual(made, len(process.calls.made))
 

@@ -16,8 +16,8 @@ from nova_snap import errors
 from nova_snap.flows import recovery
 from nova_snap.flows import snapshot
 from tests.fakes import devices
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 DETACH_PCI = [
     'journal write DetachHostdev intent',
@@ -31,13 +31,13 @@ DETACH_PORT = [
 ]
 
 
-class HostdevTestCase(scene.FlowTestCase):
+class HostdevTestCase(flow_scene.FlowTestCase):
 
     hostdevs = devices.PCI + devices.MDEV + devices.PORT
 
     def setUp(self):
         super().setUp()
-        self.fake = self.make_node(node_module.GuestSpec(
+        self.fake = self.make_node(fake_node.GuestSpec(
             hostdev=self.hostdevs))
         self.fake.guest.create()
         self.before = self.state()
@@ -90,7 +90,7 @@ class OrderTestCase(HostdevTestCase):
     def said(self, **asked):
         """Return what a dry run says."""
         return '\n'.join(snapshot.plan(
-            self.process.node, scene.request(**asked)).sentences())
+            self.process.node, flow_scene.request(**asked)).sentences())
 
 
 class GivenBackTestCase(HostdevTestCase):
@@ -233,7 +233,7 @@ class LostTestCase(HostdevTestCase):
 
     def test_its_address_in_the_guest_was_taken(self):
         (device,) = [device for device in self.fake.process().world.host
-                     .domain(node_module.UUID).model().hostdevs
+                     .domain(fake_node.UUID).model().hostdevs
                      if device.mac]
         slot = device.guest_address.split(':')[2].split('.')[0]
         self.process.calls.then('convert', lambda: self.life.taken.add(
@@ -247,7 +247,7 @@ class DeadOwnerTestCase(HostdevTestCase):
 
     def test_guest_that_releases_it_only_later_gets_it_back(self):
         self.life.released_after = 8
-        self.die('detachDeviceFlags', scene.When.AFTER, cold=True)
+        self.die('detachDeviceFlags', flow_scene.When.AFTER, cold=True)
         self.assertEqual(self.before.hostdevs, self.kinds())
 
         self.assertEqual([recovery.Outcome.SETTLED], self.outcomes())
@@ -256,19 +256,19 @@ class DeadOwnerTestCase(HostdevTestCase):
         self.assert_nothing_left(self.before)
 
     def test_guest_of_novas_that_is_elsewhere_gets_nothing(self):
-        self.fake = self.make_node(node_module.GuestSpec(
+        self.fake = self.make_node(fake_node.GuestSpec(
             hostdev=self.hostdevs, nova=True))
         self.fake.guest.create()
-        self.die('managedSave', scene.When.BEFORE, cold=True)
+        self.die('managedSave', flow_scene.When.BEFORE, cold=True)
         self.fake.why_away = lambda uuid: 'it was evacuated'
         self.assertEqual([recovery.Outcome.SETTLED], self.outcomes())
         self.assertEqual((), self.kinds())
 
     def test_guest_of_novas_that_nobody_can_tell_of(self):
-        self.fake = self.make_node(node_module.GuestSpec(
+        self.fake = self.make_node(fake_node.GuestSpec(
             hostdev=self.hostdevs, nova=True))
         self.fake.guest.create()
-        self.die('managedSave', scene.When.BEFORE, cold=True)
+        self.die('managedSave', flow_scene.When.BEFORE, cold=True)
         self.fake.nova_compute_runs = True
         self.assertEqual([recovery.Outcome.FAILED], self.outcomes())
         self.assertEqual((), self.kinds())

@@ -17,11 +17,12 @@ import libvirt
 
 from nova_snap import errors
 from nova_snap.flows import live
-from nova_snap.flows import result as result_module
-from nova_snap.model import plan as plan_model
-from tests.fakes import domain as domain_module
-from tests.fakes import node as node_module
-from tests.flow import scene
+from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import result as result_model
+from tests.fakes import disk as fake_disk
+from tests.fakes import domain as fake_domain
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 SNAPSHOT = '<domainsnapshot><name>before</name></domainsnapshot>'
 CHECKPOINT = '<domaincheckpoint><name>monday</name></domaincheckpoint>'
@@ -75,7 +76,7 @@ FROZEN = [
 ]
 
 
-class OrderTestCase(scene.FlowTestCase):
+class OrderTestCase(flow_scene.FlowTestCase):
 
     def test_frozen_guest(self):
         self.fake.guest.create()
@@ -85,9 +86,9 @@ class OrderTestCase(scene.FlowTestCase):
         result = self.take(process, quiesce='require')
 
         self.assertEqual(FROZEN, process.calls.changes())
-        self.assertEqual(result_module.FROZEN, result.consistency)
+        self.assertEqual(result_model.FROZEN, result.consistency)
         self.assertEqual('frozen', result.file_systems)
-        self.assertEqual(scene.IMAGE, result.image.image_id)
+        self.assertEqual(flow_scene.IMAGE, result.image.image_id)
         self.assertEqual('active', result.image.status)
         self.assertEqual(plan_model.Method.LIVE, result.plan.method)
         self.assert_guest_untouched(before)
@@ -107,7 +108,7 @@ class OrderTestCase(scene.FlowTestCase):
              'defineXML',
              'blockJobAbort vda ASYNC'],
             process.calls.of('libvirt'))
-        self.assertEqual(result_module.NOT_FROZEN, result.consistency)
+        self.assertEqual(result_model.NOT_FROZEN, result.consistency)
         self.assert_all_or_nothing()
 
     def test_copy_method_never_undefines(self):
@@ -174,7 +175,7 @@ class OrderTestCase(scene.FlowTestCase):
 
 
 @ddt.ddt
-class StatesTestCase(scene.FlowTestCase):
+class StatesTestCase(flow_scene.FlowTestCase):
 
     @ddt.data(libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_PAUSED,
               libvirt.VIR_DOMAIN_PMSUSPENDED)
@@ -198,7 +199,7 @@ class StatesTestCase(scene.FlowTestCase):
 
         result = self.take(process, quiesce='want')
 
-        self.assertEqual(result_module.NOT_FROZEN, result.consistency)
+        self.assertEqual(result_model.NOT_FROZEN, result.consistency)
         self.assertNotIn('fsFreeze', process.calls.names())
 
     def test_guest_that_waits_for_its_disk_runs(self):
@@ -207,36 +208,36 @@ class StatesTestCase(scene.FlowTestCase):
         self.assertEqual(plan_model.Method.LIVE, self.take().plan.method)
 
 
-class DefinitionTestCase(scene.FlowTestCase):
+class DefinitionTestCase(flow_scene.FlowTestCase):
 
     def test_all_of_it_comes_back(self):
         self.fake.guest.create()
         self.fake.guest.setAutostart(1)
-        self.fake.guest.snapshots.append(domain_module.Metadata(SNAPSHOT))
+        self.fake.guest.snapshots.append(fake_domain.Metadata(SNAPSHOT))
         self.fake.guest.checkpoints.append(
-            domain_module.Metadata(CHECKPOINT))
+            fake_domain.Metadata(CHECKPOINT))
         before = self.state()
 
         self.take()
 
         self.assert_guest_untouched(before)
-        self.assertIn(node_module.PASSWORD, self.fake.guest.persistent)
+        self.assertIn(fake_node.PASSWORD, self.fake.guest.persistent)
 
     def test_metadata_is_given_back_when_the_domain_was_gone(self):
         # Off in the moment without a definition, it is gone with all that
         # libvirt had of it.
         self.fake.guest.create()
         self.fake.guest.setAutostart(1)
-        self.fake.guest.snapshots.append(domain_module.Metadata(SNAPSHOT))
+        self.fake.guest.snapshots.append(fake_domain.Metadata(SNAPSHOT))
         self.fake.guest.checkpoints.append(
-            domain_module.Metadata(CHECKPOINT))
+            fake_domain.Metadata(CHECKPOINT))
         before = self.state()
         process = self.fake.process()
         process.calls.then('undefineFlags', self.fake.power_off_guest)
 
         self.assertRaises(errors.SnapError, self.take, process)
 
-        self.fake.guest = self.fake.libvirtd.domains[node_module.UUID]
+        self.fake.guest = self.fake.libvirtd.domains[fake_node.UUID]
         self.assert_guest_untouched(dataclasses.replace(
             before, is_active=False, now=libvirt.VIR_DOMAIN_SHUTOFF))
 
@@ -277,7 +278,7 @@ class DefinitionTestCase(scene.FlowTestCase):
 
 
 @ddt.ddt
-class MirrorTestCase(scene.FlowTestCase):
+class MirrorTestCase(flow_scene.FlowTestCase):
 
     def test_format_of_the_mirror_is_asserted(self):
         # What was made is a qcow2 file; something put another one there.
@@ -287,7 +288,7 @@ class MirrorTestCase(scene.FlowTestCase):
 
         def replace():
             (scratch,) = self.fake.snapshots.iterdir()
-            scene.disk.DiskFile('raw', node_module.DISK_BYTES).save(
+            fake_disk.DiskFile('raw', fake_node.DISK_BYTES).save(
                 str(scratch / live.DELTA_NAME))
 
         process.calls.then('qemu-img create delta.qcow2 base1 raw', replace)
@@ -332,7 +333,7 @@ class MirrorTestCase(scene.FlowTestCase):
         process = self.fake.process()
         # The first of these is the plan's.
         process.calls.then('defineXML', lambda: process.calls.then(
-            'blockJobInfo', self.fake.power_off_guest, scene.When.BEFORE))
+            'blockJobInfo', self.fake.power_off_guest, flow_scene.When.BEFORE))
         self.fail_when_off(process)
 
     def test_guest_that_is_off_before_it_is_ready(self):
@@ -365,7 +366,7 @@ class MirrorTestCase(scene.FlowTestCase):
                          list(dict.fromkeys(phases)))
 
 
-class ImageTestCase(scene.FlowTestCase):
+class ImageTestCase(flow_scene.FlowTestCase):
 
     def test_it_is_the_disk_at_the_abort(self):
         self.fake.guest.create()
@@ -384,7 +385,7 @@ class ImageTestCase(scene.FlowTestCase):
             self.assert_all_or_nothing()
 
     def test_raw_disk(self):
-        self.fake = self.make_node(node_module.GuestSpec(
+        self.fake = self.make_node(fake_node.GuestSpec(
             driver_format='raw', layers=1))
         self.fake.guest.create()
         process = self.fake.process()
@@ -404,7 +405,7 @@ class ImageTestCase(scene.FlowTestCase):
             'upload', lambda: seen.extend(
                 path.name for scratch in self.fake.snapshots.iterdir()
                 for path in scratch.iterdir()),
-            when=scene.When.BEFORE)
+            when=flow_scene.When.BEFORE)
 
         self.take(process)
 

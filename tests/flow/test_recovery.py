@@ -19,15 +19,16 @@ import libvirt
 
 from nova_snap import errors
 from nova_snap.flows import recovery
-from tests.fakes import domain as domain_module
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import calls as fake_calls
+from tests.fakes import domain as fake_domain
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 Outcome = recovery.Outcome
 SHUTOFF = libvirt.VIR_DOMAIN_SHUTOFF
 
 
-class LeftTestCase(scene.FlowTestCase):
+class LeftTestCase(flow_scene.FlowTestCase):
 
     def test_status_says_it_and_changes_nothing(self):
         self.fake.guest.create()
@@ -139,7 +140,7 @@ class LeftTestCase(scene.FlowTestCase):
         self.die('blockRebase')
         process = self.fake.process()
         process.calls.then('blockJobAbort', self.fake.delete_guest,
-                           scene.When.BEFORE)
+                           flow_scene.When.BEFORE)
         process.calls.fail_named('blockJobAbort')
 
         (finding,) = recovery.recover(process.node)
@@ -157,7 +158,7 @@ class LeftTestCase(scene.FlowTestCase):
         self.assert_nothing_left(before)
 
 
-class HostRebootedTestCase(scene.FlowTestCase):
+class HostRebootedTestCase(flow_scene.FlowTestCase):
     """The host went down with us, at every call."""
 
     def rebooted(self, **asked):
@@ -171,10 +172,10 @@ class HostRebootedTestCase(scene.FlowTestCase):
             self.fake.guest.create()
             before = self.state()
             process = self.fake.process()
-            process.calls.kill(call.number, scene.When.AFTER)
+            process.calls.kill(call.number, flow_scene.When.AFTER)
             try:
                 self.take(process, **asked)
-            except (scene.calls.Killed, errors.SnapError):
+            except (fake_calls.Killed, errors.SnapError):
                 pass
             self.fake.reboot_host()
             self.assertEqual(set(), set(self.outcomes())
@@ -185,7 +186,7 @@ class HostRebootedTestCase(scene.FlowTestCase):
 
     def test_live_the_guest_is_defined_and_off(self):
         for call, before in self.rebooted(quiesce='want'):
-            guest = self.fake.libvirtd.domains.get(node_module.UUID)
+            guest = self.fake.libvirtd.domains.get(fake_node.UUID)
             self.assertIsNotNone(guest, str(call))
             self.assertEqual(before.persistent, guest.persistent, str(call))
             self.assertEqual(SHUTOFF, guest.now)
@@ -199,7 +200,7 @@ class HostRebootedTestCase(scene.FlowTestCase):
             self.assertEqual([], list(self.fake.snapshots.iterdir()))
 
 
-class UndefineTestCase(scene.FlowTestCase):
+class UndefineTestCase(flow_scene.FlowTestCase):
     """What recovery makes of a domain that is not as it was left."""
 
     def setUp(self):
@@ -217,7 +218,7 @@ class UndefineTestCase(scene.FlowTestCase):
         self.fake.power_off_guest()
         self.assertEqual({}, self.fake.libvirtd.domains)
         self.recover()
-        self.fake.guest = self.fake.libvirtd.domains[node_module.UUID]
+        self.fake.guest = self.fake.libvirtd.domains[fake_node.UUID]
         self.assert_nothing_left(dataclasses.replace(
             self.before, is_active=False, now=SHUTOFF))
 
@@ -241,7 +242,7 @@ class UndefineTestCase(scene.FlowTestCase):
 
 
 @ddt.ddt
-class ForeignTestCase(scene.FlowTestCase):
+class ForeignTestCase(flow_scene.FlowTestCase):
 
     def setUp(self):
         super().setUp()
@@ -274,7 +275,7 @@ class ForeignTestCase(scene.FlowTestCase):
 
     def test_of_another_machine(self):
         self.fake.machine_id = 'another'
-        self.assert_untouched(node_module.MACHINE_ID)
+        self.assert_untouched(fake_node.MACHINE_ID)
 
     def test_of_another_release(self):
         self.rewrite(version=99)
@@ -310,12 +311,12 @@ class ForeignTestCase(scene.FlowTestCase):
         self.assertEqual([self.record_id], self.records())
 
 
-class SeveralTestCase(scene.FlowTestCase):
+class SeveralTestCase(flow_scene.FlowTestCase):
 
     def test_one_that_cannot_be_settled_does_not_stop_the_others(self):
         self.fake.guest.create()
         self.die('blockRebase')
-        lock = self.fake.folder / 'journal' / 'locks' / node_module.UUID
+        lock = self.fake.folder / 'journal' / 'locks' / fake_node.UUID
         lock.unlink()
         lock.mkdir()
         (finding,) = self.recover()
@@ -327,20 +328,20 @@ class SeveralTestCase(scene.FlowTestCase):
         self.die('undefineFlags')
         store = self.fake.process().store
         (path,) = store.path.iterdir()
-        self.assertIn(node_module.PASSWORD, path.read_text())
+        self.assertIn(fake_node.PASSWORD, path.read_text())
         self.assertEqual(0o600, path.stat().st_mode & 0o777)
         self.assertEqual(0o700, store.path.stat().st_mode & 0o777)
         self.assertEqual(os.geteuid(), path.stat().st_uid)
 
 
-class MetadataTestCase(scene.FlowTestCase):
+class MetadataTestCase(flow_scene.FlowTestCase):
 
     def test_it_is_given_back(self):
         self.fake.guest.create()
         for known, kind in ((self.fake.guest.snapshots, 'snapshot'),
                             (self.fake.guest.checkpoints, 'checkpoint')):
             for name in ('one', 'two'):
-                known.append(domain_module.Metadata(
+                known.append(fake_domain.Metadata(
                     f'<domain{kind}><name>{name}</name></domain{kind}>'))
         before = self.state()
         self.die('undefineFlags')
@@ -348,6 +349,6 @@ class MetadataTestCase(scene.FlowTestCase):
 
         self.recover()
 
-        self.fake.guest = self.fake.libvirtd.domains[node_module.UUID]
+        self.fake.guest = self.fake.libvirtd.domains[fake_node.UUID]
         self.assert_nothing_left(dataclasses.replace(
             before, is_active=False, now=SHUTOFF))

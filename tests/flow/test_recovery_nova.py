@@ -18,17 +18,17 @@ import libvirt
 
 from nova_snap import errors
 from nova_snap.flows import recovery
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 Outcome = recovery.Outcome
 SHUTOFF = libvirt.VIR_DOMAIN_SHUTOFF
 
 
-class NovaTestCase(scene.FlowTestCase):
+class NovaTestCase(flow_scene.FlowTestCase):
     """A saved guest of Nova's is started by us only where Nova is not."""
 
-    spec = node_module.GuestSpec(nova=True)
+    spec = fake_node.GuestSpec(nova=True)
 
     def setUp(self):
         super().setUp()
@@ -92,13 +92,13 @@ class NovaTestCase(scene.FlowTestCase):
         self.assert_nothing_left(before)
 
 
-class NovaGoneTestCase(scene.FlowTestCase):
+class NovaGoneTestCase(flow_scene.FlowTestCase):
     """A guest of Nova's that was off while it had no definition.
 
     Its disk is there: on shared storage it also is after a move.
     """
 
-    spec = node_module.GuestSpec(nova=True)
+    spec = fake_node.GuestSpec(nova=True)
 
     def setUp(self):
         super().setUp()
@@ -115,7 +115,7 @@ class NovaGoneTestCase(scene.FlowTestCase):
         self.assertEqual([], list(self.fake.snapshots.iterdir()))
 
     def assert_defined(self):
-        self.fake.guest = self.fake.libvirtd.domains[node_module.UUID]
+        self.fake.guest = self.fake.libvirtd.domains[fake_node.UUID]
         self.assert_nothing_left(dataclasses.replace(
             self.before, is_active=False, now=SHUTOFF))
 
@@ -157,7 +157,7 @@ class NovaGoneTestCase(scene.FlowTestCase):
         asked = []
         self.fake.why_away = asked.append
         self.assertEqual([Outcome.SETTLED], self.outcomes())
-        self.assertEqual([node_module.UUID], asked)
+        self.assertEqual([fake_node.UUID], asked)
         self.assert_defined()
 
     def test_nova_says_that_it_is_elsewhere(self):
@@ -191,7 +191,7 @@ class NovaGoneTestCase(scene.FlowTestCase):
         self.assert_defined()
 
     def test_nova_is_not_asked_about_a_guest_of_others(self):
-        self.fake = self.make_node(node_module.GuestSpec())
+        self.fake = self.make_node(fake_node.GuestSpec())
         self.fake.nova_compute_runs = True
         self.fake.why_away = lambda uuid: self.fail('asked')
         self.fake.guest.create()

@@ -19,12 +19,12 @@ from nova_snap import errors
 from nova_snap.flows import recovery
 from nova_snap.flows import snapshot
 from nova_snap import units
-from tests.fakes import mirror as mirror_module
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import mirror as fake_mirror
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 
-class RefusedTestCase(scene.FlowTestCase):
+class RefusedTestCase(flow_scene.FlowTestCase):
     """Nothing is touched, and the message names what it is."""
 
     def refuse(self, error, *words, **asked):
@@ -46,7 +46,7 @@ class StatesTestCase(RefusedTestCase):
     def test_on_its_way_out(self, state, word):
         self.fake.guest.create()
         self.fake.guest.now = state
-        self.refuse(errors.InstanceBusy, word, node_module.NAME)
+        self.refuse(errors.InstanceBusy, word, fake_node.NAME)
 
     @ddt.data('migration', 'save')
     def test_with_a_job_of_somebodys(self, job):
@@ -59,8 +59,8 @@ class StatesTestCase(RefusedTestCase):
     def test_with_a_block_job_of_somebodys(self, job):
         guest = self.fake.guest
         guest.create()
-        guest.mirrors['vda'] = mirror_module.FakeMirror(
-            self.fake.disks[0], '/srv/theirs', mirror_module.MirrorLife(),
+        guest.mirrors['vda'] = fake_mirror.FakeMirror(
+            self.fake.disks[0], '/srv/theirs', fake_mirror.MirrorLife(),
             'qcow2', job=job)
         self.refuse(errors.InstanceBusy, 'vda', 'block job')
 
@@ -93,7 +93,7 @@ class SpaceTestCase(RefusedTestCase):
         self.assertEqual({}, self.fake.glance.stored)
 
 
-class GlanceTestCase(scene.FlowTestCase):
+class GlanceTestCase(flow_scene.FlowTestCase):
 
     def setUp(self):
         super().setUp()
@@ -140,10 +140,10 @@ class GlanceTestCase(scene.FlowTestCase):
         self.assert_nothing_left(self.before)
 
     def test_image_of_a_guest_of_novas(self):
-        self.fake = self.make_node(node_module.GuestSpec(nova=True))
+        self.fake = self.make_node(fake_node.GuestSpec(nova=True))
         self.fake.guest.create()
         image = self.take(properties={'colour': 'blue'}).image
-        self.assertEqual(node_module.BASE_IMAGE,
+        self.assertEqual(fake_node.BASE_IMAGE,
                          image.properties['base_image_ref'])
         self.assertEqual('blue', image.properties['colour'])
         self.assertEqual('none',
@@ -151,7 +151,7 @@ class GlanceTestCase(scene.FlowTestCase):
 
 
 @ddt.ddt
-class AfterCommitTestCase(scene.FlowTestCase):
+class AfterCommitTestCase(flow_scene.FlowTestCase):
     """The image stays, and nobody is told that it does not."""
 
     @ddt.data({}, {'cold': True})
@@ -202,7 +202,7 @@ class AfterCommitTestCase(scene.FlowTestCase):
         raise KeyboardInterrupt
 
 
-class RollbackTestCase(scene.FlowTestCase):
+class RollbackTestCase(flow_scene.FlowTestCase):
 
     def test_all_that_could_not_be_undone_is_named(self):
         self.fake.guest.create()
@@ -247,7 +247,7 @@ class RollbackTestCase(scene.FlowTestCase):
         self.assertEqual({}, self.fake.glance.stored)
 
 
-class BusyTestCase(scene.FlowTestCase):
+class BusyTestCase(flow_scene.FlowTestCase):
 
     def test_second_snapshot_of_the_same_instance_at_once(self):
         self.fake.guest.create()
@@ -281,14 +281,14 @@ class BusyTestCase(scene.FlowTestCase):
         self.assertEqual(2, len(self.fake.glance.stored))
 
 
-class PlanTestCase(scene.FlowTestCase):
+class PlanTestCase(flow_scene.FlowTestCase):
 
     def test_it_only_looks(self):
         self.fake.guest.create()
         before = self.state()
         process = self.fake.process()
 
-        made = snapshot.plan(process.node, scene.request(quiesce='want'))
+        made = snapshot.plan(process.node, flow_scene.request(quiesce='want'))
 
         self.assertEqual([], process.calls.changes())
         self.assertTrue(made.wants_freeze)

@@ -15,14 +15,14 @@ import pathlib
 import ddt
 
 from nova_snap import errors
-from nova_snap.flows import result as result_module
-from nova_snap.model import plan as plan_model
-from tests.fakes import disk
-from tests.fakes import node as node_module
-from tests.flow import scene
+from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import result as result_model
+from tests.fakes import disk as fake_disk
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
 
-class StoppedTestCase(scene.FlowTestCase):
+class StoppedTestCase(flow_scene.FlowTestCase):
 
     def test_order(self):
         before = self.state()
@@ -47,7 +47,7 @@ class StoppedTestCase(scene.FlowTestCase):
              'journal remove'],
             process.calls.changes())
         self.assertEqual(plan_model.Method.STOPPED, result.plan.method)
-        self.assertEqual(result_module.NOT_FROZEN, result.consistency)
+        self.assertEqual(result_model.NOT_FROZEN, result.consistency)
         self.assertEqual('as the guest left them when it was switched off',
                          result.file_systems)
         self.assert_guest_untouched(before)
@@ -62,7 +62,7 @@ class StoppedTestCase(scene.FlowTestCase):
     def test_guest_started_meanwhile(self):
         process = self.fake.process()
         process.calls.then('convert', self.fake.guest.create,
-                           scene.When.BEFORE)
+                           flow_scene.When.BEFORE)
 
         error = self.assertRaises(errors.StorageError, self.take, process)
 
@@ -73,7 +73,7 @@ class StoppedTestCase(scene.FlowTestCase):
 
 
 @ddt.ddt
-class SuspendedTestCase(scene.FlowTestCase):
+class SuspendedTestCase(flow_scene.FlowTestCase):
     """Off with a managed-save image of somebody's: Nova's SUSPENDED."""
 
     @ddt.data(False, True)
@@ -111,10 +111,10 @@ class SuspendedTestCase(scene.FlowTestCase):
 
 
 @ddt.ddt
-class ChainTestCase(scene.FlowTestCase):
+class ChainTestCase(flow_scene.FlowTestCase):
 
     def test_raw_disk(self):
-        self.fake = self.make_node(node_module.GuestSpec(
+        self.fake = self.make_node(fake_node.GuestSpec(
             driver_format='raw', layers=1))
         process = self.fake.process()
         self.take(process)
@@ -123,7 +123,7 @@ class ChainTestCase(scene.FlowTestCase):
         self.assert_all_or_nothing()
 
     def test_layer_whose_format_nobody_names(self):
-        top = disk.DiskFile.load(self.fake.disks[0])
+        top = fake_disk.DiskFile.load(self.fake.disks[0])
         top.backing_format = None
         top.save(self.fake.disks[0])
         before = self.state()
@@ -146,7 +146,7 @@ class ChainTestCase(scene.FlowTestCase):
               (False, 'file:/base'))
     @ddt.unpack
     def test_layer_that_is_no_path(self, runs, name):
-        disk.rebase(self.fake.disks[0], name, 'qcow2')
+        fake_disk.rebase(self.fake.disks[0], name, 'qcow2')
         if runs:
             self.fake.guest.create()
         before = self.state()
@@ -161,23 +161,23 @@ class ChainTestCase(scene.FlowTestCase):
         # qemu-img tells the full name, which begins with a slash.
         base = self.fake.folder / name
         pathlib.Path(self.fake.disks[1]).rename(base)
-        disk.rebase(self.fake.disks[0], str(base), 'raw')
+        fake_disk.rebase(self.fake.disks[0], str(base), 'raw')
         self.take()
         self.assert_all_or_nothing()
 
     def test_circle(self):
-        base = disk.DiskFile.load(self.fake.disks[1])
+        base = fake_disk.DiskFile.load(self.fake.disks[1])
         base.format = 'qcow2'
         base.backing, base.backing_format = self.fake.disks[0], 'qcow2'
         base.save(self.fake.disks[1])
-        top = disk.DiskFile.load(self.fake.disks[0])
+        top = fake_disk.DiskFile.load(self.fake.disks[0])
         top.backing_format = 'qcow2'
         top.save(self.fake.disks[0])
         error = self.assertRaises(errors.Unsupported, self.take)
         self.assertIn('circle', str(error))
 
     def test_layer_that_keeps_its_data_elsewhere(self):
-        top = disk.DiskFile.load(self.fake.disks[0])
+        top = fake_disk.DiskFile.load(self.fake.disks[0])
         top.data_file = '/etc/shadow'
         top.save(self.fake.disks[0])
         before = self.state()

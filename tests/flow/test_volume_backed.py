@@ -21,16 +21,17 @@ import libvirt
 
 from nova_snap import errors
 from nova_snap.flows import snapshot
-from tests.fakes import agent as agent_module
-from tests.fakes import node as node_module
-from tests.flow import scene
+from tests.fakes import agent as fake_agent
+from tests.fakes import disk as fake_disk
+from tests.fakes import node as fake_node
+from tests.flow import scene as flow_scene
 
-VOLUMES = list(map(node_module.volume_id, range(2)))
+VOLUMES = list(map(fake_node.volume_id, range(2)))
 
 
-class VolumesTestCase(scene.FlowTestCase):
+class VolumesTestCase(flow_scene.FlowTestCase):
 
-    spec = node_module.GuestSpec(nova=True, volumes=2)
+    spec = fake_node.GuestSpec(nova=True, volumes=2)
 
     def setUp(self):
         super().setUp()
@@ -82,7 +83,7 @@ class TakeTestCase(VolumesTestCase):
         self.assertEqual(tuple(self.cinder.snapshots),
                          result.volume_snapshots)
         [stored] = self.fake.glance.stored.values()
-        self.assertEqual(('active', b'', 'raw', 'bare', node_module.PROJECT),
+        self.assertEqual(('active', b'', 'raw', 'bare', fake_node.PROJECT),
                          (stored.status, stored.data,
                           stored.spec.disk_format,
                           stored.spec.container_format, stored.spec.owner))
@@ -167,7 +168,7 @@ class RefusedTestCase(VolumesTestCase):
 
     def test_a_plan_asks_and_changes_nothing(self):
         process = self.fake.process()
-        plan = snapshot.plan(process.node, scene.request())
+        plan = snapshot.plan(process.node, flow_scene.request())
         self.assertEqual(VOLUMES, [one.volume.volume_id
                                    for one in plan.volumes])
         self.assertEqual([], process.calls.changes())
@@ -177,8 +178,8 @@ class RefusedTestCase(VolumesTestCase):
         self.refuse(errors.Refused, '1 too many', quiesce='require')
 
     def test_credentials_that_cannot_act_in_the_project(self):
-        self.cinder.foreign_projects.add(node_module.PROJECT)
-        self.refuse(errors.Refused, 'role member', node_module.PROJECT)
+        self.cinder.foreign_projects.add(fake_node.PROJECT)
+        self.refuse(errors.Refused, 'role member', fake_node.PROJECT)
 
     def test_a_volume_that_cinder_does_not_show(self):
         del self.cinder.volumes[VOLUMES[1]]
@@ -236,7 +237,7 @@ class LocalTestCase(VolumesTestCase):
     def make_node(self, spec):
         fake = super().make_node(spec)
         swap = pathlib.Path(fake.folder, 'disk.swap')
-        node_module.disk_module.DiskFile('raw', 2 ** 29).save(str(swap))
+        fake_disk.DiskFile('raw', 2 ** 29).save(str(swap))
         fake.guest.persistent = fake.guest.persistent.replace(
             '<graphics', "<disk type='file' device='disk'>"
             f"<driver name='qemu' type='raw'/><source file='{swap}'/>"
@@ -255,7 +256,7 @@ class LocalTestCase(VolumesTestCase):
 class FilesTestCase(VolumesTestCase):
     """Volumes of a file-based backend: Nova snapshots them for Cinder."""
 
-    spec = node_module.GuestSpec(nova=True, volumes=2, volume_type='file')
+    spec = fake_node.GuestSpec(nova=True, volumes=2, volume_type='file')
 
     def test_without_a_nova_compute(self):
         self.refuse(errors.Unsupported, 'no nova-compute runs')
@@ -275,7 +276,7 @@ class FilesTestCase(VolumesTestCase):
 
 class ImageSaysTestCase(VolumesTestCase):
 
-    spec = node_module.GuestSpec(
+    spec = fake_node.GuestSpec(
         nova=True, volumes=2, properties={'hw_qemu_guest_agent': 'True',
                                           'os_require_quiesce': 'True'})
 
@@ -284,5 +285,5 @@ class ImageSaysTestCase(VolumesTestCase):
         self.assert_all_or_nothing()
 
     def test_it_cannot_be_frozen(self):
-        self.fake.guest.agent.channel = agent_module.Channel.DISCONNECTED
+        self.fake.guest.agent.channel = fake_agent.Channel.DISCONNECTED
         self.refuse(errors.Unsupported, 'os_require_quiesce')

@@ -19,14 +19,14 @@ import typing as ty
 import libvirt_qemu
 
 from tests.lab import errors
-from tests.lab.guest import domain as guest_module
+from tests.lab.guest import domain as guest_domain
 from tests.lab import process
 
 # Seconds for an answer, and for a program to end.
 TIMEOUT = 30
 
 
-def command(guest: guest_module.Guest, name: str,
+def command(guest: guest_domain.Guest, name: str,
             **arguments: ty.Any) -> ty.Any:
     """Send one command to the agent and return its answer."""
     answer = libvirt_qemu.qemuAgentCommand(
@@ -35,7 +35,7 @@ def command(guest: guest_module.Guest, name: str,
     return json.loads(answer)['return']
 
 
-def execute(guest: guest_module.Guest, path: str, *arguments: str,
+def execute(guest: guest_domain.Guest, path: str, *arguments: str,
             stdin: bytes = b'') -> None:
     """Run a program in the guest to its end.
 

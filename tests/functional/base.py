@@ -40,13 +40,13 @@ from oslotest import base as oslotest_base
 
 from nova_snap.cmd import runtime as runtime_module
 from nova_snap.flows import node as node_module
-from nova_snap.flows import result as result_module
 from nova_snap.flows import snapshot
 from nova_snap.model import request as request_model
+from nova_snap.model import result as result_model
 from nova_snap.steps import world as world_module
 from nova_snap import units
 from tests.lab import glance as glance_module
-from tests.lab.guest import domain as guest_module
+from tests.lab.guest import domain as guest_domain
 from tests.lab import hypervisor
 from tests.lab import place
 
@@ -162,7 +162,7 @@ class Seen:
     definition: str | None
 
 
-def look(guest: guest_module.Guest) -> Seen:
+def look(guest: guest_domain.Guest) -> Seen:
     """Look at a guest from outside."""
     domain = guest.domain
     persistent = bool(domain.isPersistent())
@@ -185,7 +185,7 @@ class FunctionalTest(oslotest_base.BaseTestCase):
     """
 
     # Guests that the tests of one class share, by what they were made of.
-    _shared: ty.ClassVar[dict[ty.Any, guest_module.Guest]] = {}
+    _shared: ty.ClassVar[dict[ty.Any, guest_domain.Guest]] = {}
 
     def setUp(self) -> None:
         super().setUp()
@@ -215,7 +215,7 @@ class FunctionalTest(oslotest_base.BaseTestCase):
     # Guests
 
     def guest(self, kind: str = 'qcow2-on-raw-base', *, boot: bool = True,
-              shared: bool = False, **facts: ty.Any) -> guest_module.Guest:
+              shared: bool = False, **facts: ty.Any) -> guest_domain.Guest:
         """Make a guest, boot it, and remove it when the test is over.
 
         :param shared: until the class is over instead: for tests that leave
@@ -229,7 +229,7 @@ class FunctionalTest(oslotest_base.BaseTestCase):
             if _is_well(guest):
                 return guest
             guest.remove()
-        guest = guest_module.Guest.create(self.lab.libvirtd, kind, **facts)
+        guest = guest_domain.Guest.create(self.lab.libvirtd, kind, **facts)
         if shared:
             self._shared[key] = guest
             self.addClassCleanup(guest.remove)
@@ -275,7 +275,7 @@ class FunctionalTest(oslotest_base.BaseTestCase):
         """Build the command's node in this process; see make_node."""
         return make_node(self.write_config(), around)
 
-    def request(self, guest: guest_module.Guest,
+    def request(self, guest: guest_domain.Guest,
                 **facts: ty.Any) -> request_model.Request:
         """Ask for a snapshot under a new image id.
 
@@ -285,8 +285,8 @@ class FunctionalTest(oslotest_base.BaseTestCase):
             **{'instance_uuid': guest.spec.uuid, 'name': self.id()[-60:],
                'image_id': str(uuid_module.uuid4()), **facts})
 
-    def take(self, guest: guest_module.Guest, hooks: Around | None = None,
-             **facts: ty.Any) -> result_module.Result:
+    def take(self, guest: guest_domain.Guest, hooks: Around | None = None,
+             **facts: ty.Any) -> result_model.Result:
         """Take a snapshot in this process; see :meth:`request`."""
         return snapshot.take(self.node(hooks), self.request(guest, **facts))
 
@@ -331,7 +331,7 @@ class FunctionalTest(oslotest_base.BaseTestCase):
 
     # What must be true afterwards
 
-    def assert_guest_untouched(self, guest: guest_module.Guest, before: Seen,
+    def assert_guest_untouched(self, guest: guest_domain.Guest, before: Seen,
                                *, same_process: bool = True) -> None:
         """Assert that a guest is as it was when it was looked at.
 
@@ -353,7 +353,7 @@ class FunctionalTest(oslotest_base.BaseTestCase):
             self.assertTrue(guest.is_writing(),
                             f'{guest.spec.name} writes no records')
 
-    def assert_thawed(self, guest: guest_module.Guest) -> None:
+    def assert_thawed(self, guest: guest_domain.Guest) -> None:
         """Assert that a guest's file systems are not frozen.
 
         An agent that is absent or hung cannot have frozen them.
@@ -387,7 +387,7 @@ def operators_environment() -> dict[str, str]:
             if not name.startswith('OS_') and name != 'PYTHONWARNINGS'}
 
 
-def _is_well(guest: guest_module.Guest) -> bool:
+def _is_well(guest: guest_domain.Guest) -> bool:
     """Tell whether a shared guest may be used by one more test."""
     try:
         domain = guest.domain

@@ -29,9 +29,9 @@ from oslotest import base
 import requests
 
 from nova_snap.model import image as image_model
-from nova_snap.services import images
+from nova_snap.services.glance import images as images_module
 from nova_snap.services import sessions
-from nova_snap.transfer import source
+from nova_snap.transfer import source as source_module
 from nova_snap import units
 from tests.lab import glance as glance_module
 from tests.lab import place
@@ -87,7 +87,7 @@ class GlanceTest(base.BaseTestCase):
             {'timeout': timeout})
 
     def make_images(self, *, policy=None, **session):
-        return images.Images(self.session(**session), {}, policy=policy)
+        return images_module.Images(self.session(**session), {}, policy=policy)
 
     def quick(self, **timeouts):
         """Return a policy of one attempt and few seconds."""
@@ -110,7 +110,7 @@ class GlanceTest(base.BaseTestCase):
         return spec.image_id
 
     def source(self, **options):
-        return source.FileSource(self.path, **options)
+        return source_module.FileSource(self.path, **options)
 
     def puts(self):
         return self.proxy.requests('PUT', proxy.FILE)

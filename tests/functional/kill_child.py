@@ -40,15 +40,15 @@ import time
 import traceback
 import typing as ty
 
-from nova_snap.cmd import main as command
+from nova_snap.cmd import main as main_module
 from nova_snap.cmd import show
+from nova_snap.host import files as files_module
+from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.hypervisor import domain as domain_module
-from nova_snap.hypervisor import files
-from nova_snap.hypervisor import host
-from nova_snap.hypervisor import qemu_img
-from nova_snap.journal import store
-from nova_snap.services import images
-from nova_snap.services import volumes
+from nova_snap.hypervisor import host as host_module
+from nova_snap.journal import store as store_module
+from nova_snap.services.cinder import volumes as volumes_module
+from nova_snap.services.glance import images as images_module
 from tests.functional import disguise
 
 # Calls that change nothing. One that is not named here counts as an act, so
@@ -59,11 +59,11 @@ LIBVIRT_READS = frozenset((
     'listAllSnapshots', 'listAllCheckpoints', 'blockInfo', 'blockJobInfo',
     'getTime'))
 ACTORS: dict[type, frozenset[str]] = {
-    files.Files: frozenset(('free_bytes', 'exists', 'allocated_bytes',
+    files_module.Files: frozenset(('free_bytes', 'exists', 'allocated_bytes',
                             'is_block_device')),
-    qemu_img.QemuImg: frozenset(('info',)),
-    images.Images: frozenset(('check', 'get')),
-    volumes.Volumes: frozenset((
+    qemu_img_module.QemuImg: frozenset(('info',)),
+    images_module.Images: frozenset(('check', 'get')),
+    volumes_module.Volumes: frozenset((
         'check', 'project_id', 'acting_in', 'volume', 'limits', 'snapshot',
         'find_snapshot')),
 }
@@ -127,10 +127,10 @@ class Tap:
             for name in vars(actor):
                 if not name.startswith('_') and name not in reads:
                     self._wrap(actor, name, self._name)
-        self._wrap(store.Store, 'write', self._name_write)
-        self._wrap(store.Store, 'remove', self._name)
+        self._wrap(store_module.Store, 'write', self._name_write)
+        self._wrap(store_module.Store, 'remove', self._name)
         self._watch_reads()
-        self._wrap(host.Host, 'define', self._name_define)
+        self._wrap(host_module.Host, 'define', self._name_define)
         self._wrap(domain_module.Domain, '_call', self._name_call)
         if self._order.inside:
             self._install_inside(*self._order.inside.split(':'))
@@ -166,15 +166,15 @@ class Tap:
         return f'write {", ".join(new) or "record"}'
 
     def _watch_reads(self) -> None:
-        read = store.Store.read
+        read = store_module.Store.read
 
         @functools.wraps(read)
-        def watched(itself: store.Store, record_id: str) -> ty.Any:
+        def watched(itself: store_module.Store, record_id: str) -> ty.Any:
             record = read(itself, record_id)
             self._phases = _phases(record)
             return record
 
-        store.Store.read = watched  # type: ignore[method-assign]
+        store_module.Store.read = watched  # type: ignore[method-assign]
 
     def _install_inside(self, kind: str, what: str) -> None:
         if kind == 'progress':
@@ -263,7 +263,7 @@ def run(order: Order) -> ty.NoReturn:
             disguise.put_on()
         tap = Tap(order)
         tap.install()
-        code = command.main(order.argv)
+        code = main_module.main(order.argv)
         # A kill after the last event.
         tap.event('end')
     except SystemExit as exc:

@@ -26,7 +26,7 @@ import libvirt
 
 from tests.functional import base
 from tests.functional import children
-from tests.lab.guest import domain as guest_module
+from tests.lab.guest import domain as guest_domain
 from tests.lab import process
 from tests.lab import proof
 
@@ -52,7 +52,7 @@ class KillTest(children.ChildTest):
     """
 
     COLD = False
-    HARM: ty.ClassVar[dict[str, cabc.Callable[[guest_module.Guest],
+    HARM: ty.ClassVar[dict[str, cabc.Callable[[guest_domain.Guest],
                                               bool]]] = {}
 
     _passes: ty.ClassVar[dict[ty.Any, tuple[str, ...]]] = {}
@@ -103,7 +103,7 @@ class KillTest(children.ChildTest):
 
     # One kill
 
-    def sweep(self, guest: guest_module.Guest, *arguments: str,
+    def sweep(self, guest: guest_domain.Guest, *arguments: str,
               near: str = '') -> None:
         """Kill before every event of a flow, and after the last one.
 
@@ -123,7 +123,7 @@ class KillTest(children.ChildTest):
         self.power_cycle(guest)
         self.assertLessEqual(set(self.HARM), set(events))
 
-    def sweep_recovery(self, guest: guest_module.Guest, *arguments: str,
+    def sweep_recovery(self, guest: guest_domain.Guest, *arguments: str,
                        after: str) -> None:
         """Kill the recovery of one kill before each of its own events.
 
@@ -145,7 +145,7 @@ class KillTest(children.ChildTest):
                 self.recover('settled')
                 self.assert_whole(guest, before, committed=committed)
 
-    def kill_and_recover(self, guest: guest_module.Guest, *arguments: str,
+    def kill_and_recover(self, guest: guest_domain.Guest, *arguments: str,
                          **order: ty.Any) -> children.Ended:
         """Kill the command at a point, recover, and look at everything."""
         before = base.look(guest)
@@ -165,7 +165,7 @@ class KillTest(children.ChildTest):
             self._power_cycle_once(guest, left)
         return ended
 
-    def _power_cycle_once(self, guest: guest_module.Guest,
+    def _power_cycle_once(self, guest: guest_domain.Guest,
                           left: list[dict[str, ty.Any]]) -> None:
         """Power-cycle after the first kill in each step."""
         steps = [entry['step'] for finding in left
@@ -174,7 +174,7 @@ class KillTest(children.ChildTest):
             self._cycled.add(steps[-1])
             self.power_cycle(guest)
 
-    def assert_whole(self, guest: guest_module.Guest, before: base.Seen, *,
+    def assert_whole(self, guest: guest_domain.Guest, before: base.Seen, *,
                      committed: bool) -> None:
         """Assert that the guest is as before, and that all or nothing is."""
         self.assert_guest_untouched(guest, before,
@@ -192,20 +192,20 @@ class KillTest(children.ChildTest):
             path.unlink()
         self._delete_images()
 
-    def agent_timeout(self, guest: guest_module.Guest) -> str:
+    def agent_timeout(self, guest: guest_domain.Guest) -> str:
         """Return how long libvirt waits for the agent, as it keeps it."""
         status = self.lab.libvirtd.folder.joinpath(
             'run', 'qemu', f'{guest.spec.name}.xml').read_text()
         found = re.search(r'<agentTimeout>(.*)</agentTimeout>', status)
         return found[1] if found else ''
 
-    def power_cycle(self, guest: guest_module.Guest) -> None:
+    def power_cycle(self, guest: guest_domain.Guest) -> None:
         """Pull the plug and start it again: its definition must be good."""
         state = guest.domain.state()[0]
         since = len(guest.console())
         guest.destroy()
         guest.start()
-        guest.wait_for(r'^REC \d+', timeout=guest_module.BOOT_TIMEOUT,
+        guest.wait_for(r'^REC \d+', timeout=guest_domain.BOOT_TIMEOUT,
                        since=since)
         self.await_agent(guest)
         if state == libvirt.VIR_DOMAIN_PAUSED:
@@ -213,13 +213,13 @@ class KillTest(children.ChildTest):
 
     # Guests, and what others do to them
 
-    def agent_guest(self) -> guest_module.Guest:
+    def agent_guest(self) -> guest_domain.Guest:
         """Return a guest whose agent answers."""
         guest = self.guest(shared=True, agent='run')
         self.await_agent(guest)
         return guest
 
-    def image_create(self, guest: guest_module.Guest,
+    def image_create(self, guest: guest_domain.Guest,
                      template: tuple[str, ...]) -> tuple[str, ...]:
         """Put a guest's name into arguments of the command."""
         return tuple(word.format(guest.spec.name) for word in template)
@@ -228,7 +228,7 @@ class KillTest(children.ChildTest):
         """Let the command read and write no faster, bytes per second."""
         self.options['nova_snap']['bandwidth'] = str(bandwidth)
 
-    def hard_reboot(self, guest: guest_module.Guest) -> None:
+    def hard_reboot(self, guest: guest_domain.Guest) -> None:
         """Destroy, undefine, define and start, as Nova's hard reboot does.
 
         The new definition has a description that the old one had not.
@@ -243,18 +243,18 @@ class KillTest(children.ChildTest):
         guest.wait_for(r'^REC \d+', since=since)
         self.await_agent(guest)
 
-    def assert_undefined(self, guest: guest_module.Guest) -> None:
+    def assert_undefined(self, guest: guest_domain.Guest) -> None:
         """Assert that libvirt does not know a guest."""
         exc = self.assertRaises(libvirt.libvirtError, lambda: guest.domain)
         self.assertEqual(libvirt.VIR_ERR_NO_DOMAIN, exc.get_error_code())
 
-    def assert_off(self, guest: guest_module.Guest) -> None:
+    def assert_off(self, guest: guest_domain.Guest) -> None:
         """Assert that a guest is defined and nothing else."""
         self.assertTrue(guest.domain.isPersistent())
         self.assertFalse(guest.domain.isActive())
         self.assertFalse(guest.domain.hasManagedSaveImage())
 
-    def await_agent(self, guest: guest_module.Guest) -> None:
+    def await_agent(self, guest: guest_domain.Guest) -> None:
         """Wait until the guest's agent answers, if it has one."""
         if guest.spec.agent is not None:
             process.wait_until(

@@ -19,7 +19,7 @@ import typing as ty
 from nova_snap import units
 from tests.functional import base
 from tests.functional import children
-from tests.lab.guest import domain as guest_module
+from tests.lab.guest import domain as guest_domain
 
 FAILED, USAGE, REFUSED = 1, 2, 3
 
@@ -47,7 +47,7 @@ class RefusalTest(children.ChildTest):
         for words in says:
             self.assertIn(words, last)
 
-    def refuse(self, code: int, guest: guest_module.Guest, *arguments: str,
+    def refuse(self, code: int, guest: guest_domain.Guest, *arguments: str,
                says: ty.Iterable[str]) -> children.Ended:
         """Ask for a snapshot, get none, and find all as it was.
 

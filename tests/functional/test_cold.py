@@ -19,8 +19,8 @@ import libvirt
 
 from tests.functional import base
 from tests.functional import watch
-from tests.lab.guest import copy
-from tests.lab.guest import domain as guest_module
+from tests.lab.guest import copy as guest_copy
+from tests.lab.guest import domain as guest_domain
 from tests.lab import process
 from tests.lab import proof
 
@@ -38,7 +38,7 @@ class ColdTest(base.FunctionalTest):
     at_rest: watch.AtRest
     at_upload: watch.AtUpload
 
-    def _take(self, guest: guest_module.Guest,
+    def _take(self, guest: guest_domain.Guest,
               **request: ty.Any) -> tuple[ty.Any, pathlib.Path]:
         """Take a snapshot and prove that it is the disk at rest."""
         self.at_rest = watch.AtRest(guest, self.folder)
@@ -67,10 +67,10 @@ class ColdTest(base.FunctionalTest):
         self.assertGreaterEqual(last, before)
         # It went on where it stood: no record twice, none left out.
         numbers = [int(number) for number
-                   in guest_module.RECORD.findall(guest.console())]
+                   in guest_domain.RECORD.findall(guest.console())]
         self.assertEqual(list(range(len(numbers))), numbers)
         self.assertLess(last, numbers[-1])
-        copy.assert_boots(self.lab.libvirtd, path, 'qcow2',
+        guest_copy.assert_boots(self.lab.libvirtd, path, 'qcow2',
                           records=last + 1)
 
     def test_paused_guest(self):
@@ -157,7 +157,7 @@ class ColdTest(base.FunctionalTest):
         self.assertEqual(seen.boots, base.look(guest).boots)
 
 
-class _BlockGuest(guest_module.Guest):
+class _BlockGuest(guest_domain.Guest):
     """A guest whose root disk libvirt knows as a block device."""
 
     device = ''
@@ -171,7 +171,7 @@ class _BlockGuest(guest_module.Guest):
             f'<source dev="{self.device}"')
 
 
-def _managed_save(guest: guest_module.Guest) -> pathlib.Path:
+def _managed_save(guest: guest_domain.Guest) -> pathlib.Path:
     """Name the file in which libvirt keeps a guest's memory."""
     return (guest.libvirtd.folder / 'lib' / 'qemu' / 'save'
             / f'{guest.spec.name}.save')

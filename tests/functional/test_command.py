@@ -21,7 +21,7 @@ import subprocess
 
 import ddt
 
-from nova_snap.cmd import main as command
+from nova_snap.cmd import main as main_module
 from nova_snap import units
 from tests.functional import base
 from tests.functional import children
@@ -66,7 +66,7 @@ class UsageTestCase(children.ChildTest):
         text = self.child('--help').stdout.partition('exit codes:')[2]
         documented = {int(line.split()[0])
                       for line in text.strip().splitlines()}
-        self.assertEqual({int(code) for code in command.ExitCode},
+        self.assertEqual({int(code) for code in main_module.ExitCode},
                          documented)
 
     @ddt.data(

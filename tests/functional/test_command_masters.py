@@ -21,7 +21,7 @@ import sys
 
 from tests.functional import base
 from tests.functional import kills
-from tests.lab.guest import domain as guest_module
+from tests.lab.guest import domain as guest_domain
 from tests.lab import process
 
 DONE, FAILED, USAGE, REFUSED, LEFT = range(5)
@@ -149,7 +149,7 @@ class NovaTestCase(kills.KillTest):
     def setUp(self):
         super().setUp()
         self.novas = self.guest(shared=True,
-                                nova=guest_module.NovaMetadata())
+                                nova=guest_domain.NovaMetadata())
         self.before = base.look(self.novas)
         self.arguments = ('image-create', self.novas.spec.name, 'image')
 

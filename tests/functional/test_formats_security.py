@@ -29,9 +29,9 @@ from nova_snap import units
 from tests.functional import agent
 from tests.functional import base
 from tests.functional import watch
-from tests.lab.guest import build
+from tests.lab.guest import build as guest_build
 from tests.lab.guest import disk as guest_disk
-from tests.lab.guest import domain as guest_module
+from tests.lab.guest import domain as guest_domain
 from tests.lab import process
 from tests.lab import proof
 
@@ -56,7 +56,7 @@ BOOT_CODE = 446
 NAME_OFFSET = 192
 
 # Behind the last partition, the guest's own as everything on its disk.
-TABLES_OFFSET = build.DISK_SIZE
+TABLES_OFFSET = guest_build.DISK_SIZE
 GROWN = units.MiB
 
 SECRET = b'of the host, and of nobody else. '
@@ -99,7 +99,7 @@ class TrapTest(base.FunctionalTest):
         self.assertTrue(guest.is_writing())
         self.assert_nothing_left(*self.taken)
 
-    def _take_live(self, guest: guest_module.Guest, header: bytes,
+    def _take_live(self, guest: guest_domain.Guest, header: bytes,
                    image_format: str) -> None:
         instant = watch.Instant(guest)
         result = self.take(
@@ -112,7 +112,7 @@ class TrapTest(base.FunctionalTest):
         instant.check(path, image_format)
         self._assert_own_bytes(path, image_format, header)
 
-    def _take_at_rest(self, guest: guest_module.Guest, image_format: str,
+    def _take_at_rest(self, guest: guest_domain.Guest, image_format: str,
                       **request: ty.Any) -> None:
         at_rest = watch.AtRest(guest, self.folder)
         result = self.take(guest, base.Hooks({'qemu_img.convert': at_rest}),
@@ -123,7 +123,7 @@ class TrapTest(base.FunctionalTest):
         proof.assert_same_content(path, image_format, at_rest.copy, 'raw')
         self.assertNotIn(SECRET, at_rest.copy.read_bytes())
 
-    def _refused_by_glance(self, guest: guest_module.Guest,
+    def _refused_by_glance(self, guest: guest_domain.Guest,
                            header: bytes) -> None:
         """As a raw image it is whole, and Glance does not take it.
 
@@ -154,7 +154,7 @@ class TrapTest(base.FunctionalTest):
         self.assertTrue(content.startswith(header))
         self.assertNotIn(SECRET, content)
 
-    def _grown_guest(self) -> guest_module.Guest:
+    def _grown_guest(self) -> guest_domain.Guest:
         """Share a guest with some room behind its last partition."""
         guest = self.guest('raw', shared=True, agent='run')
         guest.domain.blockResize('vda', TABLES_OFFSET + GROWN,
@@ -184,7 +184,7 @@ class HeaderTest(base.FunctionalTest):
             guest.spec, disk=guest_disk.Disk(disk, 'qcow2'))
         process.run(['qemu-img', 'create', '-q', '-f', 'qcow2',
                      '-o', f'data_file={data},data_file_raw=on', str(disk),
-                     str(build.DISK_SIZE)])
+                     str(guest_build.DISK_SIZE)])
         exc = self.assertRaises(errors.Unsupported, self.take,
                                 guest.define())
         self.assertIn(f'keeps its data in another file ({data})', str(exc))

@@ -23,7 +23,7 @@ from nova_snap.hypervisor import host as host_module
 from tests.functional import base
 from tests.functional import disguise
 from tests.functional import kills
-from tests.lab.guest import domain as guest_module
+from tests.lab.guest import domain as guest_domain
 
 COLD = ('image-create', '{}', 'killed', '--cold')
 CARDS = 2
@@ -32,7 +32,7 @@ CARDS = 2
 DEAF_TIMEOUT = 8
 
 
-class DeafGuest(guest_module.Guest):
+class DeafGuest(guest_domain.Guest):
     """A guest whose kernel does not hear that a device is to be released."""
 
     @property
@@ -42,7 +42,7 @@ class DeafGuest(guest_module.Guest):
                                    '<cmdline>acpiphp.disable=1 ')
 
 
-def has_cards(guest: guest_module.Guest) -> list[str]:
+def has_cards(guest: guest_domain.Guest) -> list[str]:
     """Return a running guest's cards, but for libvirt's names of them."""
     found = []
     for card in etree.fromstring(guest.domain.XMLDesc()).findall(

@@ -23,7 +23,7 @@ import typing as ty
 from lxml import etree
 
 from tests.functional import base
-from tests.lab.guest import domain as guest_module
+from tests.lab.guest import domain as guest_domain
 
 DATA = pathlib.Path(__file__).resolve().parents[1] / 'data' / 'nova34'
 DOMAIN = DATA / 'nova34-image-backed.inactive.xml'
@@ -88,7 +88,7 @@ class ImageRecordTest(base.FunctionalTest):
         self.assertEqual({**expected, **OURS}, _kept(image))
         self.assert_guest_untouched(guest, seen)
 
-    def _take(self, guest: guest_module.Guest) -> dict[str, ty.Any]:
+    def _take(self, guest: guest_domain.Guest) -> dict[str, ty.Any]:
         """Take a snapshot as the recorded request asked for it."""
         done = self.nova_snap('image-create', guest.spec.name, 'live-1',
                               '--property', 'colour=blue', '--json')
@@ -105,7 +105,7 @@ class ImageRecordTest(base.FunctionalTest):
             'container_format': 'bare', 'min_disk': 1, **BASE_PROPERTIES}))
         return str(made['id'])
 
-    def _recorded_guest(self, base_id: str) -> guest_module.Guest:
+    def _recorded_guest(self, base_id: str) -> guest_domain.Guest:
         guest = _RecordedGuest.create(self.lab.libvirtd,
                                       'qcow2-on-raw-base', agent='run')
         self.addCleanup(guest.remove)
@@ -113,7 +113,7 @@ class ImageRecordTest(base.FunctionalTest):
         return guest.boot()
 
 
-class _RecordedGuest(guest_module.Guest):
+class _RecordedGuest(guest_domain.Guest):
     """A guest with the metadata that Nova 34 wrote, as Nova wrote it."""
 
     base_id = ''

@@ -20,7 +20,7 @@ import ddt
 
 from nova_snap import errors
 from nova_snap.model import image as image_model
-from nova_snap.model import request
+from nova_snap.model import request as request_model
 from nova_snap.services import sessions
 from nova_snap import units
 from tests.functional import glance_base
@@ -86,10 +86,15 @@ class RecordTestCase(glance_base.GlanceTest):
             image_properties={'hw_qemu_guest_agent': 'True',
                               'traits_required': "['CUSTOM_A']"})
         spec = image_model.snapshot_spec(
-            request.Request(instance_uuid=str(uuid.uuid4()), name='größer',
-                            image_id=str(uuid.uuid4()),
-                            properties={'colour': 'blue'}),
-            image_model.Origin(units.GiB, nova), disk_format='qcow2')
+            request_model.Request(
+                instance_uuid=str(uuid.uuid4()),
+                name='größer',
+                image_id=str(uuid.uuid4()),
+                properties={'colour': 'blue'},
+            ),
+            image_model.Origin(units.GiB, nova),
+            disk_format='qcow2',
+        )
 
         self.create(spec)
 

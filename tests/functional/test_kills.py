@@ -21,7 +21,7 @@ import libvirt_qemu
 from nova_snap import units
 from tests.functional import base
 from tests.functional import kills
-from tests.lab.guest import domain as guest_module
+from tests.lab.guest import domain as guest_domain
 
 LIVE = ('image-create', '{}', 'killed', '--quiesce', 'require')
 COLD = ('image-create', '{}', 'killed', '--cold')
@@ -42,21 +42,21 @@ SLOWLY = units.MiB
 QUICKER = 32 * units.MiB
 
 
-def is_undefined(guest: guest_module.Guest) -> bool:
+def is_undefined(guest: guest_domain.Guest) -> bool:
     return not guest.domain.isPersistent()
 
 
-def is_mirrored(guest: guest_module.Guest) -> bool:
+def is_mirrored(guest: guest_domain.Guest) -> bool:
     return '<mirror' in guest.domain.XMLDesc()
 
 
-def is_frozen(guest: guest_module.Guest) -> bool:
+def is_frozen(guest: guest_domain.Guest) -> bool:
     return json.loads(libvirt_qemu.qemuAgentCommand(
         guest.domain, '{"execute": "guest-fsfreeze-status"}',
         base.AGENT_TIMEOUT, 0))['return'] == 'frozen'
 
 
-def is_saved(guest: guest_module.Guest) -> bool:
+def is_saved(guest: guest_domain.Guest) -> bool:
     return not guest.domain.isActive() and bool(
         guest.domain.hasManagedSaveImage())
 

@@ -25,8 +25,8 @@ from nova_snap import errors
 from nova_snap import units
 from tests.functional import base
 from tests.functional import watch
-from tests.lab.guest import build
-from tests.lab.guest import copy
+from tests.lab.guest import build as guest_build
+from tests.lab.guest import copy as guest_copy
 from tests.lab import process
 from tests.lab import proof
 
@@ -80,7 +80,7 @@ class LiveTest(base.FunctionalTest):
         """Not frozen: its journal is replayed, and nothing is lost."""
         image, path = self._take(self.guest(shared=True))
         self.assertEqual('qcow2', image['disk_format'])
-        found = copy.assert_boots(self.lab.libvirtd, path, 'qcow2',
+        found = guest_copy.assert_boots(self.lab.libvirtd, path, 'qcow2',
                                   recovered=True)
         self.assertEqual(
             proof.check_prefix(proof.read_records(path, 'qcow2')) + 1,
@@ -96,14 +96,14 @@ class LiveTest(base.FunctionalTest):
         image, path = self._take(guest)
         # It holds what only the lowest layer has and what only the middle
         # one has: the files and the partition table.
-        copy.assert_boots(self.lab.libvirtd, path, image['disk_format'])
+        guest_copy.assert_boots(self.lab.libvirtd, path, image['disk_format'])
 
     @ddt.data('raw', 'vmdk', 'vdi')
     def test_format(self, image_format):
         guest = self.guest(shared=True)
         image, path = self._take(guest, image_format=image_format)
         self.assertEqual(image_format, image['disk_format'])
-        self.assertEqual(build.DISK_SIZE, image['virtual_size'])
+        self.assertEqual(guest_build.DISK_SIZE, image['virtual_size'])
         self._assert_data(path, image_format)
 
     def test_compressed_image_is_smaller_and_sound(self):
@@ -207,7 +207,7 @@ class LiveTest(base.FunctionalTest):
                      str(path), str(raw)])
         sums = _read_file(raw, 'data.md5').decode().split()
         names = sums[1::2]
-        self.assertLessEqual(build.DATA_FILES, len(names))
+        self.assertLessEqual(guest_build.DATA_FILES, len(names))
         self.assertEqual(sums[::2], [
             hashlib.md5(_read_file(raw, name)).hexdigest()
             for name in names])
@@ -250,7 +250,7 @@ def _read_file(disk: pathlib.Path, name: str) -> bytes:
     """Read a file of a disk's ext4, without a mount."""
     copied = disk.with_name('file')
     process.run(['debugfs', '-R', f'dump /{name} {copied}',
-                 f'{disk}?offset={build.EXT4_OFFSET}'])
+                 f'{disk}?offset={guest_build.EXT4_OFFSET}'])
     content = copied.read_bytes()
     copied.unlink()
     return content

@@ -18,8 +18,8 @@ import shutil
 from tests.functional import base
 from tests.functional import watch
 from tests.lab import errors
-from tests.lab.guest import build
-from tests.lab.guest import copy
+from tests.lab.guest import build as guest_build
+from tests.lab.guest import copy as guest_copy
 from tests.lab import process
 from tests.lab import proof
 
@@ -62,7 +62,7 @@ class ProofBitesTest(base.FunctionalTest):
                  {number: proof.make_record(number) for number
                   in range(last + 1, instant.after + 3)})):
             bad = self._plant(good, {
-                build.RECORDS_OFFSET + slot * RECORD: content
+                guest_build.RECORDS_OFFSET + slot * RECORD: content
                 for slot, content in plant.items()})
             # All that qemu-img has to say is that it is a good image.
             proof.assert_sound(bad, 'qcow2')
@@ -73,7 +73,7 @@ class ProofBitesTest(base.FunctionalTest):
         bad = self._plant(good, {self._random_cluster(): bytes(CLUSTER)})
         # A cluster of a file is lost, and only a guest can see it.
         instant.check(bad, 'qcow2')
-        exc = self.assertRaises(errors.ProofFailed, copy.assert_boots,
+        exc = self.assertRaises(errors.ProofFailed, guest_copy.assert_boots,
                                 self.lab.libvirtd, bad, 'qcow2')
         self.assertIn("'data_ok': False", str(exc))
 
@@ -103,8 +103,8 @@ class ProofBitesTest(base.FunctionalTest):
 
     def _random_cluster(self) -> int:
         """Find a cluster of the disk that only a file's content is in."""
-        with build.parts().root_disk.open('rb') as disk:
-            for offset in range(0, build.DISK_SIZE, CLUSTER):
+        with guest_build.parts().root_disk.open('rb') as disk:
+            for offset in range(0, guest_build.DISK_SIZE, CLUSTER):
                 if disk.read(CLUSTER).count(0) < RANDOM_ZEROS:
                     return offset
         raise errors.LabError('the root disk has no random data')

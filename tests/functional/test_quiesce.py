@@ -22,8 +22,8 @@ from nova_snap import errors
 from tests.functional import agent
 from tests.functional import base
 from tests.functional import watch
-from tests.lab.guest import copy
-from tests.lab.guest import domain as guest_module
+from tests.lab.guest import copy as guest_copy
+from tests.lab.guest import domain as guest_domain
 from tests.lab import proof
 
 # Seconds. Shorter than an agent's own and libvirt's patience (5 seconds for
@@ -51,11 +51,11 @@ class QuiesceTest(base.FunctionalTest):
         super().setUp()
         self.options['nova_snap']['freeze_timeout'] = str(FREEZE_TIMEOUT)
 
-    def _agent_guest(self, word: str) -> guest_module.Guest:
+    def _agent_guest(self, word: str) -> guest_domain.Guest:
         """Share a guest whose agent does what the lab's word says."""
         return self.guest(shared=True, agent=word)
 
-    def _freezes(self, guest: guest_module.Guest, since: int) -> list[str]:
+    def _freezes(self, guest: guest_domain.Guest, since: int) -> list[str]:
         """Return what the guest's hook was called with."""
         lines = guest.console()[since:].splitlines()
         return [line.split()[2] for line in lines
@@ -82,7 +82,9 @@ class QuiesceTest(base.FunctionalTest):
         path = self.download(result.image.image_id)
         instant.check(path, 'qcow2')
         self.assertTrue(proof.ext4_is_clean(path, 'qcow2'))
-        copy.assert_boots(self.lab.libvirtd, path, 'qcow2', recovered=False)
+        guest_copy.assert_boots(
+            self.lab.libvirtd, path, 'qcow2', recovered=False
+        )
 
     def test_guest_that_nobody_asked_to_freeze(self):
         """The same look at the image is able to say no."""

@@ -23,7 +23,7 @@ import libvirt
 from nova_snap import units
 from tests.functional import base
 from tests.functional import refusals
-from tests.lab.guest import domain as guest_module
+from tests.lab.guest import domain as guest_domain
 from tests.lab import process
 
 FAILED, USAGE, REFUSED = refusals.FAILED, refusals.USAGE, refusals.REFUSED
@@ -239,7 +239,7 @@ class DiskTestCase(refusals.RefusalTest):
         guest = self.defined(
             lambda xml: xml.replace('nova:root type="image"',
                                     'nova:root type="volume"'),
-            nova=guest_module.NovaMetadata())
+            nova=guest_domain.NovaMetadata())
         self.refuse(REFUSED, guest, says=('Cinder volume',
                                           '"openstack server image create"'))
 

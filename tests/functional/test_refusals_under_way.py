@@ -25,8 +25,8 @@ from nova_snap import units
 from tests.functional import base
 from tests.functional import children
 from tests.functional import refusals
-from tests.lab import glance
-from tests.lab.guest import domain as guest_module
+from tests.lab import glance as glance_module
+from tests.lab.guest import domain as guest_domain
 from tests.lab import process
 from tests.lab import proxy
 
@@ -122,7 +122,7 @@ class AgentTestCase(refusals.RefusalTest):
         ('hung', FAILED, ('could not be frozen', 'not')))
     @ddt.unpack
     def test_by_the_image(self, agent, code, says):
-        guest = self.guest(agent=agent, nova=guest_module.NovaMetadata(
+        guest = self.guest(agent=agent, nova=guest_domain.NovaMetadata(
             image_properties={'hw_qemu_guest_agent': 'True',
                               'os_require_quiesce': 'True'}))
         self.refuse(code, guest, says=says)
@@ -167,7 +167,7 @@ class ImageServiceTestCase(refusals.RefusalTest):
         self.refuse(says=('Glance', str(status)))
 
     def test_it_is_out_of_quota(self):
-        project = glance.IDENTITY.split(':')[1]
+        project = glance_module.IDENTITY.split(':')[1]
         before = base.look(self.running)
         with self.lab.glance.use_up_quota(project, units.MiB):
             ended = self.child('image-create', self.running.spec.name,

@@ -23,9 +23,9 @@ import typing as ty
 
 import libvirt
 
-from nova_snap.hypervisor import host
+from nova_snap.hypervisor import host as host_module
 from tests.lab import errors
-from tests.lab.guest import domain as guest_module
+from tests.lab.guest import domain as guest_domain
 from tests.lab import process
 from tests.lab import proof
 
@@ -57,7 +57,7 @@ class Instant:
     For ``domain.abort_block_job``.
     """
 
-    def __init__(self, guest: guest_module.Guest) -> None:
+    def __init__(self, guest: guest_domain.Guest) -> None:
         self._guest = guest
         self.before: int | None = None
         self.after: int | None = None
@@ -94,7 +94,7 @@ class AtRest:
     :ivar active: whether the guest had a QEMU process then
     """
 
-    def __init__(self, guest: guest_module.Guest,
+    def __init__(self, guest: guest_domain.Guest,
                  folder: pathlib.Path) -> None:
         self._guest = guest
         self.copy = folder / 'at-rest'
@@ -115,7 +115,7 @@ class AtUpload:
     For ``images.upload``.
     """
 
-    def __init__(self, guest: guest_module.Guest) -> None:
+    def __init__(self, guest: guest_domain.Guest) -> None:
         self._guest = guest
         self.state: int | None = None
 
@@ -161,9 +161,9 @@ class Events:
 
 
 @contextlib.contextmanager
-def events(guest: guest_module.Guest) -> cabc.Iterator[Events]:
+def events(guest: guest_domain.Guest) -> cabc.Iterator[Events]:
     """Listen to a guest for the length of a ``with`` block."""
-    host.start_event_loop()
+    host_module.start_event_loop()
     heard = Events()
     with guest.libvirtd.connection() as connection:
         domain = connection.lookupByUUIDString(guest.spec.uuid)

@@ -23,8 +23,8 @@ import sys
 import time
 
 from tests.lab import errors
-from tests.lab import glance
-from tests.lab.guest import build
+from tests.lab import glance as glance_module
+from tests.lab.guest import build as guest_build
 from tests.lab import hypervisor
 from tests.lab import place
 from tests.lab import storage as storage_module
@@ -36,10 +36,10 @@ def up(run_dir: pathlib.Path, *, volumes: bool = False) -> int:
     :param volumes: Ceph and Cinder too
     """
     started = time.monotonic()
-    images = glance.Glance(run_dir).start(wait=False)
+    images = glance_module.Glance(run_dir).start(wait=False)
     if volumes:
         storage_module.Storage(run_dir, images).start()
-    build.parts()
+    guest_build.parts()
     hypervisor.Libvirtd(run_dir).start()
     images.wait_ready()
     status(run_dir)
@@ -55,7 +55,7 @@ def down(run_dir: pathlib.Path, *, wipe: bool = False,
 
     :param volumes: end Ceph and Cinder alone
     """
-    images = glance.Glance(run_dir)
+    images = glance_module.Glance(run_dir)
     if not volumes:
         hypervisor.Libvirtd(run_dir).stop()
     if storage_module.Storage.is_there(run_dir):
@@ -66,7 +66,7 @@ def down(run_dir: pathlib.Path, *, wipe: bool = False,
     if wipe:
         shutil.rmtree(run_dir, ignore_errors=True)
     print(f'nothing of {run_dir} runs any more')
-    for folder in build.remove_old():
+    for folder in guest_build.remove_old():
         print(f'{folder} was of earlier sources and is removed')
     return 0
 
@@ -77,7 +77,7 @@ def status(run_dir: pathlib.Path, *, volumes: bool = False) -> int:
     :param volumes: Ceph and Cinder are part of everything
     """
     libvirtd = hypervisor.Libvirtd(run_dir)
-    images = glance.Glance(run_dir)
+    images = glance_module.Glance(run_dir)
     where = None
     if storage_module.Storage.is_there(run_dir):
         storage = storage_module.Storage(run_dir, images)

@@ -24,7 +24,7 @@ import uuid
 
 from nova_snap import units
 from tests.lab import place
-from tests.lab import ports
+from tests.lab import ports as ports_module
 from tests.lab import process
 
 # The pool of Cinder's volumes, and the user that Cinder and QEMU are.
@@ -125,7 +125,9 @@ class Ceph:
     def __init__(self, run_dir: pathlib.Path) -> None:
         self.folder = run_dir / 'ceph'
         self.config_file = self.folder / 'ceph.conf'
-        self._ports = ports.kept(run_dir / 'ceph-ports', 'msgr2', 'legacy')
+        self._ports = ports_module.kept(
+            run_dir / 'ceph-ports', 'msgr2', 'legacy'
+        )
         self._daemons = {name: process.Daemon(name, self.folder)
                          for name in ('mon', 'mgr', 'osd')}
 

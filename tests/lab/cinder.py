@@ -29,13 +29,13 @@ import urllib.request
 
 from tests.lab import ceph as ceph_module
 from tests.lab import errors
-from tests.lab import glance
+from tests.lab import glance as glance_module
 from tests.lab import place
 from tests.lab import process
 from tests.lab import wsgi
 
 # Who asks when a request has no token: as in Glance.
-IDENTITY = glance.IDENTITY
+IDENTITY = glance_module.IDENTITY
 PROJECT = IDENTITY.split(':')[1]
 
 # Of the secret in libvirt with the key of Ceph's client.

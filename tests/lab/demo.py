@@ -30,10 +30,10 @@ import urllib.request
 import libvirt
 
 from tests.lab import errors
-from tests.lab import glance
-from tests.lab.guest import build
+from tests.lab import glance as glance_module
+from tests.lab.guest import build as guest_build
 from tests.lab.guest import copy as guest_copy
-from tests.lab.guest import domain
+from tests.lab.guest import domain as guest_domain
 from tests.lab import hypervisor
 from tests.lab import place
 from tests.lab import proof
@@ -97,10 +97,10 @@ class Demo:
     def __init__(self) -> None:
         """Start what does not run yet."""
         run_dir = place.default_run_dir()
-        self.images = glance.Glance(run_dir).start(wait=False)
+        self.images = glance_module.Glance(run_dir).start(wait=False)
         say('building the guest: Debian\'s cloud kernel, a busybox '
             'initramfs, an ext4 root disk')
-        build.parts()
+        guest_build.parts()
         self.libvirtd = hypervisor.Libvirtd(run_dir).start()
         say('libvirt runs at ' + self.libvirtd.uri + (
             ', with KVM' if self.libvirtd.kvm_works else
@@ -124,7 +124,7 @@ class Demo:
         :raises LabError: when a command or a proof fails
         """
         self._remove_earlier()
-        guest = domain.Guest.create(self.libvirtd, 'qcow2-on-raw-base',
+        guest = guest_domain.Guest.create(self.libvirtd, 'qcow2-on-raw-base',
                                     name=GUEST)
         try:
             guest.boot()
@@ -138,7 +138,7 @@ class Demo:
         finally:
             guest.remove()
 
-    def _snapshot(self, guest: domain.Guest, method: str,
+    def _snapshot(self, guest: guest_domain.Guest, method: str,
                   flags: list[str]) -> None:
         notes = self.folder / f'{method}.json'
         said = self._command(
@@ -162,7 +162,7 @@ class Demo:
             raise errors.LabError(f'image {image_id} is {image["status"]}')
         return image
 
-    def _prove(self, guest: domain.Guest, image: dict[str, ty.Any],
+    def _prove(self, guest: guest_domain.Guest, image: dict[str, ty.Any],
                notes: dict[str, ty.Any]) -> None:
         path = self.folder / image['id']
         try:
@@ -217,7 +217,7 @@ class Demo:
                 if found.name() == GUEST:
                     with contextlib.suppress(libvirt.libvirtError):
                         found.destroy()
-                    found.undefineFlags(domain.UNDEFINE)
+                    found.undefineFlags(guest_domain.UNDEFINE)
 
 
 def main() -> int:

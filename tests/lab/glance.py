@@ -30,7 +30,7 @@ import uuid
 from nova_snap import units
 from tests.lab import errors
 from tests.lab import place
-from tests.lab import ports
+from tests.lab import ports as ports_module
 from tests.lab import process
 
 # Who asks when a request has no token; see paste/lab_identity.py. An admin
@@ -122,7 +122,7 @@ class Glance:
         """
         self.folder = pathlib.Path(run_dir) / 'glance'
         self._port_file = self.folder / 'port'
-        self.port = port or self._known_port() or ports.free_port()
+        self.port = port or self._known_port() or ports_module.free_port()
         self._identity = identity
         self._daemon = process.Daemon('uwsgi', self.folder)
 

@@ -21,7 +21,7 @@ import pathlib
 import shutil
 
 from tests.lab import place
-from tests.lab import ports
+from tests.lab import ports as ports_module
 from tests.lab import process
 
 # Seconds.
@@ -79,7 +79,7 @@ class MariaDB:
             f'--datadir={self.folder}', f'--socket={self.socket}',
             f'--pid-file={self.folder}/own.pid', f'--port={self._port}',
             *OPTIONS])
-        self.daemon.wait_ready(lambda: ports.is_open(self._port),
+        self.daemon.wait_ready(lambda: ports_module.is_open(self._port),
                                timeout=START_TIMEOUT)
 
     def stop(self) -> None:

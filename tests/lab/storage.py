@@ -21,7 +21,7 @@ from tests.lab import cinder as cinder_module
 from tests.lab import glance as glance_module
 from tests.lab import keystone as keystone_module
 from tests.lab import mariadb
-from tests.lab import ports
+from tests.lab import ports as ports_module
 from tests.lab import rabbitmq
 
 # Bytes of a password that nobody guesses.
@@ -43,7 +43,9 @@ class Storage:
         self.run_dir = run_dir
         self.ceph = ceph_module.Ceph(run_dir)
         self.cinder = cinder_module.Cinder(run_dir, self.ceph)
-        numbers = ports.kept(run_dir / PORTS, 'mariadb', *rabbitmq.PORTS)
+        numbers = ports_module.kept(
+            run_dir / PORTS, 'mariadb', *rabbitmq.PORTS
+        )
         password = self._password()
         self.mariadb = mariadb.MariaDB(run_dir, numbers['mariadb'], password)
         self.rabbitmq = rabbitmq.RabbitMQ(run_dir, numbers, password)

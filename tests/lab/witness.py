@@ -28,9 +28,9 @@ import subprocess
 import sys
 import typing as ty
 
-from nova_snap.cmd import main as command
-from nova_snap.hypervisor import domain
-from nova_snap.hypervisor import qemu_img
+from nova_snap.cmd import main as main_module
+from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.hypervisor import domain as domain_module
 from tests.lab.guest import domain as guest_domain
 
 USAGE = 'usage: python -m tests.lab.witness CONSOLE NOTES -- ARGUMENTS'
@@ -45,16 +45,16 @@ def last_reported(console: pathlib.Path) -> int:
 
 def watch_abort(console: pathlib.Path, notes: dict[str, ty.Any]) -> None:
     """Note the last reported record before and after the abort."""
-    abort = domain.Domain.abort_block_job
+    abort = domain_module.Domain.abort_block_job
 
     @functools.wraps(abort)
-    def watched(self: domain.Domain, *args: ty.Any,
+    def watched(self: domain_module.Domain, *args: ty.Any,
                 **kwargs: ty.Any) -> None:
         notes['reported_before'] = last_reported(console)
         abort(self, *args, **kwargs)
         notes['reported_after'] = last_reported(console)
 
-    domain.Domain.abort_block_job = watched
+    domain_module.Domain.abort_block_job = watched
 
 
 def watch_convert(console: pathlib.Path, copy: pathlib.Path,
@@ -63,10 +63,10 @@ def watch_convert(console: pathlib.Path, copy: pathlib.Path,
 
     Of a live one the delta is read, after the abort, which was watched.
     """
-    convert = qemu_img.QemuImg.convert
+    convert = qemu_img_module.QemuImg.convert
 
     @functools.wraps(convert)
-    def watched(self: qemu_img.QemuImg, chain: ty.Any, *args: ty.Any,
+    def watched(self: qemu_img_module.QemuImg, chain: ty.Any, *args: ty.Any,
                 **kwargs: ty.Any) -> None:
         if 'reported_before' not in notes:
             # The guest stands still: nothing comes between the two.
@@ -76,12 +76,12 @@ def watch_convert(console: pathlib.Path, copy: pathlib.Path,
         convert(self, chain, *args, **kwargs)
 
     def copy_disk(chain: ty.Any) -> None:
-        described = 'json:' + json.dumps(qemu_img.describe(chain))
+        described = 'json:' + json.dumps(qemu_img_module.describe(chain))
         subprocess.run(['qemu-img', 'convert', '-O', 'raw', described,
                         str(copy)], check=True)
         notes['disk'] = str(copy)
 
-    qemu_img.QemuImg.convert = watched
+    qemu_img_module.QemuImg.convert = watched
 
 
 def main(argv: list[str]) -> int:
@@ -94,7 +94,7 @@ def main(argv: list[str]) -> int:
     watch_abort(console, notes)
     watch_convert(console, path.with_suffix('.raw'), notes)
     try:
-        return command.main(argv[3:])
+        return main_module.main(argv[3:])
     finally:
         path.write_text(json.dumps(notes))
 

@@ -17,7 +17,7 @@ import http.client
 import pathlib
 
 from tests.lab import place
-from tests.lab import ports
+from tests.lab import ports as ports_module
 from tests.lab import process
 
 # Seconds. Loading takes five; a minute on a loaded machine.
@@ -66,7 +66,7 @@ class Service:
         """
         self.folder = folder
         self.daemon = process.Daemon(name, folder)
-        self.port = ports.kept(folder / f'{name}-ports', name)[name]
+        self.port = ports_module.kept(folder / f'{name}-ports', name)[name]
         self.url = f'http://127.0.0.1:{self.port}'
         self._module = module
 

@@ -32,15 +32,15 @@ TESTS: dict[str, tuple[str, str]] = {
     _CONNECTION + 'test_live_snapshot_with_quiesce': (
         _LIVE, 'tests.flow.test_live.OrderTestCase.test_frozen_guest'),
     _CONNECTION + 'test_live_snapshot_with_require_quiesce': (
-        _LIVE, 'tests.flow.test_quiesce.AskedForTestCase'
+        _LIVE, 'tests.flow.test_frozen.AskedForTestCase'
                '.test_image_requires_it'),
     _CONNECTION + 'test_quiesce': (
         'FakeVirtDomain, which has no state()',
-        'tests.flow.test_quiesced.AskedTestCase'
+        'tests.flow.test_frozen_by_nova.AskedTestCase'
         '.test_frozen_until_it_is_asked'),
     _CONNECTION + 'test_unquiesce': (
         'a thaw of a guest that nobody froze',
-        'tests.flow.test_quiesced.AskedTestCase.test_never_frozen'),
+        'tests.flow.test_frozen_by_nova.AskedTestCase.test_never_frozen'),
     _SNAPSHOT + 'test_ami': (
         _FINDS, 'tests.flow.test_live.ImageTestCase.test_every_format'),
     _SNAPSHOT + 'test_raw': (

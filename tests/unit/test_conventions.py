@@ -13,6 +13,7 @@
 """What a linter does not say: where things may stand, and how long."""
 
 import ast
+import collections
 import pathlib
 import re
 import sys
@@ -37,6 +38,12 @@ NAMES_OF_NOTHING = {'utils', 'util', 'common', 'helpers', 'helper', 'manager',
 # These know nothing but Python, and each other downwards.
 PURE_ROOMS = ('model', 'journal')
 WITHIN_PURE = ('nova_snap.errors', 'nova_snap.model', 'nova_snap.units')
+
+# Whose modules have one alias each.
+OURS = ('nova_snap.', 'tests.')
+
+# Of the model, those that read XML.
+READ_XML = ('domain.py', 'hostdev.py', 'nova.py')
 
 # Of keystoneauth1, what the options need: how they are loaded, what they
 # make and what they raise. The network is for services alone.
@@ -65,11 +72,27 @@ def _imports(path):
                         for alias in node.names)
 
 
+def _modules_by_name(path):
+    """Name the modules of this project that a file imports, and as what."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                module = f'{node.module}.{alias.name}'
+                if _is_module(module):
+                    yield module, alias.asname or alias.name
+
+
+def _is_module(name):
+    path = PACKAGE.parent / name.replace('.', '/')
+    return (name.startswith(OURS) and (
+        path.with_suffix('.py').exists() or path.is_dir()))
+
+
 def _allowed(path):
     """Name what a file of a pure room may import beside Python."""
     more = {'journal': ('nova_snap.journal',)}.get(
         path.relative_to(PACKAGE).parts[0], ())
-    if path.name in ('domain.py', 'hostdev.py') and 'model' in path.parts:
+    if path.name in READ_XML and 'model' in path.parts:
         more += ('lxml',)
     return WITHIN_PURE + more
 
@@ -139,6 +162,16 @@ class ImportTestCase(base.BaseTestCase):
                  for module in _imports(path)
                  if module.startswith('keystoneauth1.')
                  and module.split('.')[1] not in KEYSTONE_IN_CONF])
+
+    def test_a_module_has_one_name_everywhere(self):
+        """Who knows it in one file knows it in all."""
+        names = collections.defaultdict(set)
+        for path in (FILES | TEST_FILES).values():
+            for module, name in _modules_by_name(path):
+                names[module].add(name)
+        self.assertEqual(
+            {}, {module: sorted(found) for module, found in names.items()
+                 if len(found) > 1})
 
 
 class TestsTestCase(base.BaseTestCase):

@@ -22,10 +22,10 @@ import time
 import types
 
 from tests.lab import errors
-from tests.lab import glance
+from tests.lab import glance as glance_module
 from tests.lab import place
 from tests.lab import process
-from tests.vfio import build
+from tests.vfio import build as vfio_build
 from tests.vfio import cases
 from tests.vfio import machine as machine_module
 
@@ -63,7 +63,7 @@ def main() -> int:
         print('\n'.join(cases.CASES))
         return 0
     try:
-        run_dir = place.make_dir(build.folder() / 'run')
+        run_dir = place.make_dir(vfio_build.folder() / 'run')
         if options.down:
             _down(run_dir)
             return 0
@@ -79,7 +79,7 @@ def _run(run_dir: pathlib.Path, options: argparse.Namespace) -> int:
         if not options.keep:
             ending.callback(_down, run_dir)
         machine.stop()
-        images = glance.Glance(run_dir).start(wait=False)
+        images = glance_module.Glance(run_dir).start(wait=False)
         _fill_share(machine.share, options.product)
         began = time.monotonic()
         words = {
@@ -87,8 +87,8 @@ def _run(run_dir: pathlib.Path, options: argparse.Namespace) -> int:
             'cases': ','.join(options.cases or cases.CASES)}
         if options.keep:
             words['keep'] = 'yes'
-        build.qemu()
-        build.root_disk()
+        vfio_build.qemu()
+        vfio_build.root_disk()
         images.wait_ready()
         print(f'built after {time.monotonic() - began:.0f} s', flush=True)
         began = time.monotonic()
@@ -135,12 +135,12 @@ def _fill_share(share: pathlib.Path, product: pathlib.Path) -> None:
                     cwd=source)
     process.run([sys.executable, '-m', 'compileall', '-q',
                  '--invalidation-mode', 'unchecked-hash', str(share)])
-    build.guest(share / GUEST)
+    vfio_build.guest(share / GUEST)
 
 
 def _down(run_dir: pathlib.Path) -> None:
     machine_module.Machine(run_dir).stop()
-    glance.Glance(run_dir).stop()
+    glance_module.Glance(run_dir).stop()
 
 
 def _end(_: int, __: types.FrameType | None) -> None:

@@ -19,7 +19,7 @@ import typing as ty
 import libvirt
 
 from tests.lab import errors
-from tests.vfio import devices
+from tests.vfio import devices as devices_module
 from tests.vfio import inner
 from tests.vfio import scene as scenes
 
@@ -57,7 +57,7 @@ def demand_premise(look: dict[str, ty.Any]) -> None:
         expected[f'0000:00:{slot:02x}.0'] = (mac, [str(inner.VLANS[slot])])
     demand(found == expected, f'the guest has {found}')
     for device in look['devices'].values():
-        demand(look['drivers'][device['host']] == devices.VFIO,
+        demand(look['drivers'][device['host']] == devices_module.VFIO,
                f'{device["host"]} is not passed through: {look["drivers"]}')
         if device['mac']:
             setting = device['mac'], [int(tag) for tag in device['vlan']]

@@ -23,11 +23,11 @@ import libvirt
 
 from tests.lab import errors
 from tests.lab.guest import disk as guest_disk
-from tests.lab.guest import domain as lab_domain
+from tests.lab.guest import domain as guest_domain
 from tests.lab import place
 from tests.lab import process
 from tests.vfio import devices as devices_module
-from tests.vfio import machine
+from tests.vfio import machine as machine_module
 
 KERNEL = '/share/guest.elf'
 NAME = 'inner'
@@ -134,7 +134,7 @@ class Guest:
         with contextlib.suppress(libvirt.libvirtError):
             self.domain.destroy()
         with contextlib.suppress(libvirt.libvirtError):
-            self.domain.undefineFlags(lab_domain.UNDEFINE)
+            self.domain.undefineFlags(guest_domain.UNDEFINE)
         shutil.rmtree(self.folder)
 
     def said(self) -> str:
@@ -169,7 +169,7 @@ class Guest:
 
         :raises LabError: when it has not, or one is another one
         """
-        self._expect(f'NVME {NVME:02x}', machine.NVME_SERIAL, since)
+        self._expect(f'NVME {NVME:02x}', machine_module.NVME_SERIAL, since)
         for slot, mac in MACS.items():
             self._expect(f'PORT {slot:02x}', mac, since)
 

@@ -23,8 +23,8 @@ import libvirt
 from tests.lab import place
 from tests.lab import process
 from tests.vfio import cases
-from tests.vfio import devices
-from tests.vfio import scene
+from tests.vfio import devices as devices_module
+from tests.vfio import scene as scenes
 
 FOLDER = pathlib.Path('/var/lib/vfio')
 LOGS = pathlib.Path('/logs')
@@ -42,19 +42,19 @@ def main() -> int:
     place.make_dir(FOLDER)
     began = time.monotonic()
     conn = _connect()
-    found = devices.Devices()
+    found = devices_module.Devices()
     conn.networkDefineXML(found.pool()).create()
     _say(f'the machine is ready after {_uptime():.0f} s, the cases after '
          f'{time.monotonic() - began:.0f} s more; ports of {found.card}: '
          f'{" ".join(found.ports)}; NVMe: {found.nvme}')
     failed = [name for name in options.cases
-              if not _passes(name, scene.Scene(conn, found, FOLDER, LOGS,
+              if not _passes(name, scenes.Scene(conn, found, FOLDER, LOGS,
                                                options.glance))]
     _say(f'{len(options.cases) - len(failed)} passed, {len(failed)} failed')
     return 1 if failed else 0
 
 
-def _passes(name: str, new: scene.Scene) -> bool:
+def _passes(name: str, new: scenes.Scene) -> bool:
     began = time.monotonic()
     why = ''
     try:
@@ -78,12 +78,12 @@ def _connect() -> libvirt.virConnect:
     libvirt.registerErrorHandler(lambda *_: None, None)
     process.wait_until(_libvirt_answers, timeout=LIBVIRT_TIMEOUT,
                        what='an answer of libvirt')
-    return libvirt.open(scene.URI)
+    return libvirt.open(scenes.URI)
 
 
 def _libvirt_answers() -> bool:
     try:
-        libvirt.open(scene.URI).close()
+        libvirt.open(scenes.URI).close()
     except libvirt.libvirtError:
         return False
     return True

@@ -21,7 +21,7 @@ import signal
 import sys
 import typing as ty
 
-from nova_snap.cmd import main as command
+from nova_snap.cmd import main as main_module
 from nova_snap.hypervisor import domain as domain_module
 
 
@@ -42,4 +42,4 @@ def kill_before(call: str, number: int) -> None:
 
 if __name__ == '__main__':
     kill_before(sys.argv[1], int(sys.argv[2]))
-    sys.exit(command.main(sys.argv[3:]))
+    sys.exit(main_module.main(sys.argv[3:]))

@@ -23,7 +23,7 @@ import shutil
 
 from tests.lab import place
 from tests.lab import process
-from tests.vfio import build
+from tests.vfio import build as vfio_build
 
 # Of the outer machine, with all that runs in it.
 MEMORY = '3G'
@@ -74,15 +74,25 @@ class Machine:
         nvme = self.run_dir / 'nvme.raw'
         with nvme.open('wb') as file:
             file.truncate(NVME_SIZE)
-        qemu = build.qemu()
+        qemu = vfio_build.qemu()
         append = [*KERNEL_WORDS, f'lab_venv={_venv()}',
                   *(f'lab_{word}={value}' for word, value in words.items())]
         self._daemon.start(
-            [*_program(qemu), *self._own_devices(), *_passed_devices(nvme),
-             '-kernel', str(build.vmlinuz()), '-initrd', str(build.initrd()),
-             '-append', ' '.join(append)],
-            env={'QEMU_MODULE_DIR':
-                 str(qemu / 'usr/lib/x86_64-linux-gnu/qemu')})
+            [
+                *_program(qemu),
+                *self._own_devices(),
+                *_passed_devices(nvme),
+                '-kernel',
+                str(vfio_build.vmlinuz()),
+                '-initrd',
+                str(vfio_build.initrd()),
+                '-append',
+                ' '.join(append),
+            ],
+            env={
+                'QEMU_MODULE_DIR': str(qemu / 'usr/lib/x86_64-linux-gnu/qemu')
+            },
+        )
 
     def stop(self) -> None:
         """End it, as a power cut does; nothing where it does not run."""
@@ -109,7 +119,7 @@ class Machine:
                         'wait=off',
             '-device', 'virtconsole,chardev=shell',
             # What is written to the root disk is gone with the machine.
-            '-drive', f'file={build.root_disk()},format=raw,if=none,'
+            '-drive', f'file={vfio_build.root_disk()},format=raw,if=none,'
                       'id=root,snapshot=on,cache=unsafe',
             '-device', 'virtio-blk-pci,drive=root',
             '-netdev', 'user,id=own',

@@ -23,16 +23,16 @@ import typing as ty
 from tests.functional import base
 from tests.functional import kills
 from tests.lab import cinder as cinder_module
-from tests.lab.guest import copy
-from tests.lab.guest import domain as guest_module
-from tests.lab.guest import volumes as volume_guest
+from tests.lab.guest import copy as guest_copy
+from tests.lab.guest import domain as guest_domain
+from tests.lab.guest import volumes as guest_volumes
 from tests.lab import proof
 from tests.lab import proxy
 from tests.lab import storage as storage_module
 
 # Of an instance of Nova's that was booted from a volume, and whose image has
 # an agent.
-NOVA = guest_module.NovaMetadata(
+NOVA = guest_domain.NovaMetadata(
     display_name='from a volume', image_id='', disk_format='raw',
     image_properties={'hw_qemu_guest_agent': 'yes', 'hw_disk_bus': 'virtio',
                       'img_bdm_v2': 'True',
@@ -56,7 +56,7 @@ def storage() -> storage_module.Storage:
     with open(lab.run_dir / 'volumes.lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found.start()
-        volume_guest.root_snapshot(found, lab.glance)
+        guest_volumes.root_snapshot(found, lab.glance)
     return found
 
 
@@ -83,7 +83,7 @@ class VolumeTest(kills.KillTest):
 
     def guest_of_volumes(self, *, shared: bool = False,
                          token: str = cinder_module.IDENTITY,
-                         **facts: ty.Any) -> volume_guest.VolumeGuest:
+                         **facts: ty.Any) -> guest_volumes.VolumeGuest:
         """Boot a guest with a root volume and another one.
 
         :param shared: until the class is over, as in FunctionalTest
@@ -94,11 +94,11 @@ class VolumeTest(kills.KillTest):
         key = (type(self), 'volumes', repr(facts))
         guest = self._shared.get(key) if shared else None
         if guest is None:
-            guest = volume_guest.VolumeGuest.attach(
+            guest = guest_volumes.VolumeGuest.attach(
                 self.lab.libvirtd, self.storage,
-                [self.cinder.make('volume', token, size=volume_guest.SIZE,
+                [self.cinder.make('volume', token, size=guest_volumes.SIZE,
                                   snapshot_id=self._root()),
-                 self.cinder.make('volume', token, size=volume_guest.SIZE,
+                 self.cinder.make('volume', token, size=guest_volumes.SIZE,
                                   description='the second')], **facts)
             if shared:
                 self._shared[key] = guest
@@ -108,9 +108,9 @@ class VolumeTest(kills.KillTest):
             guest.boot()
         if guest.spec.agent == 'run':
             self.await_agent(guest)
-        return ty.cast(volume_guest.VolumeGuest, guest)
+        return ty.cast(guest_volumes.VolumeGuest, guest)
 
-    def agent_guest(self) -> volume_guest.VolumeGuest:
+    def agent_guest(self) -> guest_volumes.VolumeGuest:
         """Return the guest of the tests of kills."""
         return self.guest_of_volumes(shared=True)
 
@@ -118,15 +118,15 @@ class VolumeTest(kills.KillTest):
         """Do nothing: no step touches the definition of such a guest."""
 
     def _root(self) -> str:
-        return volume_guest.root_snapshot(self.storage, self.lab.glance)
+        return guest_volumes.root_snapshot(self.storage, self.lab.glance)
 
-    def boot_image(self, image: Json) -> copy.Found:
+    def boot_image(self, image: Json) -> guest_copy.Found:
         """Boot a guest from an image without data, as Nova does.
 
         :param image: as Glance shows it
         :returns: what the guest found on its disks
         """
-        guest = volume_guest.VolumeGuest.attach(
+        guest = guest_volumes.VolumeGuest.attach(
             self.lab.libvirtd, self.storage,
             [self.cinder.make('volume', size=entry['volume_size'],
                               snapshot_id=entry['snapshot_id'])
@@ -138,7 +138,7 @@ class VolumeTest(kills.KillTest):
 
     # The product
 
-    def create(self, guest: guest_module.Guest, name: str = 'image',
+    def create(self, guest: guest_domain.Guest, name: str = 'image',
                *arguments: str, expected: int = 0) -> Json:
         """Run image-create and return its image, or what it printed."""
         ended = self.child('image-create', guest.spec.name, name, '--json',
@@ -190,7 +190,7 @@ class VolumeTest(kills.KillTest):
 
     @contextlib.contextmanager
     def not_frozen(self,
-                   guest: guest_module.Guest) -> cabc.Iterator[None]:
+                   guest: guest_domain.Guest) -> cabc.Iterator[None]:
         """Assert that a guest is not frozen meanwhile."""
         before = guest.console().count(FROZEN)
         yield

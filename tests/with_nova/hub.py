@@ -28,16 +28,16 @@ import eventlet.patcher
 import fixtures
 from nova import exception
 
-from nova_snap.hypervisor import clock
-from nova_snap.hypervisor import qemu_img
+from nova_snap import clock as clock_module
+from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap import units
-from tests.fakes import calls as calls_module
-from tests.fakes import libvirtd as libvirtd_module
+from tests.fakes import calls as fake_calls
+from tests.fakes import libvirtd as fake_libvirtd
 from tests.with_nova import scene
 from tests.with_nova import wire
 
-CLOCK = clock.Clock
-QEMU_IMG = qemu_img.QemuImg
+CLOCK = clock_module.Clock
+QEMU_IMG = qemu_img_module.QemuImg
 
 # Seconds. Whatever blocks the hub blocks it for as long as it takes.
 BEAT = 0.02
@@ -59,18 +59,18 @@ class HubTestCase(scene.SceneTestCase):
     def make_guest(self, folder):
         super().make_guest(folder)
         for name, new in (
-                ('nova_snap.hypervisor.clock.Clock', CLOCK),
-                ('nova_snap.hypervisor.qemu_img.QemuImg', QEMU_IMG),
+                ('nova_snap.clock.Clock', CLOCK),
+                ('nova_snap.host.qemu_img.QemuImg', QEMU_IMG),
                 ('nova.virt.libvirt.host.Host._get_libvirt_proxy_classes',
                  staticmethod(lambda module: (wire.Connection,
-                                              libvirtd_module.Handle)))):
+                                              fake_libvirtd.Handle)))):
             self.useFixture(fixtures.MonkeyPatch(name, new))
 
     def slow_libvirt(self):
         """Let a call of libvirt block its real thread."""
         sleep = eventlet.patcher.original('time').sleep
         self.calls.then('fsFreeze', lambda: sleep(LIBVIRT_CALL),
-                        calls_module.When.BEFORE)
+                        fake_calls.When.BEFORE)
 
     def slow_qemu_img(self):
         """Give the guest, which is off, a real disk, and a slow qemu-img."""

@@ -32,17 +32,17 @@ from nova.virt import driver as virt_driver
 
 from nova_snap import conf as conf_module
 from nova_snap.driver import interface
-from nova_snap.journal import store
-from tests.fakes import calls as calls_module
-from tests.fakes import node as node_module
-from tests.fakes import qemu_img as qemu_img_module
+from nova_snap.journal import store as store_module
+from tests.fakes import calls as fake_calls
+from tests.fakes import node as fake_node
+from tests.fakes import qemu_img as fake_qemu_img
 from tests.with_nova import glance as glance_module
 from tests.with_nova import wire
 
 CONF = nova.conf.CONF
 
-UUID = node_module.UUID
-BASE_IMAGE = node_module.BASE_IMAGE
+UUID = fake_node.UUID
+BASE_IMAGE = fake_node.BASE_IMAGE
 IMAGE = '11111111-1111-4111-8111-111111111111'
 HOST = 'node-1'
 USER = '6e4bc8939961407f83b1852b82e1f5e1'
@@ -63,7 +63,7 @@ class SceneTestCase(test.TestCase):
     :ivar calls: what was said over libvirt's wire
     """
 
-    spec = node_module.GuestSpec(nova=True)
+    spec = fake_node.GuestSpec(nova=True)
     system_metadata = AGENT
 
     def setUp(self):
@@ -88,19 +88,19 @@ class SceneTestCase(test.TestCase):
 
     def make_guest(self, folder):
         """Make the node and start its guest; plug both into the wire."""
-        self.fake = node_module.FakeNode(folder, self.spec)
+        self.fake = fake_node.FakeNode(folder, self.spec)
         self.guest = self.fake.guest
         self.guest.create()
-        self.calls = calls_module.Calls(
+        self.calls = fake_calls.Calls(
             before_each=self.fake.libvirtd.live_on)
         self.libvirt = wire.Libvirtd(self.fake.libvirtd, self.calls)
         for name, new in (
                 ('libvirt.openAuth', self.libvirt.open_auth),
                 *wire.NODE,
-                ('nova_snap.hypervisor.qemu_img.QemuImg',
-                 lambda *limits: qemu_img_module.FakeQemuImg(
+                ('nova_snap.host.qemu_img.QemuImg',
+                 lambda *limits: fake_qemu_img.FakeQemuImg(
                      self.fake.libvirtd, self.calls, ())),
-                ('nova_snap.hypervisor.clock.Clock',
+                ('nova_snap.clock.Clock',
                  lambda: self.fake.clock)):
             self.useFixture(fixtures.MonkeyPatch(name, new))
 
@@ -205,7 +205,7 @@ class SceneTestCase(test.TestCase):
 
     def records(self):
         """Name the records that are in the journal."""
-        return store.Store(str(self.fake.folder / 'journal')).ids()
+        return store_module.Store(str(self.fake.folder / 'journal')).ids()
 
 
 def make_flavor():

@@ -37,14 +37,14 @@ import os_vif.objects
 from oslo_config import fixture as config_fixture
 from oslotest import base
 
-from nova_snap.driver import runtime
+from nova_snap.driver import runtime as runtime_module
 from nova_snap.driver import translation
 from nova_snap.flows import snapshot
 from nova_snap.model import domain as domain_model
 from nova_snap.model import request as request_model
 from tests.fakes import devices
-from tests.fakes import libvirtd
-from tests.fakes import node as node_module
+from tests.fakes import libvirtd as fake_libvirtd
+from tests.fakes import node as fake_node
 from tests.fakes import refusal
 from tests.with_nova import scene
 
@@ -110,9 +110,9 @@ class DevicesTestCase(base.BaseTestCase):
     def make_instance(self):
         """Make an instance as nova-compute has it, with all its devices."""
         return objects.Instance(
-            nova_context.get_admin_context(), id=1, uuid=node_module.UUID,
+            nova_context.get_admin_context(), id=1, uuid=fake_node.UUID,
             display_name='guest', user_id='user', project_id='project',
-            image_ref=node_module.BASE_IMAGE, system_metadata={},
+            image_ref=fake_node.BASE_IMAGE, system_metadata={},
             host='node-1', flavor=objects.Flavor(
                 id=1, name='gpu', flavorid='1', memory_mb=256, vcpus=1,
                 root_gb=1, ephemeral_gb=0, swap=0, extra_specs={}),
@@ -202,13 +202,13 @@ class SnapshotTestCase(DevicesTestCase):
         super().setUp()
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.fake = node_module.FakeNode(
-            pathlib.Path(folder.name), node_module.GuestSpec(
+        self.fake = fake_node.FakeNode(
+            pathlib.Path(folder.name), fake_node.GuestSpec(
                 hostdev=self.devices_xml()))
         self.guest = self.fake.guest
         self.guest.create()
         self.process = self.fake.process()
-        connection = libvirtd.FakeConnection(self.fake.libvirtd,
+        connection = fake_libvirtd.FakeConnection(self.fake.libvirtd,
                                              self.process.calls)
         self.connect(connection)
         # Nova listens, too, and does not know what it is told of.
@@ -218,7 +218,7 @@ class SnapshotTestCase(DevicesTestCase):
         self.before = self.guest.hostdevs.facts()
         self.definition = self.guest.persistent
         host = self.driver._snap.local_node().world.host
-        self.assertIsInstance(host, runtime.NovaHost)
+        self.assertIsInstance(host, runtime_module.NovaHost)
         self.node = dataclasses.replace(
             self.process.node,
             world=dataclasses.replace(self.process.world, host=host))
@@ -226,11 +226,11 @@ class SnapshotTestCase(DevicesTestCase):
     def hear(self, *event):
         self.heard.append(event)
         self.driver.emit_event(libvirtevent.DeviceRemovedEvent(
-            node_module.UUID, event[2]))
+            fake_node.UUID, event[2]))
 
     def take(self):
         return snapshot.take(self.node, request_model.Request(
-            instance_uuid=node_module.UUID, name='nightly', cold=True,
+            instance_uuid=fake_node.UUID, name='nightly', cold=True,
             image_id=IMAGE))
 
     def assert_none_is_lost(self):
@@ -263,7 +263,7 @@ class SnapshotTestCase(DevicesTestCase):
         self.assert_none_is_lost()
 
     def take_in_novas_words(self):
-        with translation.in_novas_words(node_module.UUID, IMAGE):
+        with translation.in_novas_words(fake_node.UUID, IMAGE):
             self.take()
 
     def test_novas_records_stay_as_they_are(self):
@@ -293,7 +293,7 @@ class SnapshotTestCase(DevicesTestCase):
 class ClaimTestCase(scene.SceneTestCase):
     """A mediated device that is out of its guest is not free."""
 
-    spec = node_module.GuestSpec(nova=True, hostdev=devices.MDEV)
+    spec = fake_node.GuestSpec(nova=True, hostdev=devices.MDEV)
 
     def setUp(self):
         super().setUp()
@@ -334,11 +334,11 @@ class NovasDomain:
         self.is_saved = False
 
     def lookupByUUIDString(self, uuid):
-        assert uuid == node_module.UUID
+        assert uuid == fake_node.UUID
         return self
 
     def UUIDString(self):
-        return node_module.UUID
+        return fake_node.UUID
 
     def ID(self):
         return 1
@@ -367,7 +367,7 @@ class NovasDomain:
         if flags == libvirt.VIR_DOMAIN_AFFECT_LIVE:
             self.released.append(address)
             self._driver.emit_event(libvirtevent.DeviceRemovedEvent(
-                node_module.UUID, found.find('./alias').get('name')))
+                fake_node.UUID, found.find('./alias').get('name')))
 
     def managedSave(self, flags):
         if passed_through(etree.fromstring(self.XMLDesc())):
@@ -378,8 +378,8 @@ class NovasDomain:
 
 def live_xml(hostdevs):
     """Write what libvirt shows of a running guest with these devices."""
-    tree = etree.fromstring(node_module.guest_xml(
-        node_module.GuestSpec(hostdev=hostdevs), '/disk'))
+    tree = etree.fromstring(fake_node.guest_xml(
+        fake_node.GuestSpec(hostdev=hostdevs), '/disk'))
     for number, element in enumerate(passed_through(tree)):
         etree.SubElement(element, 'alias', name=f'hostdev{number}')
         etree.SubElement(element, 'address', type='pci', domain='0x0000',
@@ -413,7 +413,7 @@ def address_of(domain, bus, slot, function):
 def pci_device(address, request_id):
     """Return Nova's record of a device that the instance has."""
     return objects.PciDevice(
-        compute_node_id=1, address=address, instance_uuid=node_module.UUID,
+        compute_node_id=1, address=address, instance_uuid=fake_node.UUID,
         request_id=request_id, status=fields.PciDeviceStatus.ALLOCATED,
         dev_type=fields.PciDeviceType.STANDARD, vendor_id='8086',
         product_id='10ed', numa_node=None, parent_addr=None, extra_info={})

@@ -20,7 +20,7 @@ from nova import objects
 
 from nova_snap.driver import translation
 from nova_snap import errors
-from tests.fakes import agent as agent_module
+from tests.fakes import agent as fake_agent
 from tests.with_nova import scene
 
 IMAGE = scene.IMAGE
@@ -135,7 +135,7 @@ class QuiesceRequiredTestCase(scene.SceneTestCase):
     system_metadata = scene.QUIESCE
 
     def test_an_agent_that_is_not_there(self):
-        self.guest.agent.channel = agent_module.Channel.DISCONNECTED
+        self.guest.agent.channel = fake_agent.Channel.DISCONNECTED
         self.assertRaises(exception.InstanceQuiesceFailed, self.snapshot,
                           self.start_driver())
         self.assert_guest_whole()

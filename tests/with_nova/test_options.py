@@ -24,7 +24,7 @@ import os
 import ddt
 from oslotest import base
 
-from nova_snap import conf as snap_conf
+from nova_snap import conf as conf_module
 
 # Where a default is a place of this machine, the two are compared by how
 # they are found, in a test of their own.
@@ -56,7 +56,7 @@ _NOVA_RELEASE = (int(importlib.metadata.version('nova').split('.')[0])
 def _copies():
     """List what we have of Nova's options, as (group, option)."""
     return [(module.GROUP.name if module.GROUP else 'DEFAULT', opt)
-            for module in snap_conf.NOVA_MODULES for opt in module.OPTS]
+            for module in conf_module.NOVA_MODULES for opt in module.OPTS]
 
 
 def _names():
@@ -108,23 +108,23 @@ class LikeNovaTestCase(base.BaseTestCase):
     def test_the_base_directory_is_beside_the_package_in_both(self):
         for package, path in (
                 ('nova', self.nova.pybasedir),
-                ('nova_snap', snap_conf.paths.OPTS[0].default)):
+                ('nova_snap', conf_module.paths.OPTS[0].default)):
             file = importlib.util.find_spec(package).origin
             self.assertEqual(os.path.dirname(os.path.dirname(file)), path)
 
     def test_ours_can_be_registered_beside_nova(self):
-        snap_conf.register_own(self.nova)
+        conf_module.register_own(self.nova)
         self.nova([], project='nova', default_config_files=[],
                   default_config_dirs=[])
         self.assertEqual('rebase', self.nova.nova_snap.live_method)
 
     def test_settings_can_be_read_from_nova(self):
-        snap_conf.register_beside_nova(self.nova)
+        conf_module.register_beside_nova(self.nova)
         self.nova([], project='nova', default_config_files=[],
                   default_config_dirs=[])
         self.nova.set_override('state_path', '/var/lib/nova')
         self.addCleanup(self.nova.clear_override, 'state_path')
-        found = snap_conf.settings(self.nova)
+        found = conf_module.settings(self.nova)
         self.assertEqual('/var/lib/nova/instances/snapshots',
                          found.snapshots_directory)
         self.assertTrue(found.snapshots_directory_is_default)

@@ -16,7 +16,7 @@ from unittest import mock
 import ddt
 from nova import exception
 
-from tests.fakes import agent as agent_module
+from tests.fakes import agent as fake_agent
 from tests.with_nova import scene
 
 LIMIT_SECONDS = 30
@@ -70,7 +70,7 @@ class ContractTestCase(QuiesceTestCase):
         self.assertIn('libvirt agentSetResponseTimeout 5',
                       self.calls.changes())
         # As libvirt has it by default: it is Nova's again.
-        self.assertEqual(agent_module.SET_TIME_OUT_BLOCK, self.agent.timeout)
+        self.assertEqual(fake_agent.SET_TIME_OUT_BLOCK, self.agent.timeout)
 
     @ddt.data('quiesce', 'unquiesce')
     def test_no_qemu(self, act):
@@ -85,7 +85,7 @@ class ContractTestCase(QuiesceTestCase):
                           exception.QemuGuestAgentNotEnabled)
 
     def test_an_agent_that_is_not_there(self):
-        self.agent.channel = agent_module.Channel.DISCONNECTED
+        self.agent.channel = fake_agent.Channel.DISCONNECTED
         self.assert_fails(self.quiesce)
         self.assert_settled()
 
@@ -176,7 +176,7 @@ class ThawTestCase(QuiesceTestCase):
         self.quiesce()
         # The locks of a process end with it; the record does not.
         self.driver._quiesced._held.pop(scene.UUID).pop_all()
-        with mock.patch('nova_snap.hypervisor.locks.lockutils.lock',
+        with mock.patch('nova_snap.host.locks.lockutils.lock',
                         autospec=True):
             self.start_driver()._recovery.at_start()
         self.assert_guest_whole()

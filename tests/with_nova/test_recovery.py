@@ -21,10 +21,10 @@ from oslo_db import exception as db_exc
 
 from nova_snap import errors
 from nova_snap.flows import snapshot
-from nova_snap.hypervisor import files
+from nova_snap.host import files as files_module
 from nova_snap.model import image as image_model
 from nova_snap.model import request as request_model
-from tests.fakes import calls as calls_module
+from tests.fakes import calls as fake_calls
 from tests.fakes import glance as fake_glance
 from tests.with_nova import scene
 
@@ -45,7 +45,7 @@ class LeftTestCase(scene.SceneTestCase):
 
     def die(self, call):
         """Begin a snapshot in a process that is killed after a call."""
-        self.fake.machine_id = files.machine_id()
+        self.fake.machine_id = files_module.machine_id()
         self.fake.set(disable_libvirt_livesnapshot=call == COLD)
         self.fake.glance.stored[IMAGE] = fake_glance.Stored(RECORD, {})
         process = self.fake.process()
@@ -54,7 +54,7 @@ class LeftTestCase(scene.SceneTestCase):
             snapshot.take(process.node, request_model.Request(
                 instance_uuid=scene.UUID, name='nightly', image_id=IMAGE,
                 image_exists=True))
-        except (calls_module.Killed, errors.SnapError):
+        except (fake_calls.Killed, errors.SnapError):
             pass
         self.assertTrue(process.calls.is_dead)
         self.assertNotEqual([], self.records())

@@ -21,7 +21,7 @@ from lxml import etree
 from nova.compute import utils as compute_utils
 from nova import objects
 
-from nova_snap.flows import result as result_module
+from nova_snap.model import result as result_model
 from tests.with_nova import scene
 
 IMAGE = scene.IMAGE
@@ -147,8 +147,8 @@ class LikeNovasOwnTestCase(SnapshotTestCase):
         self.guest.destroy()
         novas_image, novas_states = self.take(NOVAS_DRIVER)
         image, states = self.take(scene.OUR_DRIVER)
-        self.assertEqual(result_module.NOT_FROZEN,
-                         image.pop(result_module.CONSISTENCY_PROPERTY))
+        self.assertEqual(result_model.NOT_FROZEN,
+                         image.pop(result_model.CONSISTENCY_PROPERTY))
         self.assertEqual(novas_image, image)
         self.assertEqual(novas_states, states)
         self.assertEqual('kept', image['inherited'])

@@ -20,7 +20,7 @@ what is asked of the node, by Nova's own fixture.
 
 from nova.tests.fixtures import libvirt as fakelibvirt
 
-from tests.fakes import libvirtd as libvirtd_module
+from tests.fakes import libvirtd as fake_libvirtd
 
 URI = 'qemu:///system'
 _UNAME = fakelibvirt.os_uname('Linux', '', '6.1.0', '', 'x86_64')
@@ -33,7 +33,7 @@ NODE = (
     ('nova.virt.libvirt.host.Host._log_host_capabilities', lambda xml: None))
 
 
-class Connection(libvirtd_module.FakeConnection):
+class Connection(fake_libvirtd.FakeConnection):
     """Nova's one connection.
 
     :ivar listeners: the events that Nova listens to; none of them comes

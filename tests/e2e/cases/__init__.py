@@ -23,30 +23,30 @@ from tests.e2e.cases import kills
 from tests.e2e.cases import requests
 from tests.e2e.cases import snapshots
 from tests.e2e.cases import stop
-from tests.e2e.cases import volumes
+from tests.e2e.cases import volumes as volumes_cases
 from tests.e2e import compute
-from tests.e2e import scene
+from tests.e2e import scene as scenes
 
 
-def _as_installed(_: scene.Scene) -> compute.Options:
+def _as_installed(_: scenes.Scene) -> compute.Options:
     return {}
 
 
-def _without_live(_: scene.Scene) -> compute.Options:
+def _without_live(_: scenes.Scene) -> compute.Options:
     return {'workarounds': {'disable_libvirt_livesnapshot': True}}
 
 
-def _raw(_: scene.Scene) -> compute.Options:
+def _raw(_: scenes.Scene) -> compute.Options:
     return {'libvirt': {'snapshot_image_format': 'raw'}}
 
 
-def _crawling(_: scene.Scene) -> compute.Options:
+def _crawling(_: scenes.Scene) -> compute.Options:
     return {'nova_snap': {'bandwidth': stop.CRAWLING},
             'DEFAULT': {'graceful_shutdown_timeout': stop.GRACEFUL_SHUTDOWN}}
 
 
-def _thawing_soon(_: scene.Scene) -> compute.Options:
-    return {'nova_snap': {'quiesce_limit': volumes.SOON}}
+def _thawing_soon(_: scenes.Scene) -> compute.Options:
+    return {'nova_snap': {'quiesce_limit': volumes_cases.SOON}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Case:
     """
 
     name: str
-    run: collections.abc.Callable[[scene.Scene], None]
-    options: collections.abc.Callable[[scene.Scene], compute.Options]
+    run: collections.abc.Callable[[scenes.Scene], None]
+    options: collections.abc.Callable[[scenes.Scene], compute.Options]
 
 
 CASES = (
@@ -71,14 +71,14 @@ CASES = (
     Case('raw', snapshots.raw, _raw),
     Case('live-disabled', snapshots.live_disabled, _without_live),
     Case('killed-while-saved', kills.while_saved, _without_live),
-    Case('progress', requests.progress, scene.Scene.slowly),
-    Case('token-expires', requests.token_expires, scene.Scene.slowly),
-    Case('killed-in-mirror', kills.in_mirror, scene.Scene.slowly),
-    Case('killed-in-convert', kills.in_convert, scene.Scene.slowly),
-    Case('killed-in-upload', kills.in_upload, scene.Scene.slowly),
+    Case('progress', requests.progress, scenes.Scene.slowly),
+    Case('token-expires', requests.token_expires, scenes.Scene.slowly),
+    Case('killed-in-mirror', kills.in_mirror, scenes.Scene.slowly),
+    Case('killed-in-convert', kills.in_convert, scenes.Scene.slowly),
+    Case('killed-in-upload', kills.in_upload, scenes.Scene.slowly),
     Case('stop', stop.stop, _crawling),
-    Case('volumes', volumes.by_nova, _as_installed),
-    Case('volumes-by-command', volumes.by_command, _as_installed),
-    Case('api-killed-in-freeze', volumes.api_is_killed, _thawing_soon),
-    Case('thaw-is-late', volumes.thaw_is_late, _thawing_soon),
+    Case('volumes', volumes_cases.by_nova, _as_installed),
+    Case('volumes-by-command', volumes_cases.by_command, _as_installed),
+    Case('api-killed-in-freeze', volumes_cases.api_is_killed, _thawing_soon),
+    Case('thaw-is-late', volumes_cases.thaw_is_late, _thawing_soon),
 )

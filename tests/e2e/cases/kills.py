@@ -16,7 +16,7 @@ import collections.abc
 
 from tests.e2e import checks
 from tests.e2e import scene as scenes
-from tests.e2e import server as servers
+from tests.e2e import server as server_module
 from tests.lab import proxy
 
 # Bytes of an image after which its upload is under way.
@@ -62,7 +62,7 @@ def while_saved(scene: scenes.Scene) -> None:
                   'the guest was booted, not resumed')
 
 
-def _killed_when(scene: scenes.Scene, server: servers.Server,
+def _killed_when(scene: scenes.Scene, server: server_module.Server,
                  look: collections.abc.Callable[[], object], what: str, *,
                  same_qemu: bool = True) -> None:
     """Kill nova-compute at a moment, and check what its next start mends.

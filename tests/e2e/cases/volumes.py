@@ -20,7 +20,7 @@ import typing as ty
 from tests.e2e import checks
 from tests.e2e import layout
 from tests.e2e import scene as scenes
-from tests.e2e import server as servers
+from tests.e2e import server as server_module
 from tests.e2e import waiting
 from tests.lab import errors
 from tests.lab import process
@@ -154,15 +154,15 @@ def _rest(image: dict[str, ty.Any]) -> dict[str, ty.Any]:
             if name not in ITS_OWN}
 
 
-def _server(scene: scenes.Scene) -> servers.Server:
+def _server(scene: scenes.Scene) -> server_module.Server:
     """Return a new server whose disks are volumes, its agent connected."""
     scene.cloud.need_volumes()
-    server = servers.Server.boot_from_volumes(scene.cloud, 'volumes')
+    server = server_module.Server.boot_from_volumes(scene.cloud, 'volumes')
     _wait_agent(server)
     return server
 
 
-def _wait_agent(server: servers.Server) -> None:
+def _wait_agent(server: server_module.Server) -> None:
     def has_agent() -> bool:
         with server.domain() as domain:
             return "state='connected'" in domain.XMLDesc()
@@ -175,7 +175,7 @@ def _prove(scene: scenes.Scene, taken: scenes.Taken) -> None:
 
     :raises ProofFailed: saying what is wrong
     """
-    copy = servers.Server.boot(scene.cloud, 'from-snapshots',
+    copy = server_module.Server.boot(scene.cloud, 'from-snapshots',
                                taken.image.id)
     found = copy.found()
     checks.expect(found.mounted and found.is_prefix and not found.errors,

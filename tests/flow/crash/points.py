@@ -22,15 +22,15 @@ import typing as ty
 
 from nova_snap import errors
 from nova_snap.flows import recovery
-from nova_snap.flows import result as result_module
-from tests.fakes import calls as calls_module
-from tests.fakes import files as files_module
-from tests.fakes import node as node_module
+from nova_snap.model import result as result_model
+from tests.fakes import calls as fake_calls
+from tests.fakes import files as fake_files
+from tests.fakes import node as fake_node
 from tests.flow import checks
 
-When = calls_module.When
-Call = calls_module.Call
-Plant = cabc.Callable[[node_module.Process], None]
+When = fake_calls.When
+Call = fake_calls.Call
+Plant = cabc.Callable[[fake_node.Process], None]
 
 # Runs of recovery after which nothing may be left.
 RECOVERIES = 2
@@ -43,10 +43,10 @@ class Run:
     :ivar ended: what it returned or raised
     """
 
-    fake: node_module.FakeNode
+    fake: fake_node.FakeNode
     before: checks.State
-    process: node_module.Process
-    ended: result_module.Result | BaseException
+    process: fake_node.Process
+    ended: result_model.Result | BaseException
 
     def is_committed(self) -> bool:
         """Tell what the journal says, before anybody recovers."""
@@ -77,7 +77,7 @@ class Crashes:
 
     asked: ty.Mapping[str, ty.Any] = {}
 
-    def prepare(self, fake: node_module.FakeNode) -> None:
+    def prepare(self, fake: fake_node.FakeNode) -> None:
         """Bring the guest into its state."""
         fake.guest.create()
 
@@ -91,7 +91,7 @@ class Crashes:
         try:
             ended = self.take(process, **self.asked)
         except (errors.SnapError, KeyboardInterrupt,
-                calls_module.Killed) as exc:
+                fake_calls.Killed) as exc:
             ended = exc
         fake.libvirtd.live_on()
         return Run(fake, before, process, ended)
@@ -99,7 +99,7 @@ class Crashes:
     def calls(self) -> list[Call]:
         """Return the calls of a run that nothing happens to."""
         run = self.hit(lambda process: None)
-        self.assertIsInstance(run.ended, result_module.Result)
+        self.assertIsInstance(run.ended, result_model.Result)
         self.assertEqual([], run.wrong())
         self.assertEqual(1, run.images())
         return run.process.calls.made
@@ -149,10 +149,10 @@ class CrashTests(Crashes):
                                    calls.fail(number)))
 
     def _hit_twice(self, plant: cabc.Callable[
-            [calls_module.Calls, int], None]) -> list[str]:
+            [fake_calls.Calls, int], None]) -> list[str]:
         problems = []
         for first in self.calls():
-            if not first.changes or first.outside == files_module.JOURNAL:
+            if not first.changes or first.outside == fake_files.JOURNAL:
                 continue
             second, more = 0, True
             while more:
@@ -197,7 +197,7 @@ class CrashTests(Crashes):
                            process.calls.then(
                                at, process.fake.libvirtd.restart))
             wrong = run.wrong()
-            if not isinstance(run.ended, result_module.Result):
+            if not isinstance(run.ended, result_model.Result):
                 wrong.append(f'{run.ended!r}')
             problems += _at('restarted after', call, wrong)
         self.judge(problems)
@@ -224,17 +224,17 @@ class CrashTests(Crashes):
 
 def _after_failure(run: Run, call: Call) -> list[str]:
     """Say what is wrong after one call failed: nothing needs a recovery."""
-    if call.outside == files_module.JOURNAL and call.name == 'remove':
+    if call.outside == fake_files.JOURNAL and call.name == 'remove':
         run.recover()
     wrong = run.wrong()
-    succeeded = isinstance(run.ended, result_module.Result)
+    succeeded = isinstance(run.ended, result_model.Result)
     if run.images() != succeeded:
         wrong.append(f'{run.ended!r} and images: {run.images()}')
     return wrong
 
 
 def _recover_hit(run: Run, plant: cabc.Callable[
-        [calls_module.Calls, int], None],
+        [fake_calls.Calls, int], None],
         number: int) -> tuple[bool, list[str]]:
     """Recover with one change being hit, then without.
 
@@ -242,7 +242,7 @@ def _recover_hit(run: Run, plant: cabc.Callable[
     """
     process = run.fake.process()
     changes: list[int] = []
-    numbered = calls_module.Calls.make
+    numbered = fake_calls.Calls.make
 
     def make(outside: str, name: str, *args: ty.Any,
              **kwargs: ty.Any) -> ty.Any:
@@ -255,7 +255,7 @@ def _recover_hit(run: Run, plant: cabc.Callable[
     process.calls.make = make
     try:
         recovery.recover(process.node)
-    except calls_module.Killed:
+    except fake_calls.Killed:
         pass
     for _ in range(RECOVERIES):
         run.recover()

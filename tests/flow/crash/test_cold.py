@@ -11,17 +11,17 @@
 #    under the License.
 
 from tests.fakes import devices
-from tests.fakes import node as node_module
+from tests.fakes import node as fake_node
 from tests.flow.crash import points
-from tests.flow import scene
+from tests.flow import scene as flow_scene
 
 
-class RunningTestCase(points.CrashTests, scene.FlowTestCase):
+class RunningTestCase(points.CrashTests, flow_scene.FlowTestCase):
 
     asked = {'cold': True}
 
 
-class PausedTestCase(points.CrashTests, scene.FlowTestCase):
+class PausedTestCase(points.CrashTests, flow_scene.FlowTestCase):
 
     asked = {'cold': True}
 
@@ -30,14 +30,14 @@ class PausedTestCase(points.CrashTests, scene.FlowTestCase):
         fake.guest.suspend()
 
 
-class HostdevTestCase(points.CrashTests, scene.FlowTestCase):
+class HostdevTestCase(points.CrashTests, flow_scene.FlowTestCase):
 
-    spec = node_module.GuestSpec(
+    spec = fake_node.GuestSpec(
         hostdev=devices.PCI + devices.MDEV + devices.PORT)
     asked = {'cold': True}
 
 
-class StoppedTestCase(points.CrashTests, scene.FlowTestCase):
+class StoppedTestCase(points.CrashTests, flow_scene.FlowTestCase):
 
     def prepare(self, fake):
         pass

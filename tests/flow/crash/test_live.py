@@ -10,15 +10,15 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-from tests.fakes import domain as domain_module
+from tests.fakes import domain as fake_domain
 from tests.flow.crash import points
-from tests.flow import scene
+from tests.flow import scene as flow_scene
 
 SNAPSHOT = '<domainsnapshot><name>before</name></domainsnapshot>'
 CHECKPOINT = '<domaincheckpoint><name>monday</name></domaincheckpoint>'
 
 
-class FrozenTestCase(points.CrashTests, scene.FlowTestCase):
+class FrozenTestCase(points.CrashTests, flow_scene.FlowTestCase):
     """Live, with all that a definition can have."""
 
     asked = {'quiesce': 'require'}
@@ -26,11 +26,11 @@ class FrozenTestCase(points.CrashTests, scene.FlowTestCase):
     def prepare(self, fake):
         fake.guest.create()
         fake.guest.setAutostart(1)
-        fake.guest.snapshots.append(domain_module.Metadata(SNAPSHOT))
-        fake.guest.checkpoints.append(domain_module.Metadata(CHECKPOINT))
+        fake.guest.snapshots.append(fake_domain.Metadata(SNAPSHOT))
+        fake.guest.checkpoints.append(fake_domain.Metadata(CHECKPOINT))
 
 
-class CopiedTestCase(points.CrashTests, scene.FlowTestCase):
+class CopiedTestCase(points.CrashTests, flow_scene.FlowTestCase):
     """Live, without undefining."""
 
     asked = {'quiesce': 'want'}

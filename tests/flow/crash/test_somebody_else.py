@@ -20,18 +20,18 @@ root disk is there.
 import libvirt
 
 from nova_snap.flows import recovery
-from tests.fakes import agent as agent_module
-from tests.fakes import calls as calls_module
-from tests.fakes import node as node_module
+from tests.fakes import agent as fake_agent
+from tests.fakes import calls as fake_calls
+from tests.fakes import node as fake_node
 from tests.flow import checks
 from tests.flow.crash import points
-from tests.flow import scene
+from tests.flow import scene as flow_scene
 
-When = calls_module.When
+When = fake_calls.When
 SETTLED = {recovery.Outcome.SETTLED}
 
 
-class SomebodyElseTestCase(points.Crashes, scene.FlowTestCase):
+class SomebodyElseTestCase(points.Crashes, flow_scene.FlowTestCase):
     """What is done is said by the tests; it is done once."""
 
     asked = {'quiesce': 'want'}
@@ -81,7 +81,7 @@ def not_deleted(run):
 
 
 def not_off(run):
-    domain = run.fake.libvirtd.domains.get(node_module.UUID)
+    domain = run.fake.libvirtd.domains.get(fake_node.UUID)
     if domain is None:
         return ['it is not defined']
     wrong = []
@@ -95,7 +95,7 @@ def not_off(run):
 
 
 def not_rebooted(run):
-    domain = run.fake.libvirtd.domains.get(node_module.UUID)
+    domain = run.fake.libvirtd.domains.get(fake_node.UUID)
     if domain is None:
         return ['it is not defined']
     wrong = []
@@ -105,7 +105,7 @@ def not_rebooted(run):
         wrong.append('it does not run as it was started')
     if domain.agent.frozen or domain.mirrors or domain.saved is not None:
         wrong.append('something of ours is on it')
-    if domain.agent.timeout != agent_module.SET_TIME_OUT_BLOCK:
+    if domain.agent.timeout != fake_agent.SET_TIME_OUT_BLOCK:
         wrong.append('waits for its agent are bounded')
     if domain.is_set_to_autostart:
         wrong.append('it starts by itself')
@@ -115,33 +115,33 @@ def not_rebooted(run):
 class DeletedTestCase(SomebodyElseTestCase):
 
     def test_it_is_deleted_meanwhile(self):
-        self.judge_all(self.acted(node_module.FakeNode.delete_guest,
+        self.judge_all(self.acted(fake_node.FakeNode.delete_guest,
                                   races=['defineXML']), not_deleted)
 
     def test_it_is_deleted_after_we_died(self):
-        self.judge_all(self.killed(node_module.FakeNode.delete_guest),
+        self.judge_all(self.killed(fake_node.FakeNode.delete_guest),
                        not_deleted)
 
 
 class PoweredOffTestCase(SomebodyElseTestCase):
 
     def test_it_is_powered_off_meanwhile(self):
-        self.judge_all(self.acted(node_module.FakeNode.power_off_guest),
+        self.judge_all(self.acted(fake_node.FakeNode.power_off_guest),
                        not_off)
 
     def test_it_is_powered_off_after_we_died(self):
-        self.judge_all(self.killed(node_module.FakeNode.power_off_guest),
+        self.judge_all(self.killed(fake_node.FakeNode.power_off_guest),
                        not_off)
 
 
 class HardRebootedTestCase(SomebodyElseTestCase):
 
     def test_it_is_rebooted_meanwhile(self):
-        self.judge_all(self.acted(node_module.FakeNode.hard_reboot_guest,
+        self.judge_all(self.acted(fake_node.FakeNode.hard_reboot_guest,
                                   races=['undefineFlags', 'defineXML',
                                          'autostart', 'setAutostart']),
                        not_rebooted)
 
     def test_it_is_rebooted_after_we_died(self):
-        self.judge_all(self.killed(node_module.FakeNode.hard_reboot_guest),
+        self.judge_all(self.killed(fake_node.FakeNode.hard_reboot_guest),
                        not_rebooted)

@@ -10,29 +10,29 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-from tests.fakes import node as node_module
+from tests.fakes import node as fake_node
 from tests.flow.crash import points
-from tests.flow import scene
+from tests.flow import scene as flow_scene
 
 
-class FrozenTestCase(points.CrashTests, scene.FlowTestCase):
+class FrozenTestCase(points.CrashTests, flow_scene.FlowTestCase):
     """Two volumes, frozen."""
 
-    spec = node_module.GuestSpec(nova=True, volumes=2)
+    spec = fake_node.GuestSpec(nova=True, volumes=2)
     asked = {'quiesce': 'require'}
 
 
-class ThreeTestCase(points.CrashTests, scene.FlowTestCase):
+class ThreeTestCase(points.CrashTests, flow_scene.FlowTestCase):
     """Three volumes, frozen if that can be done."""
 
-    spec = node_module.GuestSpec(nova=True, volumes=3)
+    spec = fake_node.GuestSpec(nova=True, volumes=3)
     asked = {'quiesce': 'want'}
 
 
-class OffTestCase(points.CrashTests, scene.FlowTestCase):
+class OffTestCase(points.CrashTests, flow_scene.FlowTestCase):
     """Two volumes of a guest that is off."""
 
-    spec = node_module.GuestSpec(nova=True, volumes=2)
+    spec = fake_node.GuestSpec(nova=True, volumes=2)
 
     def prepare(self, fake):
         pass

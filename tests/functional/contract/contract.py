@@ -25,15 +25,15 @@ import typing as ty
 
 import libvirt
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.hypervisor import blockjob
-from nova_snap.hypervisor import clock as clock_module
 from nova_snap.hypervisor import domain as domain_module
-from nova_snap.hypervisor import events
+from nova_snap.hypervisor import events as events_module
 from nova_snap.hypervisor import host as host_module
-from nova_snap.model import plan as plan_model
+from nova_snap.model import domain as domain_model
 
-State = plan_model.State
+State = domain_model.State
 
 DISK = 'vda'
 PASSWORD = 'xyzzy'
@@ -130,7 +130,7 @@ class Contract:
         return self.side.host.domain(self.side.uuid)
 
     def wait_ready(self, path: str,
-                   heard: events.BlockJobEvents | None = None) -> None:
+                   heard: events_module.BlockJobEvents | None = None) -> None:
         """Wait until the mirror to a file has caught up.
 
         :param heard: where somebody listens already: only one can

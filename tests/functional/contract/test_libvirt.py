@@ -23,18 +23,18 @@ import typing as ty
 
 import libvirt
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
-from nova_snap.hypervisor import clock as clock_module
+from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.hypervisor import host as host_module
-from nova_snap.hypervisor import qemu_img as qemu_img_module
-from nova_snap.model import domain as domain_model
+from nova_snap.model import layer as layer_model
 from nova_snap import units
 from tests.functional import base
 from tests.functional.contract import contract
 from tests.functional.contract import definition
 from tests.functional.contract import life
 from tests.functional.contract import mirror
-from tests.lab.guest import domain as guest_module
+from tests.lab.guest import domain as guest_domain
 from tests.lab import hypervisor
 from tests.lab import process
 
@@ -83,7 +83,7 @@ class RealStorage:
 class RealSide:
     """A guest of the lab."""
 
-    def __init__(self, guest: guest_module.Guest,
+    def __init__(self, guest: guest_domain.Guest,
                  qemu_img: qemu_img_module.QemuImg) -> None:
         self.guest = guest
         self.uuid = guest.spec.uuid
@@ -228,7 +228,7 @@ class RealSide:
         ((base, base_format),) = self.guest.spec.disk.backing
         self._qemu_img.create_overlay(
             str(path), self._size(),
-            domain_model.Layer(str(base), base_format))
+            layer_model.Layer(str(base), base_format))
         return str(path)
 
     def _name(self, folder: pathlib.Path) -> pathlib.Path:
@@ -257,10 +257,10 @@ class RealTestCase(base.FunctionalTest):
         xml = self.side.host.domain(guest.spec.uuid).definition_xml()
         self.addCleanup(self.side.put_back, xml, booted=self.booted)
 
-    def _guest_of_class(self) -> guest_module.Guest:
+    def _guest_of_class(self) -> guest_domain.Guest:
         guest = self._shared.get(type(self))
         if guest is None:
-            guest = guest_module.Guest.create(
+            guest = guest_domain.Guest.create(
                 self.lab.libvirtd, 'qcow2-on-raw-base', agent=self.agent,
                 extra_devices=GRAPHICS)
             self.addClassCleanup(guest.remove)

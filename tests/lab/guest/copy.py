@@ -20,8 +20,8 @@ import typing as ty
 import uuid as uuidlib
 
 from tests.lab import errors
-from tests.lab.guest import disk
-from tests.lab.guest import domain
+from tests.lab.guest import disk as guest_disk
+from tests.lab.guest import domain as guest_domain
 from tests.lab import hypervisor
 from tests.lab import place
 
@@ -56,10 +56,17 @@ def boot_copy(libvirtd: hypervisor.Libvirtd, image: pathlib.Path | str,
     folder = place.make_dir(libvirtd.run_dir / 'instances' / uuid)
     top = folder / 'disk'
     try:
-        disk.make_overlay(top, pathlib.Path(image).resolve(), fmt)
-        guest = domain.Guest(libvirtd, domain.Spec(
-            name=f'copy-{uuid[:8]}', uuid=uuid, quiet=True,
-            disk=disk.Disk(top, 'qcow2'), console=folder / 'console.log'))
+        guest_disk.make_overlay(top, pathlib.Path(image).resolve(), fmt)
+        guest = guest_domain.Guest(
+            libvirtd,
+            guest_domain.Spec(
+                name=f'copy-{uuid[:8]}',
+                uuid=uuid,
+                quiet=True,
+                disk=guest_disk.Disk(top, 'qcow2'),
+                console=folder / 'console.log',
+            ),
+        )
         try:
             guest.define().start()
             guest.wait_for('^GUEST ready')

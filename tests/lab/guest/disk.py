@@ -17,7 +17,7 @@ import dataclasses
 import pathlib
 
 from tests.lab import errors
-from tests.lab.guest import build
+from tests.lab.guest import build as guest_build
 from tests.lab import place
 from tests.lab import process
 
@@ -51,7 +51,7 @@ def make_disk(folder: pathlib.Path, kind: str) -> Disk:
     if kind not in KINDS:
         raise errors.LabError(f'no disk kind {kind}: {", ".join(KINDS)}')
     place.make_dir(folder)
-    return KINDS[kind](folder, build.parts().root_disk)
+    return KINDS[kind](folder, guest_build.parts().root_disk)
 
 
 def make_overlay(path: pathlib.Path, base: pathlib.Path,

@@ -25,7 +25,7 @@ import libvirt
 
 from nova_snap import units
 from tests.lab import errors
-from tests.lab.guest import build
+from tests.lab.guest import build as guest_build
 from tests.lab.guest import disk as guest_disk
 from tests.lab import hypervisor
 from tests.lab import place
@@ -136,7 +136,7 @@ class Guest:
     @property
     def xml(self) -> str:
         """The XML that :meth:`define` gives to libvirt."""
-        return domain_xml(self.spec, build.parts(),
+        return domain_xml(self.spec, guest_build.parts(),
                           kvm=self.libvirtd.kvm_works)
 
     def define(self) -> ty.Self:
@@ -232,7 +232,7 @@ class Guest:
         return True
 
 
-def domain_xml(spec: Spec, parts: build.Parts, *, kvm: bool) -> str:
+def domain_xml(spec: Spec, parts: guest_build.Parts, *, kvm: bool) -> str:
     """Write the domain as Nova would, as far as it matters here.
 
     The console is appended to: a restore from a managed-save image would

@@ -25,9 +25,9 @@ import libvirt
 
 from tests.lab import cinder as cinder_module
 from tests.lab import glance as glance_module
-from tests.lab.guest import build
-from tests.lab.guest import copy
-from tests.lab.guest import domain
+from tests.lab.guest import build as guest_build
+from tests.lab.guest import copy as guest_copy
+from tests.lab.guest import domain as guest_domain
 from tests.lab import hypervisor
 from tests.lab import place
 from tests.lab import process
@@ -47,7 +47,7 @@ SECRET = f"""\
 """
 
 
-class VolumeGuest(domain.Guest):
+class VolumeGuest(guest_domain.Guest):
     """A guest with volumes, the root disk first.
 
     :ivar storage: where they are
@@ -75,7 +75,7 @@ class VolumeGuest(domain.Guest):
                      one, f'vd{letter}')
             for one, letter in zip(volume_ids, string.ascii_lowercase,
                                    strict=False))
-        guest = cls(libvirtd, domain.Spec(
+        guest = cls(libvirtd, guest_domain.Spec(
             name=f'lab-{uuid[:8]}', uuid=uuid, disk=None, volumes=disks,
             console=folder / 'console.log', **facts))
         guest.storage = storage
@@ -92,11 +92,11 @@ class VolumeGuest(domain.Guest):
         for one in self.volume_ids:
             cinder.delete('volume', one)
 
-    def look_inside(self) -> copy.Found:
+    def look_inside(self) -> guest_copy.Found:
         """Boot a quiet guest and return what it found on its disks."""
         self.define().start()
         self.wait_for('^GUEST ready')
-        return copy.parse(self.console())
+        return guest_copy.parse(self.console())
 
 
 def disk_xml(connection: ty.Mapping[str, ty.Any], volume_id: str,
@@ -141,7 +141,7 @@ def root_snapshot(storage: storage_module.Storage,
 
 def _upload(glance: glance_module.Glance, path: pathlib.Path) -> str:
     process.run(['qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2',
-                 str(build.parts().root_disk), str(path)])
+                 str(guest_build.parts().root_disk), str(path)])
     image = _post(glance, 'images', {
         'name': 'root', 'disk_format': 'qcow2', 'container_format': 'bare',
         'min_disk': SIZE, **IMAGE_PROPERTIES})

@@ -28,8 +28,8 @@ from oslotest import base
 from nova_snap.cmd import main as main_module
 from nova_snap.cmd import runtime as runtime_module
 from nova_snap.journal import record as record_model
-from nova_snap.steps import undefine
-from tests.fakes import node as node_module
+from nova_snap.steps import undefine as undefine_step
+from tests.fakes import node as fake_node
 
 RealRuntime = runtime_module.Runtime
 
@@ -60,13 +60,13 @@ class CommandTestCase(base.BaseTestCase):
     :ivar fake: the node
     """
 
-    spec = node_module.GuestSpec()
+    spec = fake_node.GuestSpec()
 
     def setUp(self):
         super().setUp()
         folder = self.useFixture(fixtures.TempDir(
             rootdir=str(MEMORY) if MEMORY.is_dir() else None)).path
-        self.fake = node_module.FakeNode(pathlib.Path(folder), self.spec)
+        self.fake = fake_node.FakeNode(pathlib.Path(folder), self.spec)
         self.fake.guest.create()
         self.config = pathlib.Path(folder, 'nova.conf')
         self.config.write_text(f'[DEFAULT]\nstate_path = {folder}\n')
@@ -120,11 +120,11 @@ class CommandTestCase(base.BaseTestCase):
         """Leave a record behind, as a process that was killed does."""
         record = record_model.Record(**{
             'id': '9b1c4f62-6f0e-4a35-8a53-0d6f4b1f2a77',
-            'operation': 'live', 'instance_uuid': node_module.UUID,
-            'instance_name': node_module.NAME, 'image_id': 'an-image',
-            'image_name': 'nightly', 'host': node_module.HOST,
-            'machine_id': node_module.MACHINE_ID,
-            'boot_id': node_module.BOOT_ID,
+            'operation': 'live', 'instance_uuid': fake_node.UUID,
+            'instance_name': fake_node.NAME, 'image_id': 'an-image',
+            'image_name': 'nightly', 'host': fake_node.HOST,
+            'machine_id': fake_node.MACHINE_ID,
+            'boot_id': fake_node.BOOT_ID,
             'started_at': '2026-11-22T23:49:09+00:00',
             'entries': list(entries), **changes})
         self.fake.process().store.write(record)
@@ -132,8 +132,8 @@ class CommandTestCase(base.BaseTestCase):
 
     def undefined(self, phase=Phase.DONE):
         """Return an entry with all the secrets of the guest."""
-        domain = self.fake.process().world.host.domain(node_module.UUID)
-        step = undefine.UndefineDomain.of(domain, domain.qemu_id(),
+        domain = self.fake.process().world.host.domain(fake_node.UUID)
+        step = undefine_step.UndefineDomain.of(domain, domain.qemu_id(),
                                           self.fake.disks[0])
         return record_model.Entry(step.kind, Role.HOLD, phase, step.facts())
 

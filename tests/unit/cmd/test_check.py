@@ -17,11 +17,11 @@ import ddt
 import fixtures
 
 from nova_snap.cmd import check
-from nova_snap.cmd import main
+from nova_snap.cmd import main as main_module
 from nova_snap import errors
 from nova_snap.services import signed_out
 from tests.unit.cmd import scene
-from tests.unit.hypervisor import program
+from tests.unit.host import program
 
 
 @ddt.ddt
@@ -38,8 +38,8 @@ class CheckTestCase(scene.CommandTestCase):
         found = {True: [], False: []}
         for finding in said.json():
             found[finding['ready']].append(finding['says'])
-        self.assertEqual(main.ExitCode.REFUSED if found[False]
-                         else main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.REFUSED if found[False]
+                         else main_module.ExitCode.DONE, said.code)
         return found
 
     def no(self):
@@ -49,7 +49,7 @@ class CheckTestCase(scene.CommandTestCase):
 
     def test_a_node_that_is_ready(self):
         said = self.run_command('check')
-        self.assertEqual(main.ExitCode.DONE, said.code, said.out)
+        self.assertEqual(main_module.ExitCode.DONE, said.code, said.out)
         for line in said.out.splitlines():
             self.assertTrue(line.startswith('ok  '), line)
         for word in ('qemu-img', 'libvirt 9.0.0', 'snapshots_directory',
@@ -59,7 +59,7 @@ class CheckTestCase(scene.CommandTestCase):
     def test_a_node_that_is_not(self):
         self.fake.snapshots.rmdir()
         said = self.run_command('check')
-        self.assertEqual(main.ExitCode.REFUSED, said.code)
+        self.assertEqual(main_module.ExitCode.REFUSED, said.code)
         self.assertIn('NO   ', said.out)
         self.assertIn('1 of 8 checks say no', said.err)
 

@@ -14,16 +14,16 @@ import uuid
 
 import ddt
 
-from nova_snap.cmd import main
+from nova_snap.cmd import main as main_module
 from nova_snap import errors
-from tests.fakes import node as node_module
+from tests.fakes import node as fake_node
 from tests.unit.cmd import scene
 
 
 class CreateTestCase(scene.CommandTestCase):
 
     def create(self, *words):
-        return self.run_command('image-create', node_module.NAME, 'nightly',
+        return self.run_command('image-create', fake_node.NAME, 'nightly',
                                 *words)
 
     def stored(self):
@@ -37,7 +37,7 @@ class TakeTestCase(CreateTestCase):
 
     def test_the_operator_reads_what_was_made(self):
         said = self.create()
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         [image_id] = self.fake.glance.stored
         first, second = said.out.splitlines()
         for word in (image_id, 'nightly', 'is active', 'qcow2', 'live in',
@@ -54,7 +54,7 @@ class TakeTestCase(CreateTestCase):
 
     def test_a_program_reads_it(self):
         said = self.create('--json')
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         found = said.json()
         self.assertEqual({'image', 'method', 'consistency', 'seconds'},
                          set(found))
@@ -73,9 +73,9 @@ class TakeTestCase(CreateTestCase):
         self.assertIn('Uploading to Glance', said.err)
 
     def test_progress_can_be_hidden(self):
-        said = self.run_command('--quiet', 'image-create', node_module.UUID,
+        said = self.run_command('--quiet', 'image-create', fake_node.UUID,
                                 'nightly')
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertEqual('', said.err)
 
     @ddt.named_data(
@@ -105,12 +105,12 @@ class TakeTestCase(CreateTestCase):
 
     def test_no_secret_of_the_guest_is_told_or_sent(self):
         said = self.create('--json')
-        self.assertNotIn(node_module.PASSWORD, said.out + said.err)
-        self.assertNotIn(node_module.PASSWORD, repr(vars(self.stored())))
+        self.assertNotIn(fake_node.PASSWORD, said.out + said.err)
+        self.assertNotIn(fake_node.PASSWORD, repr(vars(self.stored())))
 
     def test_an_unknown_instance_is_refused(self):
         said = self.run_command('image-create', 'VM1', 'nightly')
-        self.assertEqual(main.ExitCode.REFUSED, said.code)
+        self.assertEqual(main_module.ExitCode.REFUSED, said.code)
         self.assertIn('VM1', said.err)
         self.assertEqual({}, self.fake.glance.stored)
 
@@ -119,19 +119,19 @@ class TakeTestCase(CreateTestCase):
         process = self.fake.process()
         self.use_node(lambda progress: self.fake_node(progress, process))
         for name in ('', 'x' * 256):
-            said = self.run_command('image-create', node_module.NAME, name,
+            said = self.run_command('image-create', fake_node.NAME, name,
                                     *more)
-            self.assertEqual(main.ExitCode.REFUSED, said.code)
+            self.assertEqual(main_module.ExitCode.REFUSED, said.code)
             self.assertIn('The name of the image', said.err)
         self.assertEqual([], process.calls.changes())
 
     @ddt.named_data(
-        ['options before', ['--json', '--', node_module.NAME, '-weird']],
-        ['the instance before', [node_module.NAME, '--json', '--', '-weird']],
+        ['options before', ['--json', '--', fake_node.NAME, '-weird']],
+        ['the instance before', [fake_node.NAME, '--json', '--', '-weird']],
     )
     def test_a_name_may_begin_with_a_dash(self, words):
         said = self.run_command('image-create', *words)
-        self.assertEqual(main.ExitCode.DONE, said.code, said.err)
+        self.assertEqual(main_module.ExitCode.DONE, said.code, said.err)
         self.assertEqual('-weird', said.json()['image']['name'])
 
     def test_the_help_says_how(self):
@@ -140,9 +140,9 @@ class TakeTestCase(CreateTestCase):
 
     def test_one_that_is_busy_is_refused(self):
         locks = self.fake.process().node.locks
-        with locks.instance(node_module.UUID):
+        with locks.instance(fake_node.UUID):
             said = self.create()
-        self.assertEqual(main.ExitCode.REFUSED, said.code)
+        self.assertEqual(main_module.ExitCode.REFUSED, said.code)
         self.assertIn('nova-snap status', said.err)
 
     def test_a_failure_leaves_nothing(self):
@@ -150,7 +150,7 @@ class TakeTestCase(CreateTestCase):
         process.calls.fail_named('upload', times=None)
         self.use_node(lambda progress: self.fake_node(progress, process))
         said = self.create()
-        self.assertEqual(main.ExitCode.FAILED, said.code)
+        self.assertEqual(main_module.ExitCode.FAILED, said.code)
         self.assertEqual({}, self.fake.glance.stored)
         self.assertEqual([], self.fake.process().store.ids())
         self.assertTrue(self.fake.guest.isPersistent())
@@ -171,20 +171,20 @@ class DryRunTestCase(CreateTestCase):
     )
     def test_it_changes_nothing(self, words):
         said = self.create('--dry-run', *words)
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertEqual([], self.process.calls.changes())
         self.assertEqual({}, self.fake.glance.stored)
 
     def test_the_operator_reads_the_plan(self):
         said = self.create('--dry-run', '--cold', '--format', 'raw')
-        self.assertIn(f'cold snapshot of {node_module.NAME}', said.out)
+        self.assertIn(f'cold snapshot of {fake_node.NAME}', said.out)
         self.assertIn('image format raw', said.out)
         self.assertIn(self.fake.disks[0], said.out)
 
     def test_a_program_reads_the_plan(self):
         found = self.create('--dry-run', '--json').json()
         self.assertEqual(
-            ('live', 'running', 'vda', node_module.UUID),
+            ('live', 'running', 'vda', fake_node.UUID),
             (found['method'], found['state'], found['target_dev'],
              found['instance_uuid']))
         self.assertEqual(
@@ -193,7 +193,7 @@ class DryRunTestCase(CreateTestCase):
 
     def test_a_plan_that_cannot_work_is_refused(self):
         said = self.create('--dry-run', '--cold', '--quiesce', 'require')
-        self.assertEqual(main.ExitCode.REFUSED, said.code)
+        self.assertEqual(main_module.ExitCode.REFUSED, said.code)
         self.assertIn('--quiesce', said.err)
 
 

@@ -17,16 +17,16 @@ import ddt
 import fixtures
 
 from nova_snap.cmd import image_delete
-from nova_snap.cmd import main
+from nova_snap.cmd import main as main_module
 from nova_snap import errors
-from nova_snap.flows import image_delete as flow
+from nova_snap.flows import image_delete as image_delete_flow
 from nova_snap.flows import snapshot
-from tests.fakes import cinder
-from tests.fakes import node as node_module
+from tests.fakes import cinder as fake_cinder
+from tests.fakes import node as fake_node
 from tests.flow import scene as flow_scene
 from tests.unit.cmd import scene
 
-FIRST, SECOND = map(node_module.volume_id, range(2))
+FIRST, SECOND = map(fake_node.volume_id, range(2))
 
 
 class Terminal(io.StringIO):
@@ -38,7 +38,7 @@ class Terminal(io.StringIO):
 
 class DeleteTestCase(scene.CommandTestCase):
 
-    spec = node_module.GuestSpec(nova=True, volumes=2)
+    spec = fake_node.GuestSpec(nova=True, volumes=2)
 
     def setUp(self):
         super().setUp()
@@ -56,7 +56,7 @@ class DeleteTestCase(scene.CommandTestCase):
 
     def refused(self, *words):
         said = self.delete('--yes')
-        self.assertEqual(main.ExitCode.REFUSED, said.code, said.err)
+        self.assertEqual(main_module.ExitCode.REFUSED, said.code, said.err)
         for word in words:
             self.assertIn(word, said.err)
         self.assertIn(self.image_id, self.stored)
@@ -71,26 +71,26 @@ class AskedTestCase(DeleteTestCase):
 
     def test_it_goes_with_its_snapshots(self):
         said = self.delete('--yes')
-        self.assertEqual(main.ExitCode.DONE, said.code, said.err)
+        self.assertEqual(main_module.ExitCode.DONE, said.code, said.err)
         self.assert_gone()
 
     @ddt.data('y', 'yes\n', 'Y\n')
     def test_who_says_yes(self, typed):
         said = self.delete(typed=typed)
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertIn(image_delete.QUESTION, said.err)
         self.assert_gone()
 
     @ddt.data('', 'n\n', '\n', 'no\n', 'yeah\n')
     def test_who_does_not(self, typed):
         said = self.delete(typed=typed)
-        self.assertEqual(main.ExitCode.REFUSED, said.code)
+        self.assertEqual(main_module.ExitCode.REFUSED, said.code)
         self.assertIn('Nothing is deleted', said.err)
         self.assertEqual((1, 2), (len(self.stored), len(self.snapshots)))
 
     def test_without_a_terminal_nobody_can_be_asked(self):
         said = self.delete()
-        self.assertEqual(main.ExitCode.REFUSED, said.code)
+        self.assertEqual(main_module.ExitCode.REFUSED, said.code)
         self.assertIn('--yes', said.err)
         self.assertEqual((1, 2), (len(self.stored), len(self.snapshots)))
 
@@ -121,7 +121,7 @@ class CannotTestCase(DeleteTestCase):
     def test_one_that_is_not_there(self):
         self.stored[self.image_id + 'x'] = self.stored.pop(self.image_id)
         said = self.delete('--yes')
-        self.assertEqual(main.ExitCode.REFUSED, said.code)
+        self.assertEqual(main_module.ExitCode.REFUSED, said.code)
         self.assertIn('no image', said.err)
 
     def test_one_that_is_not_volume_backed(self):
@@ -143,42 +143,46 @@ class CannotTestCase(DeleteTestCase):
         self.snapshots[key] = dataclasses.replace(
             self.snapshots[key], **changes)
 
-    @ddt.data(cinder.Status.CREATING, cinder.Status.ERROR_DELETING)
+    @ddt.data(fake_cinder.Status.CREATING, fake_cinder.Status.ERROR_DELETING)
     def test_a_snapshot_that_cinder_would_not_delete(self, status):
         self.change(SECOND, status=status)
         self.refused(status)
         self.assertEqual(2, len(self.snapshots))
 
     def test_credentials_that_cannot_act_there(self):
-        self.fake.cinder.foreign_projects.add(node_module.PROJECT)
+        self.fake.cinder.foreign_projects.add(fake_node.PROJECT)
         self.refused('role member')
 
     def test_a_snapshot_that_is_gone_is_told(self):
         del self.snapshots[self.ids[FIRST]]
         said = self.delete('--yes')
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertIn('is not there any more', said.out)
         self.assertEqual(({}, {}), (self.stored, self.snapshots))
 
     def test_a_snapshot_in_use_stops_it_and_the_image_says_what_is_left(self):
-        self.fake.cinder.keeps[SECOND] = cinder.Status.AVAILABLE
+        self.fake.cinder.keeps[SECOND] = fake_cinder.Status.AVAILABLE
         said = self.delete('--yes')
-        self.assertEqual(main.ExitCode.FAILED, said.code)
+        self.assertEqual(main_module.ExitCode.FAILED, said.code)
         self.assertIn('available again', said.err)
         self.assertEqual([SECOND], [one.volume_id for one
                                     in self.snapshots.values()])
         properties = self.stored[self.image_id].properties
-        self.assertIn(flow.DELETING_PROPERTY, properties)
+        self.assertIn(image_delete_flow.DELETING_PROPERTY, properties)
         self.assertIn(self.ids[SECOND], properties['block_device_mapping'])
         # Run again, when nothing is made of it any more.
         self.fake.cinder.keeps.clear()
-        self.assertEqual(main.ExitCode.DONE, self.delete('--yes').code)
+        self.assertEqual(main_module.ExitCode.DONE, self.delete('--yes').code)
         self.assertEqual(({}, {}), (self.stored, self.snapshots))
 
     def test_who_may_not_write_the_image_deletes_nothing(self):
         node = self.fake.process().node
-        deletion = flow.plan(node.world, self.image_id)
+        deletion = image_delete_flow.plan(node.world, self.image_id)
         self.fake.glance.refuses = True
-        self.assertRaises(errors.ImageServiceRefused, flow.run, node.world,
-                          deletion)
+        self.assertRaises(
+            errors.ImageServiceRefused,
+            image_delete_flow.run,
+            node.world,
+            deletion,
+        )
         self.assertEqual(2, len(self.snapshots))

@@ -10,8 +10,8 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-from nova_snap.cmd import main
-from tests.fakes import node as node_module
+from nova_snap.cmd import main as main_module
+from tests.fakes import node as fake_node
 from tests.unit.cmd import scene
 
 
@@ -19,17 +19,17 @@ class ListTestCase(scene.CommandTestCase):
 
     def test_what_a_snapshot_would_do_is_told_in_words(self):
         said = self.run_command('list')
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         heading, row = said.out.splitlines()
         self.assertEqual(['UUID', 'NAME', 'STATE', 'SNAPSHOT'],
                          heading.split())
-        self.assertEqual([node_module.UUID, node_module.NAME, 'running',
+        self.assertEqual([fake_node.UUID, fake_node.NAME, 'running',
                           'live,', 'qcow2'], row.split())
 
     def test_a_program_reads_it(self):
         [found] = self.run_command('list', '--json').json()
-        self.assertEqual({'uuid': node_module.UUID,
-                          'name': node_module.NAME, 'state': 'running',
+        self.assertEqual({'uuid': fake_node.UUID,
+                          'name': fake_node.NAME, 'state': 'running',
                           'snapshot': 'live, qcow2'}, found)
 
     def test_of_one_that_is_off(self):
@@ -49,11 +49,11 @@ class ListTestCase(scene.CommandTestCase):
         process.calls.then('name', self.fake.delete_guest)
         self.use_node(lambda progress: self.fake_node(progress, process))
         said = self.run_command('list', '--json')
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertEqual([], said.json())
 
     def test_an_empty_node(self):
         self.fake.delete_guest()
         said = self.run_command('list')
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertEqual(1, len(said.out.splitlines()))

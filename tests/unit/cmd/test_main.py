@@ -17,9 +17,9 @@ import signal
 import ddt
 from oslotest import base
 
-from nova_snap.cmd import main
+from nova_snap.cmd import main as main_module
 from nova_snap import errors
-from nova_snap.flows import extract
+from nova_snap.flows import image as image_flow
 from tests.unit.cmd import scene
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -29,7 +29,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class ParserTestCase(base.BaseTestCase):
 
     def parse(self, *words):
-        return main.make_parser().parse_args(words)
+        return main_module.make_parser().parse_args(words)
 
     def test_an_image_needs_an_instance_and_a_name_alone(self):
         found = self.parse('image-create', 'VM1', 'nightly')
@@ -52,7 +52,7 @@ class ParserTestCase(base.BaseTestCase):
         self.assertEqual({'a': 'b', 'c': 'd=e', 'empty': ''},
                          dict(found.property))
 
-    @ddt.data(*main.SUBCOMMANDS)
+    @ddt.data(*main_module.SUBCOMMANDS)
     def test_each_can_speak_to_a_program(self, word):
         words = {'image-create': ('VM1', 'nightly'),
                  'image-delete': ('an-image',)}.get(word, ())
@@ -91,23 +91,25 @@ class UsageTestCase(scene.CommandTestCase):
     )
     def test_a_wrong_word_is_named(self, words, named):
         said = self.run_command(*words)
-        self.assertEqual(main.ExitCode.USAGE, said.code)
+        self.assertEqual(main_module.ExitCode.USAGE, said.code)
         self.assertIn(named, said.err)
         self.assertEqual('', said.out)
 
     def test_help_names_each_command_and_each_exit_code(self):
         said = self.run_command('--help')
         self.assertEqual(0, said.code)
-        for word in main.SUBCOMMANDS:
+        for word in main_module.SUBCOMMANDS:
             self.assertIn(f'  {word} ', said.out)
         told = re.findall(r'^  (\d+)  ', said.out, re.M)
-        self.assertEqual([str(int(code)) for code in main.ExitCode], told)
+        self.assertEqual(
+            [str(int(code)) for code in main_module.ExitCode], told
+        )
 
-    @ddt.data(*main.SUBCOMMANDS)
+    @ddt.data(*main_module.SUBCOMMANDS)
     def test_each_command_has_a_help_of_its_own(self, word):
         said = self.run_command(word, '--help')
         self.assertEqual(0, said.code)
-        self.assertIn(main.SUBCOMMANDS[word].help.split()[0], said.out)
+        self.assertIn(main_module.SUBCOMMANDS[word].help.split()[0], said.out)
 
     def test_its_version_is_told(self):
         said = self.run_command('--version')
@@ -127,33 +129,79 @@ class ExitCodeTestCase(scene.CommandTestCase):
         return self.run_command('status')
 
     @ddt.named_data(
-        ['an option that cannot be used', main.ExitCode.USAGE,
-         errors.ConfigError(option='[x]y', reason='is odd')],
-        ['an unknown instance', main.ExitCode.REFUSED,
-         errors.InstanceNotFound(instance='VM1', uri='qemu:///x')],
-        ['an instance that is busy', main.ExitCode.REFUSED,
-         errors.InstanceBusy(instance='VM1', reason='is saved')],
-        ['no room', main.ExitCode.REFUSED,
-         errors.NotEnoughSpace(path='/x', free='1', needed='3', missing='2',
-                               remedy='Buy a disk')],
-        ['a guest that cannot be taken', main.ExitCode.REFUSED,
-         errors.Unsupported(instance='VM1', reason='is a container')],
-        ['a libvirt that says no', main.ExitCode.FAILED,
-         errors.HypervisorError(instance='VM1', call='open', reason='no')],
-        ['a mirror that is lost', main.ExitCode.FAILED,
-         errors.BlockJobLost(instance='VM1', target_dev='vda',
-                             reason='gone')],
-        ['a file that cannot be written', main.ExitCode.FAILED,
-         errors.StorageError(reason='full')],
-        ['a Glance that is away', main.ExitCode.FAILED,
-         errors.ImageServiceUnavailable(call='create', reason='away')],
-        ['a journal that cannot be kept', main.ExitCode.FAILED,
-         errors.JournalError(reason='no directory')],
-        ['a hold that was let go late', main.ExitCode.FAILED,
-         errors.UndoFailed(step='MakeScratch', reason='full')],
-        ['something that is left', main.ExitCode.LEFT,
-         errors.RollbackIncomplete(reason='no', undone='x', record='r')],
-        ['a cancellation', main.ExitCode.CANCELLED, KeyboardInterrupt()],
+        [
+            'an option that cannot be used',
+            main_module.ExitCode.USAGE,
+            errors.ConfigError(option='[x]y', reason='is odd'),
+        ],
+        [
+            'an unknown instance',
+            main_module.ExitCode.REFUSED,
+            errors.InstanceNotFound(instance='VM1', uri='qemu:///x'),
+        ],
+        [
+            'an instance that is busy',
+            main_module.ExitCode.REFUSED,
+            errors.InstanceBusy(instance='VM1', reason='is saved'),
+        ],
+        [
+            'no room',
+            main_module.ExitCode.REFUSED,
+            errors.NotEnoughSpace(
+                path='/x',
+                free='1',
+                needed='3',
+                missing='2',
+                remedy='Buy a disk',
+            ),
+        ],
+        [
+            'a guest that cannot be taken',
+            main_module.ExitCode.REFUSED,
+            errors.Unsupported(instance='VM1', reason='is a container'),
+        ],
+        [
+            'a libvirt that says no',
+            main_module.ExitCode.FAILED,
+            errors.HypervisorError(instance='VM1', call='open', reason='no'),
+        ],
+        [
+            'a mirror that is lost',
+            main_module.ExitCode.FAILED,
+            errors.BlockJobLost(
+                instance='VM1', target_dev='vda', reason='gone'
+            ),
+        ],
+        [
+            'a file that cannot be written',
+            main_module.ExitCode.FAILED,
+            errors.StorageError(reason='full'),
+        ],
+        [
+            'a Glance that is away',
+            main_module.ExitCode.FAILED,
+            errors.ImageServiceUnavailable(call='create', reason='away'),
+        ],
+        [
+            'a journal that cannot be kept',
+            main_module.ExitCode.FAILED,
+            errors.JournalError(reason='no directory'),
+        ],
+        [
+            'a hold that was let go late',
+            main_module.ExitCode.FAILED,
+            errors.UndoFailed(step='MakeScratch', reason='full'),
+        ],
+        [
+            'something that is left',
+            main_module.ExitCode.LEFT,
+            errors.RollbackIncomplete(reason='no', undone='x', record='r'),
+        ],
+        [
+            'a cancellation',
+            main_module.ExitCode.CANCELLED,
+            KeyboardInterrupt(),
+        ],
     )
     def test_of(self, code, error):
         said = self.fail_with(error)
@@ -165,7 +213,7 @@ class ExitCodeTestCase(scene.CommandTestCase):
 
     def test_of_success(self):
         said = self.run_command('status')
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertEqual('', said.err)
 
     def test_a_fault_of_ours_is_not_hidden(self):
@@ -184,7 +232,7 @@ class ExitCodeTestCase(scene.CommandTestCase):
         else:
             self.config.write_text(text)
         said = self.run_command('list')
-        self.assertEqual(main.ExitCode.USAGE, said.code)
+        self.assertEqual(main_module.ExitCode.USAGE, said.code)
         self.assertIn(named, said.err)
 
 
@@ -215,7 +263,7 @@ class CancelTestCase(scene.CommandTestCase):
                 undone.append(True)
 
         said = self.run_flow(flow)
-        self.assertEqual(main.ExitCode.CANCELLED, said.code)
+        self.assertEqual(main_module.ExitCode.CANCELLED, said.code)
         self.assertEqual([True], undone)
         self.assertIn('cancelling, the guest is put back', said.err)
         self.assertIn('cancelled; the guest is as it was', said.err)
@@ -234,7 +282,7 @@ class CancelTestCase(scene.CommandTestCase):
                 undone.append(True)
 
         said = self.run_flow(flow)
-        self.assertEqual(main.ExitCode.CANCELLED, said.code)
+        self.assertEqual(main_module.ExitCode.CANCELLED, said.code)
         self.assertEqual([True], undone)
         self.assertEqual(1, said.err.count('cancelling'))
 
@@ -243,14 +291,14 @@ class CancelTestCase(scene.CommandTestCase):
         # What comes then cannot be taken back, and is short.
         def flow(progress):
             progress('upload', 1, 1)
-            progress(extract.COMMIT_PHASE, 0, 0)
+            progress(image_flow.COMMIT_PHASE, 0, 0)
             signal.raise_signal(number)
 
         said = self.run_flow(flow)
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertNotIn('cancel', said.err)
         # It is not a phase that the operator hears of.
-        self.assertNotIn(extract.COMMIT_PHASE, said.err)
+        self.assertNotIn(image_flow.COMMIT_PHASE, said.err)
 
     @ddt.data(*SIGNALS)
     def test_one_works_until_then(self, number):
@@ -258,7 +306,7 @@ class CancelTestCase(scene.CommandTestCase):
             progress('upload', 1, 1)
             signal.raise_signal(number)
 
-        self.assertEqual(main.ExitCode.CANCELLED,
+        self.assertEqual(main_module.ExitCode.CANCELLED,
                          self.run_flow(flow).code)
 
     def test_what_is_left_is_told_rather_than_the_cancellation(self):
@@ -269,7 +317,7 @@ class CancelTestCase(scene.CommandTestCase):
                 raise errors.RollbackIncomplete(
                     reason='no', undone='x', record='r') from exc
 
-        self.assertEqual(main.ExitCode.LEFT, self.run_flow(flow).code)
+        self.assertEqual(main_module.ExitCode.LEFT, self.run_flow(flow).code)
 
     @ddt.data(*SIGNALS)
     def test_afterwards_signals_are_the_callers_again(self, number):
@@ -283,11 +331,13 @@ class CancelTestCase(scene.CommandTestCase):
 
         def flow(progress):
             signal.raise_signal(number)
-            progress(extract.COMMIT_PHASE, 0, 0)
+            progress(image_flow.COMMIT_PHASE, 0, 0)
             signal.raise_signal(number)
 
         said = self.run_flow(flow)
-        self.assertEqual((main.ExitCode.DONE, ''), (said.code, said.err))
+        self.assertEqual(
+            (main_module.ExitCode.DONE, ''), (said.code, said.err)
+        )
         self.assertEqual(signal.SIG_IGN, signal.getsignal(number))
 
     @ddt.data(*((first, second) for first in SIGNALS
@@ -302,5 +352,7 @@ class CancelTestCase(scene.CommandTestCase):
             went_on.append(True)
             signal.raise_signal(number)
 
-        self.assertEqual(main.ExitCode.CANCELLED, self.run_flow(flow).code)
+        self.assertEqual(
+            main_module.ExitCode.CANCELLED, self.run_flow(flow).code
+        )
         self.assertEqual([True], went_on)

@@ -17,9 +17,9 @@ import pathlib
 import ddt
 import fixtures
 
-from nova_snap.cmd import main
+from nova_snap.cmd import main as main_module
 from nova_snap.journal import record as record_model
-from tests.fakes import node as node_module
+from tests.fakes import node as fake_node
 from tests.unit.cmd import scene
 
 
@@ -28,7 +28,7 @@ class StatusTestCase(scene.CommandTestCase):
 
     def test_nothing(self):
         said = self.run_command('status')
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertEqual('Nothing is under way and nothing was left\n',
                          said.out)
         self.assertEqual([], self.run_command('status', '--json').json())
@@ -36,9 +36,9 @@ class StatusTestCase(scene.CommandTestCase):
     def test_what_was_left_is_told_in_words(self):
         record = self.leave(self.undefined())
         said = self.run_command('status')
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         heading, row = said.out.splitlines()
-        for word in (record.id, node_module.NAME, 'live "nightly"',
+        for word in (record.id, fake_node.NAME, 'live "nightly"',
                      '2026-11-22T23:49:09+00:00', 'left',
                      'nova-snap recover'):
             self.assertIn(word, row)
@@ -51,9 +51,9 @@ class StatusTestCase(scene.CommandTestCase):
         self.assertIn('nova-snap recover', reason)
         self.assertEqual(
             {'outcome': 'left', 'record': record.id, 'operation': 'live',
-             'instance_uuid': node_module.UUID,
-             'instance_name': node_module.NAME, 'image_id': 'an-image',
-             'image_name': 'nightly', 'host': node_module.HOST,
+             'instance_uuid': fake_node.UUID,
+             'instance_name': fake_node.NAME, 'image_id': 'an-image',
+             'image_name': 'nightly', 'host': fake_node.HOST,
              'started_at': '2026-11-22T23:49:09+00:00', 'committed': False,
              'steps': [{'step': 'UndefineDomain', 'role': 'hold',
                         'phase': 'done'}]}, found)
@@ -61,7 +61,7 @@ class StatusTestCase(scene.CommandTestCase):
     def test_one_that_is_under_way_is_told_from_one_that_is_left(self):
         self.leave(self.undefined())
         locks = self.fake.process().node.locks
-        with locks.instance(node_module.UUID):
+        with locks.instance(fake_node.UUID):
             [found] = self.run_command('status', '--json').json()
         self.assertEqual('under way', found['outcome'])
 
@@ -81,7 +81,7 @@ class StatusTestCase(scene.CommandTestCase):
     )
     def test_one_record(self, text, word):
         path = self.fake.process().store.path / 'x.json'
-        path.write_text(json.dumps({**text, 'xml': node_module.PASSWORD}))
+        path.write_text(json.dumps({**text, 'xml': fake_node.PASSWORD}))
         said = self.run_command('status')
         self.assertIn('foreign', said.out)
         self.assertIn(word, said.out)
@@ -100,7 +100,7 @@ class RecoverTestCase(scene.CommandTestCase):
 
     def test_nothing(self):
         said = self.run_command('recover')
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertEqual('Nothing was left\n', said.out)
         self.assertEqual([], self.run_command('recover', '--json').json())
 
@@ -108,7 +108,7 @@ class RecoverTestCase(scene.CommandTestCase):
         self.leave(self.undefined())
         self.fake.guest.undefineFlags(0)
         said = self.run_command('recover')
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertIn('settled', said.out)
         self.assertTrue(self.fake.guest.isPersistent())
         self.assertIn('Nothing is under way',
@@ -121,20 +121,20 @@ class RecoverTestCase(scene.CommandTestCase):
         process.calls.fail_named('defineXML', times=None)
         self.use_node(lambda progress: self.fake_node(progress, process))
         said = self.run_command('recover')
-        self.assertEqual(main.ExitCode.LEFT, said.code)
+        self.assertEqual(main_module.ExitCode.LEFT, said.code)
         self.assertIn('failed', said.out)
         self.assertIn(record.id, said.err)
         self.assertIn('1 of 1', said.err)
 
         said = self.run_command('recover', '--json')
-        self.assertEqual(main.ExitCode.LEFT, said.code)
+        self.assertEqual(main_module.ExitCode.LEFT, said.code)
         self.assertEqual(['failed'],
                          [found['outcome'] for found in said.json()])
 
     def test_a_saved_guest_of_nova_s_needs_a_word_of_the_operator(self):
-        fake = node_module.FakeNode(
+        fake = fake_node.FakeNode(
             pathlib.Path(self.useFixture(fixtures.TempDir()).path),
-            node_module.GuestSpec(nova=True))
+            fake_node.GuestSpec(nova=True))
         fake.guest.create()
         self.fake = fake
         qemu_id = fake.guest.ID()
@@ -142,15 +142,15 @@ class RecoverTestCase(scene.CommandTestCase):
         fake.nova_compute_runs = True
         self.leave(record_model.Entry(
             'SaveMemory', scene.Role.HOLD, scene.Phase.DONE,
-            {'uuid': node_module.UUID, 'qemu_id': qemu_id, 'paused': False,
+            {'uuid': fake_node.UUID, 'qemu_id': qemu_id, 'paused': False,
              'timeout': 60}), operation='cold')
         said = self.run_command('recover')
-        self.assertEqual(main.ExitCode.LEFT, said.code)
+        self.assertEqual(main_module.ExitCode.LEFT, said.code)
         self.assertIn('--nova-is-stopped', said.out)
         self.assertFalse(fake.guest.isActive())
 
         said = self.run_command('recover', '--nova-is-stopped')
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertTrue(fake.guest.isActive())
 
 
@@ -160,7 +160,7 @@ class SecretsTestCase(scene.CommandTestCase):
 
     def setUp(self):
         super().setUp()
-        self.assertIn(node_module.PASSWORD, self.fake.xml)
+        self.assertIn(fake_node.PASSWORD, self.fake.xml)
         self.log = self.useFixture(fixtures.FakeLogger(level=0))
 
     @ddt.data(*itertools.product(
@@ -172,15 +172,15 @@ class SecretsTestCase(scene.CommandTestCase):
         self.fake.guest.undefineFlags(0)
         said = self.run_command('--debug', *words, *options)
         for text in (said.out, said.err, self.log.output):
-            self.assertNotIn(node_module.PASSWORD, text)
+            self.assertNotIn(fake_node.PASSWORD, text)
         self.assertNotEqual('', said.out)
 
     @ddt.data('status', 'recover')
     def test_nor_when_the_record_cannot_be_used(self, word):
         entry = self.undefined()
-        entry.facts['mood'] = node_module.PASSWORD
+        entry.facts['mood'] = fake_node.PASSWORD
         self.leave(entry)
         for options in ([], ['--json']):
             said = self.run_command('--debug', word, *options)
-            self.assertNotIn(node_module.PASSWORD, said.out + said.err)
-        self.assertNotIn(node_module.PASSWORD, self.log.output)
+            self.assertNotIn(fake_node.PASSWORD, said.out + said.err)
+        self.assertNotIn(fake_node.PASSWORD, self.log.output)

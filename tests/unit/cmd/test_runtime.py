@@ -18,9 +18,9 @@ import stat
 import fixtures
 from oslotest import base
 
-from nova_snap.cmd import runtime
+from nova_snap.cmd import runtime as runtime_module
 from nova_snap import errors
-from nova_snap.services import images
+from nova_snap.services.glance import images as images_module
 from nova_snap.services import signed_out
 
 # A way to sign in that asks nobody.
@@ -46,11 +46,11 @@ class RuntimeTestCase(base.BaseTestCase):
         path = self.state_path / 'nova.conf'
         path.write_text(
             f'[DEFAULT]\nstate_path = {self.state_path}\n{text}')
-        return runtime.read_config(
+        return runtime_module.read_config(
             argparse.Namespace(config_file=[str(path)]))
 
     def make(self, text=''):
-        return runtime.Runtime(self.read(text), lambda *said: None)
+        return runtime_module.Runtime(self.read(text), lambda *said: None)
 
     def test_who_only_looks_makes_nothing(self):
         node = self.make().node(signed_in=False)
@@ -74,7 +74,7 @@ class RuntimeTestCase(base.BaseTestCase):
         table = self.state_path / 'mountinfo'
         table.write_text('36 35 98:0 / / rw - nfs4 server:/x rw\n')
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_snap.hypervisor.files.MOUNTS', table))
+            'nova_snap.host.files.MOUNTS', table))
         self.assertRaises(errors.JournalError, self.make().node,
                           signed_in=False)
         self.assertFalse((self.state_path / 'nova_snap').exists())
@@ -90,7 +90,7 @@ class RuntimeTestCase(base.BaseTestCase):
 
     def test_credentials_are_used_where_they_are(self):
         node = self.make(SIGNED_IN).node(signed_in=True)
-        self.assertIs(images.Images, type(node.world.images))
+        self.assertIs(images_module.Images, type(node.world.images))
 
     def test_settings_are_handed_down(self):
         made = self.make('host = node-7\n')
@@ -100,14 +100,18 @@ class RuntimeTestCase(base.BaseTestCase):
 
     def test_a_bad_option_is_found_before_anything_is_made(self):
         conf = self.read('[nova_snap]\nbandwidth = much\n')
-        error = self.assertRaises(errors.ConfigError, runtime.Runtime, conf,
-                                  lambda *said: None)
+        error = self.assertRaises(
+            errors.ConfigError,
+            runtime_module.Runtime,
+            conf,
+            lambda *said: None,
+        )
         self.assertEqual('[nova_snap]bandwidth', error.option)
         self.assertEqual(['nova.conf'], os.listdir(self.state_path))
 
     def test_a_config_file_that_is_missing_is_named(self):
         path = str(self.state_path / 'missing.conf')
         error = self.assertRaises(
-            errors.ConfigError, runtime.read_config,
+            errors.ConfigError, runtime_module.read_config,
             argparse.Namespace(config_file=[path]))
         self.assertIn(path, str(error))

@@ -21,8 +21,9 @@ import fixtures
 from oslotest import base
 
 from nova_snap.cmd import show
-from nova_snap.model import domain
-from nova_snap.model import plan
+from nova_snap.model import domain as domain_model
+from nova_snap.model import layer as layer_model
+from nova_snap.model.plan import plan as plan_model
 from nova_snap import units
 
 
@@ -141,16 +142,28 @@ class OutputTestCase(base.BaseTestCase):
         return out.getvalue()
 
     @ddt.named_data(
-        ['words and numbers', {'a': [1, 'b', None, True]},
-         {'a': [1, 'b', None, True]}],
-        ['a word of ours', [plan.Method.LIVE, plan.State.SHUTOFF],
-         ['live', 'shut off']],
+        [
+            'words and numbers',
+            {'a': [1, 'b', None, True]},
+            {'a': [1, 'b', None, True]},
+        ],
+        [
+            'a word of ours',
+            [plan_model.Method.LIVE, domain_model.State.SHUTOFF],
+            ['live', 'shut off'],
+        ],
         ['a word of others', [socket.AF_UNIX], [int(socket.AF_UNIX)]],
         ['a word that is neither', [Mood.GOOD], ['good']],
-        ['a value of ours',
-         domain.Layer('/srv/x', 'raw', is_block=True),
-         {'path': '/srv/x', 'format': 'raw', 'is_block': True,
-          'is_local': True}],
+        [
+            'a value of ours',
+            layer_model.Layer('/srv/x', 'raw', is_block=True),
+            {
+                'path': '/srv/x',
+                'format': 'raw',
+                'is_block': True,
+                'is_local': True,
+            },
+        ],
         ['something else', {'where': Terminal}, {'where': str(Terminal)}],
     )
     def test_a_program_reads(self, value, expected):

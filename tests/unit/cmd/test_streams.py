@@ -22,10 +22,10 @@ import ddt
 import fixtures
 from oslotest import base
 
-from nova_snap.cmd import main
+from nova_snap.cmd import main as main_module
 from nova_snap.cmd import show
 from nova_snap import errors
-from tests.fakes import node as node_module
+from tests.fakes import node as fake_node
 from tests.unit.cmd import scene
 
 LISTS = ('list', 'status', 'check', 'image-create --dry-run VM n')
@@ -85,7 +85,7 @@ class StreamTestCase(scene.CommandTestCase):
         return self.useFixture(kind()).stream
 
     def words(self, text):
-        return [node_module.NAME if word == 'VM' else word
+        return [fake_node.NAME if word == 'VM' else word
                 for word in text.split()]
 
 
@@ -97,7 +97,7 @@ class ListTestCase(StreamTestCase):
         for more in ([], ['--json']):
             said = self.run_command(*self.words(text), *more,
                                     out=self.broken(Unread))
-            self.assertEqual((main.ExitCode.UNREAD, ''),
+            self.assertEqual((main_module.ExitCode.UNREAD, ''),
                              (said.code, said.err))
 
     @ddt.data(*((text, kind, words) for text in LISTS for kind, words in (
@@ -108,9 +108,12 @@ class ListTestCase(StreamTestCase):
                                                      words):
         said = self.run_command(*self.words(text), out=self.broken(kind))
         self.assertEqual(
-            (main.ExitCode.FAILED, 'nova-snap: Standard output cannot be '
-                                   f'written: {words}\n'),
-            (said.code, said.err))
+            (
+                main_module.ExitCode.FAILED,
+                f'nova-snap: Standard output cannot be written: {words}\n',
+            ),
+            (said.code, said.err),
+        )
 
 
 @ddt.ddt
@@ -121,9 +124,9 @@ class DoneTestCase(StreamTestCase):
                 for more in ((), ('--json',))))
     @ddt.unpack
     def test_an_image_is_there(self, kind, more):
-        said = self.run_command('--quiet', 'image-create', node_module.NAME,
+        said = self.run_command('--quiet', 'image-create', fake_node.NAME,
                                 'nightly', *more, out=self.broken(kind))
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         [image_id] = self.fake.glance.stored
         self.assertTrue(said.err.startswith(
             f'nova-snap: Image {image_id} is active. Standard output'),
@@ -134,7 +137,7 @@ class DoneTestCase(StreamTestCase):
     def test_what_was_left_is_settled(self, more):
         self.leave(self.undefined())
         said = self.run_command('recover', *more, out=self.broken(Unread))
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertIn('1 of 1 records are settled', said.err)
         self.assertEqual([], self.fake.process().store.ids())
 
@@ -144,7 +147,7 @@ class DoneTestCase(StreamTestCase):
         entry.facts.pop('uuid')
         self.leave(entry, id='0f3f2d57-3c5d-4f3c-9c0b-0b3bb26a5f70')
         said = self.run_command('recover', out=self.broken(Unread))
-        self.assertEqual(main.ExitCode.LEFT, said.code)
+        self.assertEqual(main_module.ExitCode.LEFT, said.code)
         self.assertIn('0 of 2 records are settled', said.err)
         self.assertIn('1 of 2 records are not settled', said.err)
 
@@ -156,18 +159,18 @@ class ToldTestCase(StreamTestCase):
     @ddt.data(Unread, Full, Closed, Hungup)
     def test_a_snapshot_goes_on(self, kind):
         said = self.run_command('--verbose', 'image-create',
-                                node_module.NAME, 'nightly',
+                                fake_node.NAME, 'nightly',
                                 err=self.broken(kind))
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         [image_id] = self.fake.glance.stored
         self.assertIn(f'Image {image_id} (nightly) is active', said.out)
         self.assertTrue(self.fake.guest.isPersistent())
 
     def test_nobody_at_all(self):
-        said = self.run_command('image-create', node_module.NAME, 'nightly',
+        said = self.run_command('image-create', fake_node.NAME, 'nightly',
                                 out=self.broken(Unread),
                                 err=self.broken(Unread))
-        self.assertEqual(main.ExitCode.DONE, said.code)
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertEqual(1, len(self.fake.glance.stored))
 
     @ddt.data(Unread, Hungup)
@@ -183,7 +186,7 @@ class ToldTestCase(StreamTestCase):
 
         self.use_node(make_node)
         said = self.run_command('status', err=self.broken(kind))
-        self.assertEqual(main.ExitCode.CANCELLED, said.code)
+        self.assertEqual(main_module.ExitCode.CANCELLED, said.code)
         self.assertEqual([True], undone)
 
     @ddt.data(Unread, Hungup)
@@ -194,7 +197,7 @@ class ToldTestCase(StreamTestCase):
 
         self.use_node(make_node)
         said = self.run_command('status', err=self.broken(kind))
-        self.assertEqual(main.ExitCode.LEFT, said.code)
+        self.assertEqual(main_module.ExitCode.LEFT, said.code)
 
 
 class ProgressTestCase(base.BaseTestCase):
@@ -250,7 +253,7 @@ class ProcessTestCase(base.BaseTestCase):
 
     def test_a_failure_is_not_told_on_standard_output(self):
         done = self.run_main('2>&-', '--config-file', '/missing', 'list')
-        self.assertEqual((main.ExitCode.USAGE, '', ''),
+        self.assertEqual((main_module.ExitCode.USAGE, '', ''),
                          (done.returncode, done.stdout, done.stderr))
 
     @ddt.data('>/dev/full', '>&-', '>/dev/full 2>&-', '<&- >&- 2>&-')

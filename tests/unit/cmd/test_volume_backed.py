@@ -12,10 +12,10 @@
 
 """A volume-backed instance, as an operator of the command sees it."""
 
-from nova_snap.cmd import main
+from nova_snap.cmd import main as main_module
 from nova_snap import errors
 from nova_snap.services import signed_out
-from tests.fakes import node as node_module
+from tests.fakes import node as fake_node
 from tests.unit.cmd import scene
 
 NOBODY = errors.ConfigError(option='auth_type', reason='is not set')
@@ -23,15 +23,15 @@ NOBODY = errors.ConfigError(option='auth_type', reason='is not set')
 
 class VolumesTestCase(scene.CommandTestCase):
 
-    spec = node_module.GuestSpec(nova=True, volumes=2)
+    spec = fake_node.GuestSpec(nova=True, volumes=2)
 
     def create(self, *words):
-        return self.run_command('image-create', node_module.NAME, 'nightly',
+        return self.run_command('image-create', fake_node.NAME, 'nightly',
                                 *words)
 
     def test_the_operator_reads_what_was_made(self):
         said = self.create('--quiesce', 'require')
-        self.assertEqual(main.ExitCode.DONE, said.code, said.err)
+        self.assertEqual(main_module.ExitCode.DONE, said.code, said.err)
         first, second = said.out.splitlines()
         for word in ('nightly', 'is active', 'raw', '0 bytes', 'volumes in',
                      'file systems frozen'):
@@ -50,7 +50,7 @@ class VolumesTestCase(scene.CommandTestCase):
     def test_what_would_be_done(self):
         said = self.create('--dry-run')
         for number in range(2):
-            self.assertIn(node_module.volume_id(number), said.out)
+            self.assertIn(fake_node.volume_id(number), said.out)
         self.assertEqual({}, self.fake.cinder.snapshots)
 
     def test_what_would_be_done_for_a_program(self):
@@ -72,13 +72,13 @@ class VolumesTestCase(scene.CommandTestCase):
     def test_refused_over_quota(self):
         self.fake.cinder.maximum = 0
         said = self.create()
-        self.assertEqual(main.ExitCode.REFUSED, said.code)
+        self.assertEqual(main_module.ExitCode.REFUSED, said.code)
         self.assertIn('quota', said.err)
 
     def test_what_cinder_does_not_let_go_is_left(self):
         self.fake.cinder.create_seconds = None
         said = self.create()
-        self.assertEqual(main.ExitCode.LEFT, said.code)
+        self.assertEqual(main_module.ExitCode.LEFT, said.code)
         self.assertIn('nova-snap recover', said.err)
         [record] = self.run_command('status', '--json').json()
         self.assertEqual(('left', 'volumes'),

@@ -21,7 +21,7 @@ from keystoneauth1 import session
 from oslotest import base
 import requests_mock
 
-from nova_snap.conf import credentials
+from nova_snap.conf import credentials as credentials_module
 from nova_snap import errors
 from tests.unit.conf import test_settings
 
@@ -70,12 +70,13 @@ clouds:
 class CredentialsTestCase(test_settings.ConfTestCase):
 
     def load(self, environ=None, text=''):
-        return credentials.load(self.parse(text), environ or {})
+        return credentials_module.load(self.parse(text), environ or {})
 
     def refused(self, environ=None, text=''):
         conf = self.parse(text)
-        return self.assertRaises(errors.ConfigError, credentials.load, conf,
-                                 environ or {})
+        return self.assertRaises(
+            errors.ConfigError, credentials_module.load, conf, environ or {}
+        )
 
 
 @ddt.ddt

@@ -19,7 +19,7 @@ from oslo_config import cfg
 from oslo_config import generator
 from oslotest import base
 
-from nova_snap import conf as snap_conf
+from nova_snap import conf as conf_module
 from nova_snap.conf import nova_snap as own
 
 # A help text of ours may leave these out only with a reason.
@@ -44,7 +44,7 @@ class SampleTestCase(base.BaseTestCase):
         sample = _sample()
         sections = dict(re.findall(
             r'^\[(\w+)\]\n(.*?)(?=^\[|\Z)', sample, re.M | re.S))
-        for group, opts in snap_conf.list_opts():
+        for group, opts in conf_module.list_opts():
             named = re.findall(r'^#(\w+) = ?', sections[
                 group.name if group else 'DEFAULT'], re.M)
             for opt in opts:
@@ -53,7 +53,7 @@ class SampleTestCase(base.BaseTestCase):
 
     def test_it_names_no_path_and_no_name_of_this_machine(self):
         conf = cfg.ConfigOpts()
-        snap_conf.register_opts(conf)
+        conf_module.register_opts(conf)
         conf([], default_config_files=[], default_config_dirs=[])
         sample = _sample()
         self.assertNotIn(conf.pybasedir, sample)

@@ -18,10 +18,10 @@ import fixtures
 from oslo_config import cfg
 from oslotest import base
 
-from nova_snap import conf as snap_conf
+from nova_snap import conf as conf_module
 from nova_snap.conf import nova_snap as own
 from nova_snap import errors
-from nova_snap.model import settings as model
+from nova_snap.model import settings as settings_model
 from nova_snap import units
 
 
@@ -37,7 +37,7 @@ class ConfTestCase(base.BaseTestCase):
         with open(path, 'w') as stream:
             stream.write('[DEFAULT]\nstate_path = /var/lib/nova\n' + text)
         conf = cfg.ConfigOpts()
-        snap_conf.register_opts(conf)
+        conf_module.register_opts(conf)
         conf(list(arguments), project='nova', default_config_files=[path],
              default_config_dirs=[])
         return conf
@@ -48,7 +48,7 @@ class DefaultsTestCase(ConfTestCase):
 
     def test_they_are_those_of_nova_and_ours(self):
         self.assertEqual(
-            model.Settings(
+            settings_model.Settings(
                 host='node-1',
                 state_path='/var/lib/nova',
                 instances_path='/var/lib/nova/instances',
@@ -80,10 +80,12 @@ class DefaultsTestCase(ConfTestCase):
                 bandwidth=0,
                 verify_upload=True,
                 worst_case_space=True),
-            snap_conf.settings(self.parse('host = node-1\n')))
+            conf_module.settings(self.parse('host = node-1\n')))
 
     def test_each_option_of_ours_is_a_field(self):
-        fields = {field.name for field in dataclasses.fields(model.Settings)}
+        fields = {
+            field.name for field in dataclasses.fields(settings_model.Settings)
+        }
         self.assertEqual(set(),
                          {opt.dest for opt in own.SNAPSHOT_OPTS} - fields)
 
@@ -95,7 +97,7 @@ class DefaultsTestCase(ConfTestCase):
     )
     @ddt.unpack
     def test_the_kind_of_guests_says_where_libvirt_is(self, kind, uri):
-        found = snap_conf.settings(
+        found = conf_module.settings(
             self.parse(f'[libvirt]\nvirt_type = {kind}\n'))
         self.assertEqual(uri, found.connection_uri)
 
@@ -134,7 +136,7 @@ class ValuesTestCase(ConfTestCase):
     )
     @ddt.unpack
     def test_what_the_file_says_arrives(self, _name, text, field, value):
-        found = snap_conf.settings(self.parse(text))
+        found = conf_module.settings(self.parse(text))
         self.assertEqual(value, getattr(found, field))
 
     @ddt.data(
@@ -148,13 +150,13 @@ class ValuesTestCase(ConfTestCase):
     @ddt.unpack
     def test_only_a_directory_that_nobody_named_is_the_default(
             self, _name, text, is_default):
-        found = snap_conf.settings(self.parse(text))
+        found = conf_module.settings(self.parse(text))
         self.assertEqual(is_default, found.snapshots_directory_is_default)
 
     def test_a_default_set_by_a_program_is_a_default(self):
         conf = self.parse()
         conf.set_default('snapshots_directory', '/srv', group='libvirt')
-        found = snap_conf.settings(conf)
+        found = conf_module.settings(conf)
         self.assertEqual(('/srv', True),
                          (found.snapshots_directory,
                           found.snapshots_directory_is_default))
@@ -232,17 +234,17 @@ class BadValueTestCase(ConfTestCase):
         conf = self.parse(text)
 
         error = self.assertRaises(errors.ConfigError,
-                                  snap_conf.settings, conf)
+                                  conf_module.settings, conf)
 
         self.assertEqual(option, error.option)
         self.assertIn(option, str(error))
 
     def test_the_journal_does_not_come_into_the_package(self):
         # What Nova's own default of state_path leads to.
-        package = os.path.dirname(snap_conf.paths.__file__)
+        package = os.path.dirname(conf_module.paths.__file__)
         root = os.path.abspath(os.path.join(package, '..', '..'))
         error = self.assertRaises(
-            errors.ConfigError, snap_conf.settings,
+            errors.ConfigError, conf_module.settings,
             self.parse(f'state_path = {root}\n'))
         self.assertEqual('[nova_snap]journal_dir', error.option)
         self.assertIn('state_path', str(error))
@@ -257,7 +259,7 @@ class RegisterTestCase(base.BaseTestCase):
         conf.register_opt(cfg.StrOpt('virt_type', help='Nova\'s'),
                           group='libvirt')
 
-        snap_conf.register_own(conf)
+        conf_module.register_own(conf)
 
         conf([], default_config_files=[], default_config_dirs=[])
         self.assertEqual('rebase', conf.nova_snap.live_method)
@@ -269,7 +271,7 @@ class RegisterTestCase(base.BaseTestCase):
         conf.register_opt(cfg.StrOpt('virt_type', default='nova\'s own'),
                           group='libvirt')
 
-        snap_conf.register_beside_nova(conf)
+        conf_module.register_beside_nova(conf)
 
         conf([], default_config_files=[], default_config_dirs=[])
         self.assertEqual('nova\'s own', conf.libvirt.virt_type)
@@ -277,5 +279,5 @@ class RegisterTestCase(base.BaseTestCase):
 
     def test_to_register_twice_is_harmless(self):
         conf = cfg.ConfigOpts()
-        snap_conf.register_opts(conf)
-        snap_conf.register_opts(conf)
+        conf_module.register_opts(conf)
+        conf_module.register_opts(conf)

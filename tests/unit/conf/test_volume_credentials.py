@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-from nova_snap.conf import credentials
+from nova_snap.conf import credentials as credentials_module
 from nova_snap import errors
 from tests.unit.conf import test_credentials
 
@@ -29,7 +29,9 @@ password = secret-of-cinder
 class VolumesTestCase(test_credentials.CredentialsTestCase):
 
     def volumes(self, text, environ=()):
-        return credentials.load_for_volumes(self.parse(text), dict(environ))
+        return credentials_module.load_for_volumes(
+            self.parse(text), dict(environ)
+        )
 
     def test_the_order_of_the_places(self):
         everything = NOVA_SNAP + CINDER + SERVICE_USER

@@ -22,7 +22,7 @@ import libvirt
 import libvirt_qemu
 
 from nova_snap.hypervisor import host as host_module
-from tests.unit.hypervisor import clock as clock_fake
+from tests.unit import clock as unit_clock
 
 UUID = '5f1c1f70-7f0a-4b0e-9d62-0c5d3a8f1e11'
 URI = 'qemu:///system'
@@ -50,5 +50,5 @@ def make_connection(domain=None, version=9_000_000):
 def make_host(connection, clock=None):
     """Return a host that is reached by this connection."""
     return host_module.Host(URI, connect=lambda uri: connection,
-                            clock=clock or clock_fake.Clock(),
+                            clock=clock or unit_clock.Clock(),
                             qemu=mock.Mock(spec=libvirt_qemu))

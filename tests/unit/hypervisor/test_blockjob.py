@@ -16,8 +16,8 @@ from oslotest import base
 from nova_snap import errors
 from nova_snap.hypervisor import blockjob
 from nova_snap.hypervisor import domain as domain_module
-from nova_snap.model import domain
-from tests.unit.hypervisor import clock as clock_fake
+from nova_snap.model import domain as domain_model
+from tests.unit import clock as unit_clock
 
 DELTA = '/srv/snapshots/nova_snap-1/delta'
 
@@ -49,7 +49,7 @@ class Guest:
         if self._now == 'gone':
             return None
         path = '/somewhere/else' if self._now == 'foreign' else DELTA
-        return domain.Mirror(path=path, format='qcow2', job='copy',
+        return domain_model.Mirror(path=path, format='qcow2', job='copy',
                              ready=self._now == 'ready')
 
     def block_job(self, target_dev):
@@ -79,7 +79,7 @@ class WaitReadyTestCase(base.BaseTestCase):
 
     def wait(self, *looks, ready=60, stall=30, after=1000):
         """Wait for a mirror and return what the progress was told."""
-        clock = clock_fake.Clock()
+        clock = unit_clock.Clock()
         guest = Guest(*looks)
         self.bell = Bell(guest, clock, after)
         self.started = clock.now

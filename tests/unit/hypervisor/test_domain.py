@@ -20,12 +20,12 @@ from oslotest import base
 
 from nova_snap import errors
 from nova_snap.hypervisor import domain as domain_module
-from nova_snap.model import plan
+from nova_snap.model import domain as domain_model
 from tests.unit import data
-from tests.unit.hypervisor import connection as connection_fake
+from tests.unit.hypervisor import connection as fake_connection
 from tests.unit.hypervisor import test_errors
 
-State = plan.State
+State = domain_model.State
 SECURE = libvirt.VIR_DOMAIN_XML_SECURE
 SECRET = 'open-sesame'
 
@@ -34,10 +34,10 @@ class DomainTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        self.handle = connection_fake.make_domain()
-        self.connection = connection_fake.make_connection(self.handle)
-        self.host = connection_fake.make_host(self.connection)
-        self.domain = self.host.domain(connection_fake.UUID)
+        self.handle = fake_connection.make_domain()
+        self.connection = fake_connection.make_connection(self.handle)
+        self.host = fake_connection.make_host(self.connection)
+        self.domain = self.host.domain(fake_connection.UUID)
 
 
 @ddt.ddt
@@ -124,7 +124,7 @@ class CallsTestCase(DomainTestCase):
         self.handle.ID.return_value = 3
         self.domain.qemu_id()
         self.domain.qemu_id()
-        self.assertEqual([mock.call(connection_fake.UUID)] * 2,
+        self.assertEqual([mock.call(fake_connection.UUID)] * 2,
                          self.connection.lookupByUUIDString.call_args_list)
 
 
@@ -232,7 +232,7 @@ class GoneTestCase(DomainTestCase):
         self.gone()
         error = self.assertRaises(errors.DomainGone,
                                   getattr(self.domain, method))
-        self.assertIn(connection_fake.UUID, str(error))
+        self.assertIn(fake_connection.UUID, str(error))
 
 
 class DefinitionTestCase(DomainTestCase):

@@ -19,11 +19,11 @@ import libvirt_qemu
 from oslotest import base
 
 from nova_snap import errors
-from nova_snap.hypervisor import events
-from tests.unit.hypervisor import connection as connection_fake
+from nova_snap.hypervisor import events as events_module
+from tests.unit.hypervisor import connection as fake_connection
 from tests.unit.hypervisor import test_errors
 
-UUID = connection_fake.UUID
+UUID = fake_connection.UUID
 # Longer than any of these tests: to wait for it is to fail.
 LONG_SECONDS = 60
 
@@ -32,10 +32,10 @@ class EventsTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        self.handle = connection_fake.make_domain()
-        self.connection = connection_fake.make_connection(self.handle)
+        self.handle = fake_connection.make_domain()
+        self.connection = fake_connection.make_connection(self.handle)
         self.connection.domainEventRegisterAny.return_value = 7
-        self.host = connection_fake.make_host(self.connection)
+        self.host = fake_connection.make_host(self.connection)
 
     def ring(self, status=libvirt.VIR_DOMAIN_BLOCK_JOB_READY):
         """Call what was registered, as libvirt's event loop does."""
@@ -154,11 +154,12 @@ class FailureTestCase(EventsTestCase):
 
     def test_one_that_never_comes_is_not(self):
         self.assertIsNone(self.failure())
-        self.assertAlmostEqual(events.NEWS_SECONDS, sum(self.clock.slept),
-                               delta=0.1)
+        self.assertAlmostEqual(
+            events_module.NEWS_SECONDS, sum(self.clock.slept), delta=0.1
+        )
 
     def test_where_nobody_rings_nothing_is_waited_for(self):
-        bell = events.BlockJobEvents(self.clock)
+        bell = events_module.BlockJobEvents(self.clock)
         self.assertIsNone(bell.failure('vda'))
         self.assertEqual([], self.clock.slept)
 

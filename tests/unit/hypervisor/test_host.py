@@ -20,11 +20,11 @@ from oslotest import base
 
 from nova_snap import errors
 from nova_snap.hypervisor import host as host_module
-from tests.unit.hypervisor import clock as clock_fake
-from tests.unit.hypervisor import connection as connection_fake
+from tests.unit import clock as unit_clock
+from tests.unit.hypervisor import connection as fake_connection
 from tests.unit.hypervisor import test_errors
 
-UUID = connection_fake.UUID
+UUID = fake_connection.UUID
 
 
 class Libvirtd:
@@ -42,8 +42,8 @@ class Libvirtd:
             self.refusals -= 1
             raise errors.HypervisorError(instance=uri, call='open',
                                          reason='connection refused')
-        connection = connection_fake.make_connection(
-            connection_fake.make_domain())
+        connection = fake_connection.make_connection(
+            fake_connection.make_domain())
         self.connections.append(connection)
         return connection
 
@@ -59,8 +59,8 @@ class ConnectionTestCase(base.BaseTestCase):
     def setUp(self):
         super().setUp()
         self.libvirtd = Libvirtd()
-        self.clock = clock_fake.Clock()
-        self.host = host_module.Host(connection_fake.URI,
+        self.clock = unit_clock.Clock()
+        self.host = host_module.Host(fake_connection.URI,
                                      connect=self.libvirtd.connect,
                                      clock=self.clock)
 
@@ -111,9 +111,9 @@ class LookupTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        self.connection = connection_fake.make_connection(
-            connection_fake.make_domain())
-        self.host = connection_fake.make_host(self.connection)
+        self.connection = fake_connection.make_connection(
+            fake_connection.make_domain())
+        self.host = fake_connection.make_host(self.connection)
 
     def refuse(self, call, code):
         getattr(self.connection, call).side_effect = (
@@ -138,7 +138,7 @@ class LookupTestCase(base.BaseTestCase):
         error = self.assertRaises(errors.InstanceNotFound, self.host.lookup,
                                   'guest')
         self.assertIn('guest', str(error))
-        self.assertIn(connection_fake.URI, str(error))
+        self.assertIn(fake_connection.URI, str(error))
         self.assertIn('nova-snap list', str(error))
 
     @ddt.data('lookupByUUIDString', 'lookupByName')
@@ -151,7 +151,7 @@ class LookupTestCase(base.BaseTestCase):
 
     def test_all(self):
         self.connection.listAllDomains.return_value = [
-            connection_fake.make_domain()]
+            fake_connection.make_domain()]
         self.assertEqual([UUID], [domain.uuid for domain
                                   in self.host.domains()])
 
@@ -207,8 +207,8 @@ class EventLoopTestCase(base.BaseTestCase):
         order.attach_mock(self.libvirt['virEventRegisterDefaultImpl'],
                           'register')
         order.attach_mock(self.libvirt['open'], 'open')
-        host_module.open_connection(connection_fake.URI)
-        host_module.open_connection(connection_fake.URI)
+        host_module.open_connection(fake_connection.URI)
+        host_module.open_connection(fake_connection.URI)
         self.assertTrue(self.turns.acquire(timeout=10))
         self.assertEqual(
             ['register', 'open', 'open'],
@@ -216,7 +216,7 @@ class EventLoopTestCase(base.BaseTestCase):
              and '(' not in name])
 
     def test_a_libvirtd_that_hangs_is_noticed(self):
-        connection = host_module.open_connection(connection_fake.URI)
+        connection = host_module.open_connection(fake_connection.URI)
         connection.setKeepAlive.assert_called_once_with(5, 3)
 
     def test_where_no_libvirt_answers(self):

@@ -23,7 +23,7 @@ import os
 import fixtures
 from oslotest import base
 
-from nova_snap.journal import store as store_model
+from nova_snap.journal import store as store_module
 from nova_snap.journal import transaction
 from tests.unit.journal import records
 
@@ -88,7 +88,7 @@ class TransactionTestCase(base.BaseTestCase):
         super().setUp()
         # In memory, where there is such a place: what is proven here is the
         # order of the writes, and a test does not wait for a disk.
-        self.store = store_model.Store(self.useFixture(
+        self.store = store_module.Store(self.useFixture(
             fixtures.TempDir(rootdir=MEMORY)).path)
         self.store.prepare()
         self.world = World(self.store)

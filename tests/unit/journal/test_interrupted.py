@@ -16,7 +16,7 @@ import ddt
 import fixtures
 
 from nova_snap import errors
-from nova_snap.journal import store
+from nova_snap.journal import store as store_module
 from nova_snap.journal import transaction
 from tests.unit.journal import steps
 
@@ -122,7 +122,7 @@ class EveryLineTestCase(steps.TransactionTestCase):
         lines = iter(range(number, -1, -1))
 
         def trace(frame, event, _argument):
-            if frame.f_code.co_filename not in (store.__file__,
+            if frame.f_code.co_filename not in (store_module.__file__,
                                                 transaction.__file__):
                 return None
             if event == 'line' and next(lines, None) == 0:

@@ -22,9 +22,9 @@ from oslotest import base
 
 from nova_snap import errors
 from nova_snap.journal import record as record_model
-from nova_snap.journal import store as store_model
+from nova_snap.journal import store as store_module
 from tests.unit import data
-from tests.unit.journal import disk
+from tests.unit.journal import disk as disk_fixture
 from tests.unit.journal import records
 
 
@@ -42,7 +42,7 @@ class StoreTestCase(base.BaseTestCase):
         self.store.prepare()
 
     def make(self, owner=None):
-        return store_model.Store(str(self.journal_dir), owner)
+        return store_module.Store(str(self.journal_dir), owner)
 
     def names(self):
         return sorted(os.listdir(self.records))
@@ -104,7 +104,7 @@ class WriteTestCase(StoreTestCase):
 
     def test_a_disk_that_is_full_leaves_the_old_one(self):
         self.store.write(records.record())
-        with disk.FullDisk():
+        with disk_fixture.FullDisk():
             error = self.assertRaises(errors.JournalError, self.store.write,
                                       records.record(committed=True))
         self.assertIn('a-record.json', str(error))
@@ -113,7 +113,7 @@ class WriteTestCase(StoreTestCase):
         self.assertEqual(['a-record.json'], self.names())
 
     def test_a_first_one_that_is_not_written_leaves_nothing(self):
-        with disk.FullDisk():
+        with disk_fixture.FullDisk():
             self.assertRaises(errors.JournalError, self.store.write,
                               records.record())
         self.assertEqual([], self.names())

@@ -20,7 +20,7 @@ import sys
 import fixtures
 from oslotest import base
 
-from tests.lab.guest import build
+from tests.lab.guest import build as guest_build
 from tests.lab import hypervisor
 from tests.lab import process
 
@@ -46,7 +46,7 @@ class RemoveOldTestCase(base.BaseTestCase):
             'tests.lab.process.command_lines',
             lambda: command_lines(self.proc)))
         self.make(OLD)
-        self.make(build.lab_folder().name)
+        self.make(guest_build.lab_folder().name)
 
     def make(self, name):
         (self.lab / name).mkdir()
@@ -57,15 +57,15 @@ class RemoveOldTestCase(base.BaseTestCase):
         (self.proc / '17' / 'cmdline').write_text('\0'.join(words))
 
     def left(self):
-        removed = build.remove_old()
+        removed = guest_build.remove_old()
         left = {path.name for path in self.lab.glob('guest-*')}
         self.assertFalse(left & {path.name for path in removed})
-        return left - {build.lab_folder().name}
+        return left - {guest_build.lab_folder().name}
 
     def test_that_of_these_sources_stays(self):
-        self.assertEqual([self.lab / OLD], build.remove_old())
-        self.assertEqual([], build.remove_old())
-        self.assertTrue((build.lab_folder() / 'vmlinuz').exists())
+        self.assertEqual([self.lab / OLD], guest_build.remove_old())
+        self.assertEqual([], guest_build.remove_old())
+        self.assertTrue((guest_build.lab_folder() / 'vmlinuz').exists())
 
     def test_that_of_a_guest_that_runs_stays(self):
         self.run_process('qemu-system-x86_64', '-kernel',
@@ -89,16 +89,16 @@ class RemoveOldTestCase(base.BaseTestCase):
     def test_what_was_never_finished_goes(self):
         ended = subprocess.Popen([sys.executable, '-c', ''])
         ended.wait()
-        self.make(f'{build.lab_folder().name}.{ended.pid}')
+        self.make(f'{guest_build.lab_folder().name}.{ended.pid}')
         self.assertEqual(set(), self.left())
 
     def test_nothing_else_is_touched(self):
         for name in ('run', 'venv', 'guests'):
             self.make(name)
-        build.remove_old()
+        guest_build.remove_old()
         self.assertEqual({'run', 'venv', 'guests'},
                          {path.name for path in self.lab.iterdir()}
-                         - {build.lab_folder().name})
+                         - {guest_build.lab_folder().name})
 
 
 class CommandLinesTestCase(base.BaseTestCase):

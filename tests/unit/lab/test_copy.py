@@ -14,7 +14,7 @@ import ddt
 from oslotest import base
 
 from tests.lab import errors
-from tests.lab.guest import copy
+from tests.lab.guest import copy as guest_copy
 
 CONSOLE = """\
 GUEST boot 01404b71-fece-45ef-bb76-b2c08a26e844\r
@@ -26,15 +26,21 @@ GUEST records 21 prefix yes stray -1\r
 GUEST ready\r
 """
 
-GOOD = copy.Found(mounted=True, recovered=False, errors=False, data_ok=True,
-                  records=21, is_prefix=True)
+GOOD = guest_copy.Found(
+    mounted=True,
+    recovered=False,
+    errors=False,
+    data_ok=True,
+    records=21,
+    is_prefix=True,
+)
 
 
 @ddt.ddt
 class ParseTest(base.BaseTestCase):
 
     def test_good_copy(self):
-        self.assertEqual(GOOD, copy.parse(CONSOLE))
+        self.assertEqual(GOOD, guest_copy.parse(CONSOLE))
 
     @ddt.data(
         ('does_not_mount', 'ext4 mounted', 'ext4 failed', 'mounted', False),
@@ -45,9 +51,9 @@ class ParseTest(base.BaseTestCase):
          'is_prefix', False))
     @ddt.unpack
     def test_copy_that(self, _sentence, line, instead, name, value):
-        found = copy.parse(CONSOLE.replace(line, instead))
+        found = guest_copy.parse(CONSOLE.replace(line, instead))
         self.assertEqual(value, getattr(found, name))
 
     def test_guest_that_says_nothing_is_no_proof(self):
-        self.assertRaises(errors.LabError, copy.parse,
+        self.assertRaises(errors.LabError, guest_copy.parse,
                           CONSOLE.replace('GUEST data ok', ''))

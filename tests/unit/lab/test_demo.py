@@ -20,8 +20,8 @@ import pathlib
 import fixtures
 from oslotest import base
 
-from nova_snap.hypervisor import qemu_img
-from nova_snap.model import domain as domain_model
+from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.model import layer as layer_model
 from tests.lab import demo
 from tests.lab import errors
 from tests.lab import witness
@@ -85,7 +85,7 @@ class WitnessTestCase(base.BaseTestCase):
         self.console.write_text('REC 0\nREC 1\nREC 2\nREC 3')
         self.events = []
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_snap.hypervisor.qemu_img.QemuImg.convert',
+            'nova_snap.host.qemu_img.QemuImg.convert',
             lambda *args: self.events.append('convert')))
         self.useFixture(fixtures.MonkeyPatch(
             'tests.lab.witness.subprocess.run', self.run_program))
@@ -96,8 +96,8 @@ class WitnessTestCase(base.BaseTestCase):
 
     def convert(self, **notes):
         witness.watch_convert(self.console, self.folder / 'copy', notes)
-        qemu_img.QemuImg(1, 1).convert(
-            [domain_model.Layer('/srv/root', 'raw')], '/flat', None)
+        qemu_img_module.QemuImg(1, 1).convert(
+            [layer_model.Layer('/srv/root', 'raw')], '/flat', None)
         return notes
 
     def test_a_saved_guest(self):

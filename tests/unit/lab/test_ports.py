@@ -16,7 +16,7 @@ import socket
 import fixtures
 from oslotest import base
 
-from tests.lab import ports
+from tests.lab import ports as ports_module
 
 
 class PortsTestCase(base.BaseTestCase):
@@ -27,22 +27,22 @@ class PortsTestCase(base.BaseTestCase):
             self.useFixture(fixtures.TempDir()).path) / 'service'
 
     def test_they_stay_the_same(self):
-        found = ports.kept(self.folder, 'one', 'two')
+        found = ports_module.kept(self.folder, 'one', 'two')
         self.assertEqual({'one', 'two'}, set(found))
-        self.assertEqual(found, ports.kept(self.folder, 'one', 'two'))
+        self.assertEqual(found, ports_module.kept(self.folder, 'one', 'two'))
 
     def test_others_are_asked_for(self):
-        ports.kept(self.folder, 'one')
+        ports_module.kept(self.folder, 'one')
         self.assertEqual({'one', 'two'},
-                         set(ports.kept(self.folder, 'one', 'two')))
+                         set(ports_module.kept(self.folder, 'one', 'two')))
 
     def test_what_was_written_is_no_use(self):
-        ports.kept(self.folder, 'one')
+        ports_module.kept(self.folder, 'one')
         (self.folder / 'ports').write_text('{')
-        self.assertEqual({'one'}, set(ports.kept(self.folder, 'one')))
+        self.assertEqual({'one'}, set(ports_module.kept(self.folder, 'one')))
 
     def test_open_or_not(self):
         with socket.create_server(('127.0.0.1', 0)) as server:
             port = server.getsockname()[1]
-            self.assertTrue(ports.is_open(port))
-        self.assertFalse(ports.is_open(port))
+            self.assertTrue(ports_module.is_open(port))
+        self.assertFalse(ports_module.is_open(port))

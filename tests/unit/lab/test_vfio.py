@@ -16,7 +16,7 @@ from oslotest import base
 
 from tests.lab import errors
 from tests.vfio import cases
-from tests.vfio import devices
+from tests.vfio import devices as devices_module
 
 DOMAIN = """\
 <domain>
@@ -55,23 +55,25 @@ class VfioTest(base.BaseTestCase):
             '0000:00:06.0': {'kind': 'interface', 'host': '0000:3b:10.2',
                              'driver': ['vfio'], 'mac': '52:54:00:00:00:02',
                              'vlan': ['42']},
-        }, devices.in_domain(DOMAIN))
+        }, devices_module.in_domain(DOMAIN))
 
     def test_address_as_libvirt_takes_it(self):
         self.assertEqual(
             'domain="0x0000" bus="0x3b" slot="0x10" function="0x2"',
-            devices.xml_address('0000:3b:10.2'))
+            devices_module.xml_address('0000:3b:10.2'))
 
     def test_another_vlan_is_seen(self):
-        before = {'devices': devices.in_domain(DOMAIN)}
-        after = {'devices': devices.in_domain(DOMAIN.replace('42', '43'))}
+        before = {'devices': devices_module.in_domain(DOMAIN)}
+        after = {
+            'devices': devices_module.in_domain(DOMAIN.replace('42', '43'))
+        }
 
         cases.demand_same(before, before)
         self.assertRaises(errors.LabError, cases.demand_same, before, after)
 
     def test_a_lost_device_is_seen(self):
-        before = {'devices': devices.in_domain(DOMAIN)}
-        after = {'devices': devices.in_domain(
+        before = {'devices': devices_module.in_domain(DOMAIN)}
+        after = {'devices': devices_module.in_domain(
             DOMAIN.replace("type='pci' managed", "type='usb' managed"))}
 
         self.assertRaises(errors.LabError, cases.demand_same, before, after)

@@ -17,7 +17,9 @@ import ddt
 from lxml import etree
 from oslotest import base
 
-from nova_snap.model import domain
+from nova_snap.model import domain as domain_model
+from nova_snap.model import layer as layer_model
+from nova_snap.model import nova as nova_model
 from tests.unit import data
 
 BASE = ('/var/lib/nova/instances/_base/'
@@ -134,26 +136,26 @@ class ChainTestCase(base.BaseTestCase):
         ('nothing below', 'qcow2-without-backing.live', ()),
         ('nothing is told of a guest that is off', 'secrets.inactive', ()),
         ('two files and a block device', 'chain-of-three.live', (
-            domain.Layer('/srv/guests/middle.qcow2', 'qcow2'),
-            domain.Layer('/srv/guests/low.qcow2', 'qcow2'),
-            domain.Layer('/dev/vg/base', 'raw', is_block=True))),
+            layer_model.Layer('/srv/guests/middle.qcow2', 'qcow2'),
+            layer_model.Layer('/srv/guests/low.qcow2', 'qcow2'),
+            layer_model.Layer('/dev/vg/base', 'raw', is_block=True))),
         ('a name on another host is no file of this one',
          'network-backing.live', (
-             domain.Layer('/etc/passwd', 'raw', is_local=False),)),
+             layer_model.Layer('/etc/passwd', 'raw', is_local=False),)),
     )
     def test_layers_come_nearest_first(self, file, layers):
         self.assertEqual(layers, data.domain(file).root_disk.backing)
 
     def test_a_guest_of_nova_is_on_its_base_image(self):
         self.assertEqual(
-            (domain.Layer(BASE, 'raw'),),
+            (layer_model.Layer(BASE, 'raw'),),
             data.nova34_domain('image-backed.live').root_disk.backing)
 
     @ddt.named_data(
         ('a file', 'raw-root.live',
-         domain.Layer('/srv/guests/root.raw', 'raw')),
+         layer_model.Layer('/srv/guests/root.raw', 'raw')),
         ('a block device', 'block-root.live',
-         domain.Layer('/dev/vg/guest_root', 'raw', is_block=True)),
+         layer_model.Layer('/dev/vg/guest_root', 'raw', is_block=True)),
     )
     def test_the_active_layer_is_what_the_guest_writes(self, file,
                                                        layer):
@@ -170,7 +172,7 @@ class MirrorTestCase(base.BaseTestCase):
     )
     def test_ready_is_yes_and_nothing_else(self, file, ready, is_ending):
         self.assertEqual(
-            domain.Mirror(path=DELTA, format='qcow2', job='copy',
+            domain_model.Mirror(path=DELTA, format='qcow2', job='copy',
                           ready=ready, is_ending=is_ending),
             data.domain(file).root_disk.mirror)
 
@@ -179,7 +181,7 @@ class MirrorTestCase(base.BaseTestCase):
         xml = re.sub('<mirror .*?</mirror>',
                      "<mirror type='file' job=''></mirror>",
                      data.xml('mirror-aborting.live'), flags=re.S)
-        mirror = domain.parse(xml).root_disk.mirror
+        mirror = domain_model.parse(xml).root_disk.mirror
         self.assertIsNone(mirror.path)
         self.assertFalse(mirror.ready)
 
@@ -189,14 +191,14 @@ class MirrorTestCase(base.BaseTestCase):
 
     def test_the_layers_of_the_copy_are_not_those_of_the_disk(self):
         self.assertEqual(
-            (domain.Layer('/srv/guests/base.raw', 'raw'),),
+            (layer_model.Layer('/srv/guests/base.raw', 'raw'),),
             data.domain('mirror-ready.live').root_disk.backing)
 
     def test_its_address_is_found_in_the_short_form_too(self):
         # What libvirt wrote before it had <source> there, and writes still.
         xml = data.xml('mirror-ready.live').replace(
             f"<source file='{DELTA}' index='3'/>", '')
-        self.assertEqual(DELTA, domain.parse(xml).root_disk.mirror.path)
+        self.assertEqual(DELTA, domain_model.parse(xml).root_disk.mirror.path)
 
 
 @ddt.ddt
@@ -261,7 +263,7 @@ class GuestTestCase(base.BaseTestCase):
     def test_a_password_is_not_among_the_values(self):
         xml = data.xml('secrets.inactive')
         self.assertIn('open-sesame', xml)
-        self.assertNotIn('open-sesame', repr(domain.parse(xml)))
+        self.assertNotIn('open-sesame', repr(domain_model.parse(xml)))
 
 
 @ddt.ddt
@@ -269,7 +271,7 @@ class NovaTestCase(base.BaseTestCase):
 
     def test_what_nova_34_writes_is_read(self):
         self.assertEqual(
-            domain.NovaMetadata(
+            nova_model.NovaMetadata(
                 name='rec', flavor_name='t.256', flavor_disk_gib=1,
                 flavor_memory_mib=256,
                 image_uuid='79d8dbda-718c-4c51-bec7-e75a0c43e97a',
@@ -317,7 +319,7 @@ class NovaTestCase(base.BaseTestCase):
         secret = self.create_tempfiles([('secret', 'told')])[0]
         xml = data.xml('nova-metadata-odd.live').replace(
             '<nova:name/>', '<nova:name>&secret;</nova:name>')
-        guest = domain.parse(
+        guest = domain_model.parse(
             f'<!DOCTYPE domain [<!ENTITY secret SYSTEM "{secret}">]>' + xml)
         self.assertEqual('', guest.nova.name)
 
@@ -333,7 +335,7 @@ class RescueTestCase(base.BaseTestCase):
     def rescued(self, source, device='disk', *, last=False):
         xml = data.nova34_xml('image-backed.live')
         disk = self.RESCUE.format(device, source)
-        return domain.parse(self.ROOT.sub(
+        return domain_model.parse(self.ROOT.sub(
             lambda found: found[0] + disk if last else disk + found[0],
             xml, count=1))
 
@@ -359,7 +361,7 @@ class RescueTestCase(base.BaseTestCase):
     def test_a_guest_of_others_has_none(self):
         xml = data.xml('raw-root.live').replace('root.raw', 'disk.rescue')
         self.assertIn('/disk.rescue', xml)
-        self.assertFalse(domain.parse(xml).is_rescued)
+        self.assertFalse(domain_model.parse(xml).is_rescued)
 
 
 @ddt.ddt
@@ -367,7 +369,7 @@ class CopyTargetTestCase(base.BaseTestCase):
 
     @ddt.data('/srv/delta', '/srv/<odd> & "so\'/delta')
     def test_it_is_a_file_of_qcow2(self, path):
-        disk = etree.fromstring(domain.copy_target_xml(path))
+        disk = etree.fromstring(domain_model.copy_target_xml(path))
         self.assertEqual(('disk', 'file'), (disk.tag, disk.get('type')))
         self.assertEqual(path, disk.find('source').get('file'))
         self.assertEqual('qcow2', disk.find('driver').get('type'))

@@ -16,7 +16,7 @@ import ddt
 from lxml import etree
 from oslotest import base
 
-from nova_snap.model import hostdev
+from nova_snap.model import hostdev as hostdev_model
 from tests.fakes import devices
 from tests.unit import data
 
@@ -44,7 +44,7 @@ class ReadTestCase(base.BaseTestCase):
         return data.domain('hostdevs.live').hostdevs
 
     def test_of_a_port_all_that_must_come_back_is_known(self):
-        device = hostdev.parse(LIVE_POOL_PORT)
+        device = hostdev_model.parse(LIVE_POOL_PORT)
         self.assertEqual(
             ('interface', '0000:3b:10.3', '0000:00:05.0',
              'fa:16:3e:0a:0b:0e', ('101',), 'vfio', 'hostdev0'),
@@ -59,43 +59,45 @@ class ReadTestCase(base.BaseTestCase):
     def test_what_cannot_be_taken_out_is_named(self):
         root = etree.fromstring(
             f'<domain><devices>{devices.USB}</devices></domain>')
-        (found,) = hostdev.find_others(root)
+        (found,) = hostdev_model.find_others(root)
         self.assertIn('hostdev usb', found)
-        self.assertEqual([], list(hostdev.find(root)))
+        self.assertEqual([], list(hostdev_model.find(root)))
 
     def test_a_vdpa_port_is_known_by_its_file(self):
-        device = hostdev.parse(devices.VDPA)
+        device = hostdev_model.parse(devices.VDPA)
         self.assertEqual('interface vdpa fa:16:3e:0a:0b:0f /dev/vhost-vdpa-0',
                          str(device))
 
     @ddt.data('guest_address', 'mac', 'vlan', 'driver', 'host_address')
     def test_a_device_that_differs_is_another(self, field):
-        device = hostdev.parse(LIVE_POOL_PORT)
+        device = hostdev_model.parse(LIVE_POOL_PORT)
         self.assertNotEqual(device, dataclasses.replace(
             device, **{field: 'another'}))
 
     def test_only_the_name_that_libvirt_gives_it_may_differ(self):
-        device = hostdev.parse(LIVE_POOL_PORT)
+        device = hostdev_model.parse(LIVE_POOL_PORT)
         self.assertEqual(device, dataclasses.replace(device, alias='another'))
 
 
 class GiveBackTestCase(base.BaseTestCase):
 
     def test_a_port_of_a_pool_is_asked_for_as_it_was(self):
-        given = etree.fromstring(hostdev.attach_xml(LIVE_POOL_PORT))
+        given = etree.fromstring(hostdev_model.attach_xml(LIVE_POOL_PORT))
         for path in ('./alias', './target', './source[@network]',
                      './source[@portid]'):
             self.assertIsNone(given.find(path), path)
-        again = hostdev.parse(etree.tostring(given, encoding='unicode'))
-        self.assertEqual(hostdev.parse(LIVE_POOL_PORT), again)
+        again = hostdev_model.parse(etree.tostring(given, encoding='unicode'))
+        self.assertEqual(hostdev_model.parse(LIVE_POOL_PORT), again)
 
     def test_a_vdpa_port_keeps_its_file(self):
-        self.assertEqual(hostdev.parse(devices.VDPA), hostdev.parse(
-            hostdev.attach_xml(devices.VDPA)))
+        self.assertEqual(
+            hostdev_model.parse(devices.VDPA),
+            hostdev_model.parse(hostdev_model.attach_xml(devices.VDPA)),
+        )
 
     def test_of_a_device_nothing_but_its_name_is_left_out(self):
         for device in data.domain('hostdevs.live').hostdevs:
-            again = hostdev.parse(hostdev.attach_xml(device.xml))
+            again = hostdev_model.parse(hostdev_model.attach_xml(device.xml))
             self.assertEqual(device, again)
 
 
@@ -110,5 +112,5 @@ class DefinedTestCase(base.BaseTestCase):
     )
     def test_a_definition_has(self, xml, is_defined):
         definition = f'<domain><devices>{xml}</devices></domain>'
-        self.assertIs(is_defined, hostdev.is_defined(
-            hostdev.parse(LIVE_POOL_PORT), definition))
+        self.assertIs(is_defined, hostdev_model.is_defined(
+            hostdev_model.parse(LIVE_POOL_PORT), definition))

@@ -18,8 +18,8 @@ import ddt
 from oslotest import base
 
 from nova_snap import errors
-from nova_snap.model import image
-from nova_snap.model import request
+from nova_snap.model import image as image_model
+from nova_snap.model import request as request_model
 from nova_snap import units
 from tests.unit.model import test_inheritance
 
@@ -40,7 +40,7 @@ IMAGE = {
 
 def _request(**changes):
     return dataclasses.replace(
-        request.Request(instance_uuid='an-instance', name='a-snapshot',
+        request_model.Request(instance_uuid='an-instance', name='a-snapshot',
                         image_id='an-id'), **changes)
 
 
@@ -49,16 +49,16 @@ def _nova(**changes):
 
 
 def _base(**properties):
-    return image.Image.from_glance({**IMAGE, 'id': 'base', **properties})
+    return image_model.Image.from_glance({**IMAGE, 'id': 'base', **properties})
 
 
 class ImageTestCase(base.BaseTestCase):
 
     def test_attributes_are_told_from_properties(self):
-        found = image.Image.from_glance({**IMAGE, 'colour': 'blue'})
+        found = image_model.Image.from_glance({**IMAGE, 'colour': 'blue'})
 
         self.assertEqual(
-            image.Image(
+            image_model.Image(
                 image_id='an-id', name='an-image', status='active', size=100,
                 checksum='aaa', hash_algo='sha512', hash_value='bbb',
                 disk_format='qcow2', container_format='bare', min_disk=1,
@@ -66,7 +66,7 @@ class ImageTestCase(base.BaseTestCase):
                 properties={'colour': 'blue'}), found)
 
     def test_what_is_null_or_left_out_is_nothing(self):
-        found = image.Image.from_glance({
+        found = image_model.Image.from_glance({
             'id': 'an-id', 'status': 'queued', 'name': None, 'size': None,
             'min_disk': None, 'kernel_id': None})
 
@@ -80,11 +80,13 @@ class ImageTestCase(base.BaseTestCase):
 class ImageSpecTestCase(base.BaseTestCase):
 
     def test_it_survives_the_journal(self):
-        spec = image.snapshot_spec(
+        spec = image_model.snapshot_spec(
             _request(properties={'colour': 'blue'}),
-            image.Origin(units.GiB, _nova(), _base()), disk_format='qcow2')
+            image_model.Origin(units.GiB, _nova(), _base()),
+            disk_format='qcow2',
+        )
 
-        again = image.ImageSpec.from_dict(
+        again = image_model.ImageSpec.from_dict(
             json.loads(json.dumps(spec.to_dict())))
 
         self.assertEqual(spec, again)
@@ -95,9 +97,9 @@ class SnapshotSpecTestCase(base.BaseTestCase):
 
     def spec(self, metadata=None, base_image=None, *, virtual_size=units.GiB,
              non_inheritable=frozenset(), **changes):
-        return image.snapshot_spec(
+        return image_model.snapshot_spec(
             _request(**changes),
-            image.Origin(virtual_size, metadata, base_image),
+            image_model.Origin(virtual_size, metadata, base_image),
             disk_format='qcow2', non_inheritable=non_inheritable)
 
     def test_it_is_what_nova_34_wrote(self):
@@ -107,7 +109,7 @@ class SnapshotSpecTestCase(base.BaseTestCase):
         snapshot_spec.
         """
         *_, nova_made = json.loads(RECORDED.read_text())['image']
-        recorded = image.Image.from_glance(nova_made)
+        recorded = image_model.Image.from_glance(nova_made)
         unknown = {'boot_roles', 'hw_cdrom_bus', 'hw_disk_bus',
                    'hw_input_bus', 'hw_machine_type', 'hw_pointer_model',
                    'hw_video_model', 'hw_vif_model'}
@@ -133,7 +135,7 @@ class SnapshotSpecTestCase(base.BaseTestCase):
         expected = {name: value for name, value
                     in recorded.properties.items() if name not in unknown}
         self.assertEqual(
-            image.ImageSpec(
+            image_model.ImageSpec(
                 image_id=recorded.image_id, name=recorded.name,
                 disk_format=recorded.disk_format,
                 container_format=recorded.container_format,
@@ -236,7 +238,7 @@ class SnapshotSpecTestCase(base.BaseTestCase):
         spec = self.spec(virtual_size=size)
 
         self.assertEqual(
-            image.ImageSpec(
+            image_model.ImageSpec(
                 image_id='an-id', name='a-snapshot', disk_format='qcow2',
                 container_format='bare', min_disk=expected, min_ram=0,
                 owner=None, visibility='private',

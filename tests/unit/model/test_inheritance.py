@@ -15,10 +15,10 @@ import dataclasses
 import ddt
 from oslotest import base
 
-from nova_snap.model import domain
 from nova_snap.model import inheritance
+from nova_snap.model import nova as nova_model
 
-NOVA = domain.NovaMetadata(
+NOVA = nova_model.NovaMetadata(
     name='web', flavor_name='m1.small', flavor_disk_gib=20,
     flavor_memory_mib=2048, image_uuid='base', image_container_format='bare',
     image_disk_format='qcow2', image_min_disk=1, image_min_ram=0,

@@ -19,35 +19,35 @@ import ddt
 from oslotest import base
 
 from nova_snap.flows import recovery
-from nova_snap.steps import freeze
-from nova_snap.steps import hostdev
-from nova_snap.steps import image
-from nova_snap.steps import memory
-from nova_snap.steps import mirror
-from nova_snap.steps import scratch
-from nova_snap.steps import undefine
-from nova_snap.steps import volume_snapshot
+from nova_snap.steps import freeze as freeze_step
+from nova_snap.steps import hostdev as hostdev_step
+from nova_snap.steps import image as image_step
+from nova_snap.steps import memory as memory_step
+from nova_snap.steps import mirror as mirror_step
+from nova_snap.steps import scratch as scratch_step
+from nova_snap.steps import undefine as undefine_step
+from nova_snap.steps import volume_snapshot as volume_snapshot_step
 from tests.unit import data
 
 SECRET = 'open-sesame'
 
 STEPS = (
-    freeze.BoundAgentWaits(uuid='u', timeout=60),
-    freeze.FreezeFilesystems(uuid='u', qemu_id=3, timeout=60),
-    hostdev.DetachHostdev(uuid='u', qemu_id=3, xml='<hostdev/>',
+    freeze_step.BoundAgentWaits(uuid='u', timeout=60),
+    freeze_step.FreezeFilesystems(uuid='u', qemu_id=3, timeout=60),
+    hostdev_step.DetachHostdev(uuid='u', qemu_id=3, xml='<hostdev/>',
                           is_defined=True, timeout=60, is_released=True),
-    image.AdoptImage(image_id='i'),
-    image.CreateImage(spec={'image_id': 'i', 'properties': {'a': 'b'}}),
-    memory.SaveMemory(uuid='u', qemu_id=3, paused=True, timeout=1800),
-    mirror.StartMirror(uuid='u', qemu_id=3, target_dev='vda',
+    image_step.AdoptImage(image_id='i'),
+    image_step.CreateImage(spec={'image_id': 'i', 'properties': {'a': 'b'}}),
+    memory_step.SaveMemory(uuid='u', qemu_id=3, paused=True, timeout=1800),
+    mirror_step.StartMirror(uuid='u', qemu_id=3, target_dev='vda',
                        path='/srv/nova_snap-1/delta', bandwidth=7,
                        transient_job=False),
-    scratch.MakeScratch(path='/srv/nova_snap-1'),
-    undefine.UndefineDomain(
+    scratch_step.MakeScratch(path='/srv/nova_snap-1'),
+    undefine_step.UndefineDomain(
         uuid='u', qemu_id=3, root_path='/srv/root.qcow2',
         xml=f"<graphics passwd='{SECRET}'/>", autostart=True,
         snapshots=[['before', SECRET]], checkpoints=[['daily', SECRET]]),
-    volume_snapshot.CreateVolumeSnapshot(
+    volume_snapshot_step.CreateVolumeSnapshot(
         volume_id='v', name='snapshot for a', description=None,
         record_id='r', project_id='p', timeout=300, snapshot_id='s'),
 )

@@ -17,7 +17,7 @@ import fixtures
 from oslotest import base
 
 from nova_snap import errors
-from nova_snap.transfer import source
+from nova_snap.transfer import source as source_module
 from tests.unit.transfer import test_rate
 
 DATA = bytes(range(256)) * 1000
@@ -42,14 +42,14 @@ class SourceTestCase(base.BaseTestCase):
         return b''.join(chunks)
 
     def test_a_pass_reads_everything(self):
-        sent = source.FileSource(self.path)
+        sent = source_module.FileSource(self.path)
         with sent.open() as reader:
             self.assertEqual(DATA, self.read_all(reader))
 
         self.assertEqual(len(DATA), sent.size_bytes)
 
     def test_each_pass_begins_at_byte_0(self):
-        sent = source.FileSource(self.path)
+        sent = source_module.FileSource(self.path)
         with sent.open() as reader:
             reader.read(1000)
 
@@ -57,7 +57,7 @@ class SourceTestCase(base.BaseTestCase):
                 self.assertEqual(DATA, self.read_all(again))
 
     def test_the_hash_is_of_what_was_read(self):
-        with source.FileSource(self.path).open() as reader:
+        with source_module.FileSource(self.path).open() as reader:
             reader.read(1000)
 
             self.assertEqual(hashlib.sha512(DATA[:1000]).hexdigest(),
@@ -68,14 +68,14 @@ class SourceTestCase(base.BaseTestCase):
         self.assertEqual(hashlib.sha512(DATA).hexdigest(), reader.sha512())
 
     def test_a_read_is_not_longer_than_asked(self):
-        with source.FileSource(self.path).open() as reader:
+        with source_module.FileSource(self.path).open() as reader:
             self.assertEqual(DATA[:7], reader.read(7))
             self.assertEqual(7, reader.done_bytes)
             self.assertEqual(b'', reader.read(0))
 
     def test_progress_tells_bytes_done_and_bytes_in_all(self):
         told = []
-        sent = source.FileSource(self.path)
+        sent = source_module.FileSource(self.path)
         with sent.open(progress=lambda *args: told.append(args)) as reader:
             self.read_all(reader, 100000)
 
@@ -84,7 +84,7 @@ class SourceTestCase(base.BaseTestCase):
 
     def test_it_keeps_below_the_bandwidth_over_all_passes(self):
         clock = test_rate.Clock()
-        sent = source.FileSource(self.path, bandwidth=1000, clock=clock)
+        sent = source_module.FileSource(self.path, bandwidth=1000, clock=clock)
 
         for _ in range(2):
             with sent.open() as reader:
@@ -94,24 +94,26 @@ class SourceTestCase(base.BaseTestCase):
 
     def test_a_limited_flow_is_even(self):
         clock = test_rate.Clock()
-        sent = source.FileSource(self.path, bandwidth=1000, clock=clock)
+        sent = source_module.FileSource(self.path, bandwidth=1000, clock=clock)
 
         with sent.open() as reader:
             self.assertEqual(500, len(reader.read()))
 
     def test_another_hash_takes_a_pass_at_full_speed(self):
         clock = test_rate.Clock()
-        sent = source.FileSource(self.path, bandwidth=1, clock=clock)
+        sent = source_module.FileSource(self.path, bandwidth=1, clock=clock)
 
         self.assertEqual(hashlib.sha256(DATA).hexdigest(),
                          sent.digest('sha256'))
         self.assertEqual(1000, clock.now)
 
     def test_a_hash_nobody_knows_is_none(self):
-        self.assertIsNone(source.FileSource(self.path).digest('sha-of-2099'))
+        self.assertIsNone(
+            source_module.FileSource(self.path).digest('sha-of-2099')
+        )
 
     def test_a_file_that_shrank_is_refused(self):
-        sent = source.FileSource(self.path)
+        sent = source_module.FileSource(self.path)
         with sent.open() as reader:
             reader.read(1000)
             self.write(DATA[:5000])
@@ -123,20 +125,20 @@ class SourceTestCase(base.BaseTestCase):
         self.assertIn('256000', str(refused))
 
     def test_a_file_that_grew_is_refused(self):
-        sent = source.FileSource(self.path)
+        sent = source_module.FileSource(self.path)
         self.write(DATA + b'more')
         with sent.open() as reader:
             self.assertRaises(errors.StorageError, self.read_all, reader)
 
     def test_a_file_that_changed_is_refused_for_another_hash_too(self):
-        sent = source.FileSource(self.path)
+        sent = source_module.FileSource(self.path)
         self.write(DATA[:-1])
 
         self.assertRaises(errors.StorageError, sent.digest, 'md5')
 
     def test_an_empty_file_is_a_source(self):
         self.write(b'')
-        sent = source.FileSource(self.path)
+        sent = source_module.FileSource(self.path)
         with sent.open() as reader:
             self.assertEqual(b'', reader.read())
 
@@ -145,32 +147,33 @@ class SourceTestCase(base.BaseTestCase):
     def test_a_missing_file_is_refused_by_name(self):
         os.unlink(self.path)
 
-        refused = self.assertRaises(errors.StorageError, source.FileSource,
-                                    self.path)
+        refused = self.assertRaises(
+            errors.StorageError, source_module.FileSource, self.path
+        )
 
         self.assertIn(self.path, str(refused))
 
     def test_a_file_that_vanished_is_refused(self):
-        sent = source.FileSource(self.path)
+        sent = source_module.FileSource(self.path)
         os.unlink(self.path)
 
         self.assertRaises(errors.StorageError, sent.open)
 
     def test_an_error_while_reading_is_refused(self):
         # It opens, and nothing is mapped at address 0.
-        sent = source.FileSource('/proc/self/mem')
+        sent = source_module.FileSource('/proc/self/mem')
         with sent.open() as reader:
             refused = self.assertRaises(errors.StorageError, reader.read)
 
         self.assertIn('/proc/self/mem', str(refused))
 
     def test_leaving_the_pass_closes_the_file(self):
-        with source.FileSource(self.path).open() as reader:
+        with source_module.FileSource(self.path).open() as reader:
             pass
 
         self.assertRaises(ValueError, reader.read)
 
     def test_it_cannot_be_wound_back(self):
-        with source.FileSource(self.path).open() as reader:
+        with source_module.FileSource(self.path).open() as reader:
             self.assertFalse(hasattr(reader, 'seek'))
             self.assertFalse(hasattr(reader, 'tell'))

@@ -1,0 +1,307 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""qemu-img, with every format named.
+
+A format is never guessed, not even by qemu-img from a header: whoever wrote
+the header may be the guest. So a chain is opened by the description of all
+its layers, and an overlay is made without a look at its backing file.
+"""
+
+import collections.abc as cabc
+import contextlib
+import dataclasses
+import json
+import os
+import threading
+import time
+import typing as ty
+
+from oslo_concurrency import processutils
+
+from nova_snap import errors
+from nova_snap.host import interrupts
+from nova_snap.model import layer as layer_model
+
+# Killed with us, not left to write into a directory that recovery removes.
+# :source: setpriv(1), prctl(2) PR_SET_PDEATHSIG
+DIE_WITH_US = ('setpriv', '--pdeathsig', 'KILL', '--')
+# The C locale, for messages that can be compared and searched for.
+ENVIRONMENT = ('env', 'LC_ALL=C', 'LANG=C')
+PROGRESS_SECONDS = 0.2
+FILE_MODE = 0o600
+# What stat(2) counts st_blocks in.
+STAT_BLOCK = 512
+
+Progress = cabc.Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """What ``qemu-img info`` says of one file.
+
+    :ivar backing_file: the full name, None when there is none
+    """
+
+    format: str
+    virtual_size: int
+    backing_file: str | None
+    backing_format: str | None
+    data_file: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """How a flat image is made.
+
+    :ivar bandwidth: bytes per second, 0 for no limit
+    :ivar expected: bytes it will take on disk, for the progress alone
+    :ivar stall_timeout: seconds in which at least one byte is moved
+    """
+
+    image_format: str
+    compress: bool
+    bandwidth: int
+    expected: int
+    stall_timeout: int
+
+
+class QemuImg:
+    """The calls of qemu-img that we allow ourselves.
+
+    :param cpu_time: seconds of CPU for one look into a file
+    :param address_space: bytes of memory for one look into a file
+    """
+
+    def __init__(self, cpu_time: int, address_space: int) -> None:
+        # :source: nova/privsep/qemu.py QEMU_IMG_LIMITS
+        self._limits = processutils.ProcessLimits(
+            cpu_time=cpu_time, address_space=address_space)
+
+    def info(self, path: str, image_format: str) -> Info:
+        """Look at the header of a file that no guest has open.
+
+        :raises StorageError: when it is not of this format, in use, absent,
+            or so made that the look takes more than the limits
+        """
+        command = ('qemu-img', 'info', '--output=json', '-f', image_format,
+                   path)
+        with _translated('look at', path):
+            out, _ = _execute(*command, prlimit=self._limits)
+        said = json.loads(out)
+        specific = said.get('format-specific', {}).get('data', {})
+        return Info(
+            format=said['format'], virtual_size=int(said['virtual-size']),
+            backing_file=said.get('full-backing-filename')
+            or said.get('backing-filename'),
+            backing_format=said.get('backing-filename-format'),
+            data_file=specific.get('data-file'))
+
+    def create_overlay(self, path: str, virtual_size: int,
+                       backing: layer_model.Layer | None) -> None:
+        """Make an empty qcow2 file over a backing file, or over nothing.
+
+        :raises StorageError: when it cannot be made
+        """
+        command = ['qemu-img', 'create', '-q', '-f', 'qcow2']
+        if backing is not None:
+            # -u: the backing file is not opened, so nothing is read from
+            # its header; its format is named and the size is ours.
+            command += ['-u', '-F', backing.format, '-b', backing.path]
+        _make_private(path)
+        with _translated('make', path):
+            _execute(*command, path, str(virtual_size))
+
+    def convert(self, chain: cabc.Sequence[layer_model.Layer], path: str,
+                conversion: Conversion, *, progress: Progress) -> None:
+        """Write a chain of layers, as the guest sees it, into one file.
+
+        :raises StorageError: when it cannot; what is written is no image
+        :source: nova/privsep/qemu.py unprivileged_convert_image
+        """
+        command = ['qemu-img', 'convert', '-t', _cache_mode(path),
+                   '-O', conversion.image_format]
+        if conversion.compress:
+            command.append('-c')
+        if conversion.bandwidth:
+            command += ['-r', str(conversion.bandwidth)]
+        command += ['json:' + json.dumps(describe(chain)), path]
+        _make_private(path)
+        child = _Child(path, conversion, progress)
+        with _translated('write', path), child.watched():
+            _execute(*DIE_WITH_US, *command, on_execute=child.started)
+
+
+def describe(chain: cabc.Sequence[layer_model.Layer]) -> dict[str, ty.Any]:
+    """Describe a chain so that QEMU opens it and reads no format anywhere.
+
+    :source: QEMU qapi/block-core.json BlockdevOptions
+    """
+    node: dict[str, ty.Any] | None = None
+    for layer in reversed(chain):
+        protocol = 'host_device' if layer.is_block else 'file'
+        below = node
+        node = {'driver': layer.format,
+                'file': {'driver': protocol, 'filename': layer.path}}
+        if layer.format == 'qcow2':
+            node['backing'] = below
+    assert node is not None
+    return node
+
+
+def _execute(*command: str,
+             on_execute: cabc.Callable[[ty.Any], None] | None = None,
+             **options: ty.Any) -> tuple[str, str]:
+    """Run a command, and let nothing interrupt the fork."""
+    def started(process: ty.Any) -> None:
+        if on_execute is not None:
+            on_execute(process)
+        interrupts.allow()
+
+    interrupts.defer()
+    try:
+        return processutils.execute(*ENVIRONMENT, *command,
+                                    on_execute=started, **options)
+    finally:
+        interrupts.allow()
+
+
+@contextlib.contextmanager
+def _translated(verb: str, path: str) -> cabc.Iterator[None]:
+    try:
+        yield
+    except processutils.ProcessExecutionError as exc:
+        reason = (exc.stderr or exc.stdout or str(exc)).strip()
+        raise errors.StorageError(
+            reason=f'qemu-img could not {verb} {path}: {reason}') from exc
+    except OSError as exc:
+        raise errors.StorageError(
+            reason=f'qemu-img could not be run: {exc}. It is in the package '
+                   'qemu-utils') from exc
+
+
+def _make_private(path: str) -> None:
+    """Make the file before qemu-img does, which would let others read it.
+
+    :raises StorageError: when it cannot be made, or is there already
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY,
+                         FILE_MODE))
+    except OSError as exc:
+        raise errors.StorageError(
+            reason=f'{path} cannot be made: {exc.strerror}') from exc
+
+
+class _Child:
+    """A qemu-img that is looked after while it writes a file."""
+
+    def __init__(self, path: str, conversion: Conversion,
+                 progress: Progress) -> None:
+        self._path = path
+        self._conversion = conversion
+        self._progress = progress
+        self._process: ty.Any = None
+        self._done = threading.Event()
+        self._stopped: errors.SnapError | None = None
+
+    def started(self, process: ty.Any) -> None:
+        """Take note of the process; oslo.concurrency calls this."""
+        self._process = process
+
+    @contextlib.contextmanager
+    def watched(self) -> cabc.Iterator[None]:
+        """Report progress, and end the process when it must not go on.
+
+        :raises StorageError: when it stood still for too long
+        :raises SnapError: what the progress raised, to stop it
+        """
+        # A short one is not seen by the thread.
+        self._progress(0, self._conversion.expected)
+        thread = threading.Thread(target=self._watch, name='qemu-img',
+                                  daemon=True)
+        try:
+            # An interrupt may come before this returns, too.
+            thread.start()
+            yield
+        except BaseException as exc:
+            # Interrupted we must not leave it behind, writing.
+            if self._process is not None and self._process.poll() is None:
+                self._process.kill()
+                # Waits, and closes its pipes.
+                self._process.communicate()
+            if self._stopped is not None:
+                raise self._stopped from exc
+            raise
+        finally:
+            self._done.set()
+            if thread.is_alive():
+                thread.join()
+
+    def _watch(self) -> None:
+        last, moved = '', time.monotonic()
+        while not self._done.wait(PROGRESS_SECONDS):
+            with contextlib.suppress(OSError):
+                written = os.stat(self._path).st_blocks * STAT_BLOCK
+                expected = self._conversion.expected
+                try:
+                    self._progress(min(written, expected), expected)
+                except errors.SnapError as exc:
+                    self._stop(exc)
+            counters = self._counters()
+            if counters != last or self._process is None:
+                last, moved = counters, time.monotonic()
+            elif time.monotonic() - moved > self._conversion.stall_timeout:
+                self._stop(errors.StorageError(
+                    reason=f'qemu-img moved no byte of {self._path} for '
+                           f'{self._conversion.stall_timeout} s and was '
+                           'ended'))
+
+    def _stop(self, why: errors.SnapError) -> None:
+        self._stopped = self._stopped or why
+        if self._process is not None:
+            self._process.kill()
+
+    def _counters(self) -> str:
+        """Return what the kernel counts of its reads and writes.
+
+        Not the size of the file: it does not grow while zeros are read.
+
+        :source: proc(5), /proc/pid/io
+        """
+        if self._process is None:
+            return ''
+        try:
+            with open(f'/proc/{self._process.pid}/io') as file:
+                return file.read()
+        except OSError:
+            return ''
+
+
+def _cache_mode(path: str) -> str:
+    """Return 'none' where the file system can do O_DIRECT.
+
+    Either way the bytes are on the disk when qemu-img ends. Asked of the
+    directory of the file itself (Nova asks ``instances_path``: Z7).
+
+    :source: nova/privsep/qemu.py; nova/privsep/utils.py supports_direct_io
+    """
+    probe = path + '.direct'
+    try:
+        os.close(os.open(probe, os.O_CREAT | os.O_WRONLY | os.O_DIRECT,
+                         0o600))
+    except OSError:
+        return 'writeback'
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(probe)
+    return 'none'

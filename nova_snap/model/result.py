@@ -1,0 +1,54 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a snapshot was, when it is done."""
+
+import dataclasses
+
+from nova_snap.model import domain as domain_model
+from nova_snap.model import image as image_model
+from nova_snap.model.plan import plan as plan_model
+from nova_snap.model.plan import volumes as volumes_plan
+
+# Tells whoever boots the image what to expect of its file systems.
+CONSISTENCY_PROPERTY = 'nova_snap_consistency'
+#: the guest's file systems were frozen at the point in time
+FROZEN = 'frozen'
+#: they were not; see :attr:`Result.file_systems`
+NOT_FROZEN = 'none'
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """An image that is active in Glance, and how it was made.
+
+    :ivar volume_snapshots: the ids of those that the image names
+    """
+
+    image: image_model.Image
+    plan: plan_model.Plan | volumes_plan.VolumePlan
+    consistency: str
+    volume_snapshots: tuple[str, ...] = ()
+
+    @property
+    def file_systems(self) -> str:
+        """Say in words what a mount will find.
+
+        Whether a guest that is off was shut down or cut off is not known.
+        """
+        if self.consistency == FROZEN:
+            return 'frozen'
+        if (self.plan.state == domain_model.State.SHUTOFF
+                and not self.plan.has_managed_save):
+            return 'as the guest left them when it was switched off'
+        # Their journals are replayed.
+        return 'as after a power cut'

@@ -1,0 +1,363 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Cinder: the calls we need of it.
+
+A snapshot of a volume has an id that Cinder chooses. So that whoever comes
+after a killed process finds it, and what an answer that was lost on its way
+said can be looked up, each carries the id of our record in its metadata.
+"""
+
+import collections.abc as cabc
+import http
+import logging as plain_logging
+import time
+import typing as ty
+
+from cinderclient import client as cinder_client
+from keystoneauth1 import adapter as ksa_adapter
+from keystoneauth1.identity import base as ksa_identity
+from keystoneauth1.identity import generic as ksa_generic
+from keystoneauth1 import plugin as ksa_plugin
+from keystoneauth1 import session as ksa_session
+from oslo_log import log as logging
+
+from nova_snap import errors
+from nova_snap.model import stream
+from nova_snap.model import volumes as volumes_model
+from nova_snap.services.cinder import errors as cinder_errors
+from nova_snap.services import sessions
+
+LOG = logging.getLogger(__name__)
+
+# The newest that is known to us: from 3.66 on every snapshot may be of a
+# volume that is in use. What we need is in 3.0 already.
+# :source: cinder/api/openstack/rest_api_version_history.rst
+NEWEST = (3, 66)
+OLDEST = '3.0'
+
+# Answers that say that nothing was begun.
+NOT_TAKEN = frozenset({
+    http.HTTPStatus.TOO_MANY_REQUESTS,
+    http.HTTPStatus.SERVICE_UNAVAILABLE,
+})
+
+# The role that may make snapshots by Cinder's own policy.
+# :source: cinder/policies/snapshots.py CREATE_POLICY
+ROLE = 'member'
+
+Result = ty.TypeVar('Result')
+Value = ty.TypeVar('Value', volumes_model.Volume, volumes_model.VolumeSnapshot)
+
+
+class Volumes:
+    """The volumes of one project. Nothing is sent before the first call."""
+
+    def __init__(self, session: ksa_session.Session,
+                 options: cabc.Mapping[str, ty.Any], *,
+                 policy: sessions.Policy | None = None,
+                 clock: stream.Clock = time,
+                 auth: ksa_plugin.BaseAuthPlugin | None = None) -> None:
+        """Remember how Cinder is reached.
+
+        :param options: ``service_type`` (left out where there is no catalog
+            to look it up in), ``service_name``, ``interface`` and
+            ``region_name`` as keystoneauth1's Adapter takes them,
+            ``endpoint_template`` and ``debug`` as Nova's [cinder] has them
+        :param auth: instead of the session's own
+        """
+        self._session = session
+        self._options = dict(options)
+        self._policy = policy or sessions.Policy()
+        self._clock = clock
+        self._auth = auth or session.auth
+        self._client: ty.Any = None
+        self._others: dict[str, Volumes] = {}
+        if self._options.pop('debug', False):
+            plain_logging.getLogger('cinderclient').setLevel(
+                plain_logging.DEBUG)
+
+    def check(self) -> None:
+        """See that Cinder answers and takes our credentials.
+
+        :raises VolumeServiceAbsent: when nothing says where Cinder is
+        :raises VolumeServiceUnavailable: when Cinder or Keystone is silent
+        :raises VolumeServiceRefused: when the credentials are not accepted
+        :raises VolumeServiceError: when what answers is no Cinder
+        """
+        self._ask('limits', lambda cinder: cinder.limits.get())
+
+    def project_id(self) -> str | None:
+        """Return the project we act in; None where nobody keeps one.
+
+        :raises VolumeServiceError: when we cannot sign in
+        """
+        if self._auth is None:
+            return None
+        with cinder_errors.translated('sign in'):
+            return self._session.get_project_id(self._auth)
+
+    def acting_in(self, project_id: str | None) -> 'Volumes':
+        """Return the volumes of another project, as the same user.
+
+        What Cinder makes belongs to the project that asks for it, also when
+        an administrator asks: a snapshot made from elsewhere could not be
+        used by the instance's owner.
+
+        :param project_id: None for whichever it is
+        :raises VolumeServiceRefused: when the user has no role there, or the
+            credentials are of one project alone
+        :source: cinder/volume/api.py create_snapshot_in_db
+        """
+        if not project_id or self.project_id() in (None, project_id):
+            return self
+        if project_id not in self._others:
+            self._others[project_id] = Volumes(
+                self._session, self._options, policy=self._policy,
+                clock=self._clock, auth=self._scoped_to(project_id))
+        return self._others[project_id]
+
+    def volume(self, volume_id: str) -> volumes_model.Volume | None:
+        """Look a volume up; None where there is none that we may see.
+
+        :raises VolumeServiceError: when Cinder does not let us look
+        """
+        return self._look('show the volume', volumes_model.Volume,
+                          lambda cinder: cinder.volumes.get(volume_id))
+
+    def limits(self) -> volumes_model.SnapshotLimits:
+        """Return how many snapshots the project may have.
+
+        The limits by type of volume, and those of bytes, are not among them:
+        Cinder says no when it is asked.
+
+        :raises VolumeServiceError: when Cinder does not tell
+        """
+        found = self._again(lambda: self._ask('limits', lambda cinder: {
+            limit.name: limit.value for limit in cinder.limits.get()
+            .absolute}))
+        return volumes_model.SnapshotLimits(
+            used=found.get('totalSnapshotsUsed', 0),
+            maximum=found.get('maxTotalSnapshots', -1))
+
+    def create_snapshot(self, spec: volumes_model.SnapshotSpec) -> (
+            volumes_model.VolumeSnapshot):
+        """Ask for a snapshot of a volume, also of one in use.
+
+        It is asked for once. When the answer is lost, the snapshot is looked
+        for; it is asked for again only where Cinder said that it took
+        nothing and nothing is there.
+
+        :returns: a snapshot that is being created
+        :raises VolumeServiceUnavailable: when Cinder stays silent; it may be
+            there or come to be there
+        :raises VolumeQuotaExceeded: when the project has too many
+        :raises VolumeServiceError: when Cinder does not make it
+        """
+        pauses = self._policy.pauses()
+        may_ask = True
+        while True:
+            try:
+                if may_ask:
+                    return self._create(spec)
+            except errors.VolumeServiceUnavailable as exc:
+                lost = exc
+            may_ask = False
+            try:
+                found = self._find(spec)
+                may_ask = lost.status in NOT_TAKEN
+            except errors.VolumeServiceError:
+                # What is not known to be absent may be there.
+                found = None
+            if found is not None:
+                LOG.warning('Snapshot %s of volume %s was made although %s',
+                            found.snapshot_id, spec.volume_id, lost)
+                return found
+            pause = next(pauses)
+            if pause is None:
+                raise lost
+            self._clock.sleep(pause)
+
+    def find_snapshot(self, spec: volumes_model.SnapshotSpec) -> (
+            volumes_model.VolumeSnapshot | None):
+        """Look for a snapshot that may have been made.
+
+        :raises VolumeServiceError: when Cinder does not let us look
+        """
+        return self._again(lambda: self._find(spec))
+
+    def snapshot(
+        self, snapshot_id: str
+    ) -> volumes_model.VolumeSnapshot | None:
+        """Look a snapshot up; None where there is none that we may see.
+
+        :raises VolumeServiceError: when Cinder does not let us look
+        """
+        return self._look(
+            'show the snapshot', volumes_model.VolumeSnapshot,
+            lambda cinder: cinder.volume_snapshots.get(snapshot_id))
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        """Ask Cinder to remove a snapshot; one that is absent is fine.
+
+        Cinder removes it later on, or finds that it cannot.
+
+        :raises VolumeServiceRefused: when we may not
+        :raises VolumeServiceError: when it is in a state in which Cinder
+            does not remove it
+        """
+        try:
+            self._again(lambda: self._ask(
+                f'delete the snapshot {snapshot_id}',
+                lambda cinder: cinder.volume_snapshots.delete(snapshot_id)))
+        except errors.VolumeGone:
+            LOG.debug('Snapshot %s was not there', snapshot_id)
+        except errors.VolumeServiceError as exc:
+            # The answer to the first request may have been lost.
+            found = self.snapshot(snapshot_id)
+            if found and found.status != volumes_model.SnapshotStatus.DELETING:
+                raise
+            LOG.debug('Snapshot %s goes although %s', snapshot_id, exc)
+
+    def _create(
+        self, spec: volumes_model.SnapshotSpec
+    ) -> volumes_model.VolumeSnapshot:
+        def ask(cinder: ty.Any) -> volumes_model.VolumeSnapshot:
+            answer = cinder.volume_snapshots.create(
+                spec.volume_id, force=True, name=spec.name,
+                description=spec.description, metadata=spec.metadata)
+            LOG.debug('Snapshot of volume %s: request %s', spec.volume_id,
+                      ', '.join(filter(None, answer.request_ids)))
+            return volumes_model.VolumeSnapshot.from_cinder(answer.to_dict())
+
+        return self._ask(f'create a snapshot of volume {spec.volume_id}', ask)
+
+    def _find(
+        self, spec: volumes_model.SnapshotSpec
+    ) -> volumes_model.VolumeSnapshot | None:
+        found = self._ask(
+            f'list the snapshots of volume {spec.volume_id}',
+            lambda cinder: [
+                volumes_model.VolumeSnapshot.from_cinder(one.to_dict())
+                for one in cinder.volume_snapshots.list(
+                    search_opts={'volume_id': spec.volume_id})])
+        return next(filter(spec.is_of, found), None)
+
+    def _look(self, call: str, kind: type[Value],
+              ask: cabc.Callable[[ty.Any], ty.Any]) -> Value | None:
+        try:
+            return self._again(lambda: self._ask(
+                call, lambda cinder: kind.from_cinder(
+                    ask(cinder).to_dict())))
+        except errors.VolumeGone:
+            return None
+
+    def _ask(self, call: str,
+             ask: cabc.Callable[[ty.Any], Result]) -> Result:
+        """Ask once.
+
+        :raises VolumeServiceError: also when what answers is no Cinder
+        """
+        with cinder_errors.translated(call):
+            try:
+                return ask(self._cinder())
+            except (KeyError, TypeError, AttributeError, ValueError) as exc:
+                # cinderclient takes what it is given for an answer.
+                raise errors.VolumeServiceError(
+                    call=call, status=None,
+                    reason='what answers is not a volume service '
+                           f'({exc!r})') from exc
+
+    def _again(self, call: cabc.Callable[[], Result]) -> Result:
+        """Call, and call again while Cinder is silent."""
+        pauses = self._policy.pauses()
+        while True:
+            pause = next(pauses)
+            try:
+                return call()
+            except errors.VolumeServiceUnavailable as exc:
+                if pause is None:
+                    raise
+                LOG.warning('%s Trying again in %s s', exc, pause)
+                self._clock.sleep(pause)
+
+    def _cinder(self) -> ty.Any:
+        """Find Cinder, agree on a version, and keep the client."""
+        if self._client is None:
+            options = dict(self._options)
+            template = options.pop('endpoint_template', None)
+            if template is None and 'service_type' not in options:
+                raise cinder_errors.absent('there is no catalog')
+            where = ksa_adapter.Adapter(
+                self._session, auth=self._auth, min_version='3',
+                max_version='3.latest',
+                endpoint_override=self._filled(template), **options)
+            endpoint = where.endpoint_override or where.get_endpoint()
+            if not endpoint:
+                raise cinder_errors.absent('the catalog has no '
+                                           f'{options.get("service_type")}')
+            where.endpoint_override = endpoint
+            self._client = cinder_client.Client(
+                _agreed(where), session=self._session, auth=self._auth,
+                endpoint_override=endpoint, connect_retries=0,
+                user_agent=sessions.user_agent(), **options)
+        return self._client
+
+    def _filled(self, template: str | None) -> str | None:
+        """Fill [cinder]endpoint_template.
+
+        :raises ConfigError: when it names what we do not know
+        """
+        if template is None:
+            return None
+        project = self.project_id()
+        try:
+            return template % {'project_id': project, 'tenant': project}
+        except (KeyError, ValueError, TypeError) as exc:
+            raise errors.ConfigError(
+                option='[cinder]endpoint_template',
+                reason=f'{template!r} cannot be filled: {exc!r}; '
+                       '%(project_id)s is known') from exc
+
+    def _scoped_to(self, project_id: str) -> ksa_plugin.BaseAuthPlugin:
+        """Return the same user's way into another project, tried."""
+        own = self.project_id()
+        try:
+            if not isinstance(self._auth, ksa_identity.BaseIdentityPlugin):
+                raise errors.VolumeServiceRefused(
+                    call='sign in', status=None,
+                    reason='these credentials are of one project')
+            with cinder_errors.translated('sign in'):
+                auth = ksa_generic.Token(
+                    auth_url=self._auth.auth_url or '',
+                    project_id=project_id,
+                    token=self._auth.get_token(self._session) or '')
+                auth.get_access(self._session)
+        except (errors.VolumeServiceRefused, errors.VolumeGone) as exc:
+            raise errors.VolumeServiceRefused(
+                call=f'to act in project {project_id}', status=exc.status,
+                reason=f'the credentials are of project {own}, and their '
+                       f'user has not the role {ROLE} in the project of the '
+                       'volumes ("openstack role add --project '
+                       f'{project_id} --user USER {ROLE}"): '
+                       f'{exc.reason}') from exc
+        return auth
+
+
+def _agreed(where: ksa_adapter.Adapter) -> str:
+    """Return the newest version that this Cinder and we both know."""
+    data = where.get_endpoint_data()
+    newest = data and data.max_microversion
+    if not newest or newest[0] != NEWEST[0]:
+        return OLDEST
+    major, minor = min(NEWEST, newest)
+    return f'{major}.{minor}'

@@ -1,0 +1,183 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The data of one image on its way to Glance.
+
+::
+
+    attempt --- accepted ---------------------------> active --> compare
+       ^   `--- broken off --> look until it is  .-->   |
+       |                       queued or active -'
+       `------- queued: from byte 0 ----------'
+
+Upstream hands the same open file to each attempt. The second one sends what
+the first had left, Glance makes an active image of it, and nobody compares.
+"""
+
+import collections.abc as cabc
+import http
+
+from oslo_log import log as logging
+
+from nova_snap import errors
+from nova_snap.model import image as image_model
+from nova_snap.model import stream
+from nova_snap.services.glance import wire as wire_module
+from nova_snap.services import sessions
+
+LOG = logging.getLogger(__name__)
+
+# The hash that is computed while the data goes out, which is the one that
+# Glance keeps unless it is told otherwise.
+# :source: glance/common/config.py hashing_algorithm
+OUR_ALGORITHM = 'sha512'
+
+# Seconds between two looks at an image that is to become queued or active:
+# Glance mostly lets go at once, or else after a minute or more. Each wait is
+# twice as long as the one before.
+FIRST_LOOK_SECONDS = 0.25
+LONGEST_LOOK_SECONDS = 4.0
+
+_GONE = frozenset({'deleted', 'pending_delete'})
+UNDER_WAY = frozenset({'queued', 'saving'})
+
+
+class Upload:
+    """All attempts to send one image."""
+
+    def __init__(self, wire: wire_module.Wire, image_id: str,
+                 source: stream.Source, *,
+                 policy: sessions.Policy, clock: stream.Clock) -> None:
+        self._wire = wire
+        self._image_id = image_id
+        self._source = source
+        self._policy = policy
+        self._clock = clock
+        self._sha512: str | None = None
+        self._renewed = False
+
+    def run(self, progress: stream.Progress | None) -> image_model.Image:
+        """Send and compare; the errors are those of Images.upload()."""
+        pauses = self._policy.pauses()
+        while True:
+            pause = next(pauses)
+            try:
+                self._send(progress)
+            except errors.ImageServiceError as exc:
+                self._raise_if_final(exc)
+                image = self._settled({'active', 'queued'})
+                if image.status == 'queued' and pause is None:
+                    raise
+                LOG.warning('The upload of image %s broke off and left it '
+                            '%s: %s', self._image_id, image.status, exc)
+            else:
+                image = self._settled({'active'})
+            if image.status == 'active':
+                self._compare(image)
+                return image
+            if pause is not None:
+                self._clock.sleep(pause)
+
+    def _send(self, progress: stream.Progress | None) -> None:
+        with self._source.open(progress=progress) as reader:
+            body = wire_module.Body(reader.read, self._source.size_bytes)
+            try:
+                self._wire.put(self._image_id, body)
+            finally:
+                if body.sent == self._source.size_bytes:
+                    self._sha512 = reader.sha512()
+
+    def _raise_if_final(self, exc: errors.ImageServiceError) -> None:
+        """Raise what another attempt cannot better."""
+        if isinstance(exc, errors.ImageServiceUnavailable):
+            return
+        if exc.status == http.HTTPStatus.CONFLICT:
+            # An attempt we believed dead is still in Glance's hands.
+            return
+        if exc.status == http.HTTPStatus.UNAUTHORIZED and not self._renewed:
+            # The token ran out; keystoneauth was told not to send again.
+            self._renewed = True
+            if self._wire.renew():
+                return
+        if isinstance(exc, errors.ImageGone) and self._wire.look(
+                self._image_id) is not None:
+            # Glance says "gone" of a store that takes no images, too.
+            # :source: glance/api/v2/image_data.py, StoreAddDisabled
+            raise errors.ImageServiceError(**exc.facts) from exc
+        raise exc
+
+    def _settled(self, wanted: cabc.Set[str]) -> image_model.Image:
+        """Wait until the image has one of these states.
+
+        :raises ImageServiceUnavailable: when it takes too long
+        :raises ImageGone: when it was deleted
+        :raises ImageServiceError: when it got a state that ends there
+        """
+        deadline = self._clock.monotonic() + self._policy.timeouts.settle
+        look_again = FIRST_LOOK_SECONDS
+        while True:
+            try:
+                image = self._wire.look(self._image_id)
+            except errors.ImageServiceUnavailable as exc:
+                failure = exc
+            else:
+                if image is None or image.status in _GONE:
+                    raise errors.ImageGone(
+                        call='upload', image_id=self._image_id, status=None,
+                        reason='it is not there any more')
+                if image.status in wanted:
+                    return image
+                failure = self._stays(image.status)
+                if image.status not in UNDER_WAY:
+                    raise errors.ImageServiceError(**failure.facts)
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                raise failure
+            self._clock.sleep(min(look_again, left))
+            look_again = min(2 * look_again, LONGEST_LOOK_SECONDS)
+
+    def _stays(self, status: str) -> errors.ImageServiceUnavailable:
+        return errors.ImageServiceUnavailable(
+            call='upload', status=None,
+            reason=f'image {self._image_id} stays {status} after its upload '
+                   'ended')
+
+    def _compare(self, image: image_model.Image) -> None:
+        """See that Glance has what the source has.
+
+        :raises ImageCorrupt: when it has not
+        """
+        if image.size != self._source.size_bytes:
+            self._raise_corrupt(f'it has {image.size} bytes instead of '
+                                f'{self._source.size_bytes}')
+        if not self._policy.verify:
+            return
+        for algorithm, theirs in ((image.hash_algo, image.hash_value),
+                                  ('md5', image.checksum)):
+            ours = algorithm and theirs and self._hash(algorithm)
+            if ours:
+                if ours != theirs:
+                    self._raise_corrupt(
+                        f'its {algorithm} is {theirs}, ours is {ours}')
+                return
+        LOG.warning('Glance keeps no hash of image %s that we can compute: '
+                    'its size was compared, its content was not',
+                    self._image_id)
+
+    def _hash(self, algorithm: str) -> str | None:
+        if algorithm == OUR_ALGORITHM and self._sha512 is not None:
+            return self._sha512
+        return self._source.digest(algorithm)
+
+    def _raise_corrupt(self, reason: str) -> None:
+        raise errors.ImageCorrupt(call='upload', image_id=self._image_id,
+                                  reason=reason, status=None)

@@ -1,0 +1,220 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Glance over HTTP: one method, one request, nothing tried twice.
+
+What may be asked again, and when, is for
+:mod:`nova_snap.services.glance.images` and
+:mod:`nova_snap.services.glance.upload`.
+
+It speaks by keystoneauth1 alone. glanceclient's upload() sends chunks
+without a length, and lets keystoneauth send what is left of a half-read body
+after a 401 or a redirect; its create() and get() fetch a schema first, to
+judge what Glance judges anyway.
+"""
+
+import collections.abc as cabc
+import re
+import typing as ty
+
+from keystoneauth1 import adapter as ksa_adapter
+from keystoneauth1.identity import base as ksa_identity
+from keystoneauth1 import session as ksa_session
+
+from nova_snap import errors
+from nova_snap.model import image as image_model
+from nova_snap.services.glance import errors as glance_errors
+from nova_snap.services import sessions
+from nova_snap import units
+
+# As much as is handed to the socket at once. Smaller costs CPU; larger, and
+# a slow but living link may not take a piece before it is given up.
+CHUNK_BYTES = 256 * units.KiB
+
+PATCH_TYPE = 'application/openstack-images-v2.1-json-patch'
+
+# An address in a catalog may end in the version that our paths begin with.
+_VERSION = re.compile(r'/v\d+(\.\d+)?/?$')
+
+
+class Body:
+    """What is read, as the body of one request.
+
+    It has a length, so that the request says it: Glance then refuses less,
+    and need not put chunks together. And it can be iterated over once: HTTP
+    libraries send a request again by themselves, and would send what is left
+    of this one.
+    """
+
+    def __init__(self, read: cabc.Callable[[int], bytes], size: int) -> None:
+        self._read = read
+        self._used = False
+        self.sent = 0
+        # The name by which requests asks for a body's length.
+        self.len = size
+
+    def __iter__(self) -> cabc.Iterator[bytes]:
+        if self._used:
+            raise errors.ImageServiceUnavailable(
+                call='upload', status=None,
+                reason='the data was to be sent again from the middle')
+        self._used = True
+        while chunk := self._read(CHUNK_BYTES):
+            self.sent += len(chunk)
+            yield chunk
+
+
+class Wire:
+    """One Glance, found when it is first asked."""
+
+    def __init__(self, session: ksa_session.Session,
+                 options: cabc.Mapping[str, ty.Any],
+                 timeouts: sessions.Timeouts) -> None:
+        """Remember how Glance is reached.
+
+        :param options: keyword arguments of keystoneauth1's Adapter
+        """
+        self._session = session
+        self._options = {'service_type': 'image', **options,
+                         'connect_retries': 0, 'status_code_retries': 0}
+        self._timeouts = timeouts
+        self._adapter: ksa_adapter.Adapter | None = None
+
+    def probe(self) -> None:
+        """Ask for something that takes credentials to be answered.
+
+        :raises ImageServiceError: also when what answers is no Glance
+        """
+        self._json('list images', 'GET', '/v2/images?limit=1',
+                   expected='images')
+
+    def look(self, image_id: str) -> image_model.Image | None:
+        """Return the image, or None where we can see none."""
+        try:
+            answer = self._json('show the image', 'GET',
+                                f'/v2/images/{image_id}', image_id=image_id)
+        except errors.ImageGone:
+            return None
+        return image_model.Image.from_glance(answer)
+
+    def post(self, spec: image_model.ImageSpec) -> image_model.Image:
+        """Make the record."""
+        values = {
+            **spec.properties,
+            'id': spec.image_id,
+            'name': spec.name,
+            'disk_format': spec.disk_format,
+            'container_format': spec.container_format,
+            'min_disk': spec.min_disk,
+            'min_ram': spec.min_ram,
+            'visibility': spec.visibility,
+        }
+        if spec.owner is not None:
+            values['owner'] = spec.owner
+        answer = self._json('create the image', 'POST', '/v2/images',
+                            json=values)
+        return image_model.Image.from_glance(answer)
+
+    def patch(self, image_id: str,
+              properties: cabc.Mapping[str, str]) -> None:
+        """Add properties, or replace them; ImageGone where there is none.
+
+        In the patches of version 2.1 "add" replaces too.
+
+        :source: glance/api/v2/images.py _do_add
+        """
+        changes = [{'op': 'add', 'path': f'/{_pointer(name)}', 'value': value}
+                   for name, value in properties.items()]
+        self._json('set properties', 'PATCH', f'/v2/images/{image_id}',
+                   image_id=image_id, json=changes,
+                   headers={'Content-Type': PATCH_TYPE})
+
+    def put(self, image_id: str, body: Body) -> None:
+        """Send the data, once."""
+        headers = {
+            'Content-Type': 'application/octet-stream',
+            # A proxy may turn the body into chunks; then Content-Length is
+            # lost, by which older servers go.
+            # :source: glance/api/v2/image_data.py _get_image_size
+            'x-openstack-image-size': str(body.len),
+        }
+        # urllib3 has the first number for each piece that is sent, too.
+        timeout = (self._timeouts.stall, self._timeouts.finish)
+        with glance_errors.translated('upload', image_id=image_id):
+            answer = self._glance().put(
+                f'/v2/images/{image_id}/file', data=body, headers=headers,
+                timeout=timeout, allow_reauth=False, redirect=False)
+        if answer.is_redirect:
+            raise errors.ImageServiceError(
+                call='upload', status=answer.status_code,
+                reason='it sends us on to '
+                       f'{answer.headers.get("Location")}: set '
+                       '[glance]endpoint_override to where the images are')
+
+    def delete(self, image_id: str) -> None:
+        """Remove it; ImageGone where there is none."""
+        with glance_errors.translated('delete the image',
+                                       image_id=image_id):
+            self._glance().delete(f'/v2/images/{image_id}',
+                                  timeout=self._answer_timeout())
+
+    def renew(self) -> bool:
+        """Forget the token; False where there is no way to another one."""
+        return bool(self._glance().invalidate())
+
+    def who(self) -> tuple[str | None, frozenset[str]]:
+        """Return our project and roles; nothing where nobody keeps them."""
+        auth = self._session.auth
+        if not isinstance(auth, ksa_identity.BaseIdentityPlugin):
+            return None, frozenset()
+        with glance_errors.translated('sign in'):
+            access = auth.get_access(self._session)
+            return access.project_id, frozenset(access.role_names or ())
+
+    def _json(self, call: str, method: str, path: str, *,
+              image_id: str | None = None, expected: str = 'id',
+              **request: ty.Any) -> dict[str, ty.Any]:
+        """Ask, and return the object that has the key ``expected``."""
+        with glance_errors.translated(call, image_id=image_id):
+            response = self._glance().request(
+                path, method, timeout=self._answer_timeout(), **request)
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict) or expected not in answer:
+            raise errors.ImageServiceError(
+                call=call, status=response.status_code,
+                reason=f'what answers at {response.url} is not an image '
+                       'service')
+        return answer
+
+    def _answer_timeout(self) -> float:
+        """Return what the operator set, or ours: Nova's session has none."""
+        return float(self._session.timeout or self._timeouts.answer)
+
+    def _glance(self) -> ksa_adapter.Adapter:
+        if self._adapter is None:
+            found = ksa_adapter.Adapter(self._session, **self._options)
+            endpoint = found.endpoint_override or found.get_endpoint()
+            if endpoint:
+                found.endpoint_override = _VERSION.sub('', endpoint)
+            self._adapter = found
+        return self._adapter
+
+
+def _pointer(name: str) -> str:
+    """Write a name as a part of a JSON pointer.
+
+    :source: RFC 6901
+    """
+    return name.replace('~', '~0').replace('/', '~1')

@@ -1,0 +1,414 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import errno
+import os
+import pathlib
+import pwd
+import shutil
+import socket
+import stat
+
+import ddt
+import fixtures
+from oslotest import base
+
+from nova_snap import errors
+from nova_snap.host import files as files_module
+from nova_snap import units
+
+# A line of /proc/self/mountinfo; the mount point is the fifth word.
+MOUNT = '36 35 98:0 / {where} rw,noatime shared:1 - {kind} /dev/x rw\n'
+
+
+class FilesTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(os.umask, os.umask(0))
+        self.folder = pathlib.Path(
+            self.useFixture(fixtures.TempDir()).path)
+        self.files = files_module.Files()
+
+    def mode(self, path):
+        return stat.S_IMODE(path.stat().st_mode)
+
+
+@ddt.ddt
+class ScratchTestCase(FilesTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.path = self.folder / 'snapshots' / 'nova_snap-1'
+
+    def make(self):
+        self.files.make_scratch(str(self.path))
+
+    @ddt.data(0, 0o022, 0o077)
+    def test_qemu_may_enter_and_nobody_list(self, umask):
+        os.umask(umask)
+        self.path.parent.mkdir()
+        self.make()
+        self.assertEqual(0o701, self.mode(self.path))
+
+    @ddt.data(0, 0o022, 0o077)
+    def test_the_one_above_is_made_as_nova_makes_it(self, umask):
+        os.umask(umask)
+        self.make()
+        self.assertEqual(0o755, self.mode(self.path.parent))
+
+    def test_the_one_above_is_the_operators_once_it_is_there(self):
+        self.path.parent.mkdir(0o750)
+        self.make()
+        self.assertEqual(0o750, self.mode(self.path.parent))
+
+    def test_one_that_is_there_is_not_taken(self):
+        self.make()
+        error = self.assertRaises(errors.StorageError, self.make)
+        self.assertIn(str(self.path), str(error))
+
+    def test_it_goes_with_all_that_is_in_it(self):
+        self.make()
+        (self.path / 'delta').write_text('')
+        (self.path / 'more').mkdir()
+        self.files.remove_scratch(str(self.path))
+        self.assertEqual([], os.listdir(self.path.parent))
+
+    def test_one_that_is_gone_is_fine(self):
+        self.files.remove_scratch(str(self.path))
+
+    @ddt.data('snapshots', 'nova_snap', 'important')
+    def test_a_directory_of_others_is_not_removed(self, name):
+        (self.folder / name).mkdir()
+        self.assertRaises(errors.StorageError, self.files.remove_scratch,
+                          str(self.folder / name))
+        self.assertTrue((self.folder / name).is_dir())
+
+    def test_what_a_link_points_to_is_not_removed(self):
+        (self.folder / 'important').mkdir()
+        self.path.parent.mkdir()
+        self.path.symlink_to(self.folder / 'important')
+        error = self.assertRaises(errors.StorageError,
+                                  self.files.remove_scratch, str(self.path))
+        self.assertNotIn('None', str(error))
+        self.assertTrue((self.folder / 'important').is_dir())
+
+    def test_a_file_in_it_that_went_by_itself_hides_nothing(self):
+        self.make()
+        (self.path / 'delta').write_text('')
+        self.useFixture(fixtures.MockPatchObject(
+            shutil, 'rmtree', autospec=True,
+            side_effect=FileNotFoundError(2, 'No such file', 'delta')))
+        self.assertRaises(errors.StorageError, self.files.remove_scratch,
+                          str(self.path))
+
+
+class OneFileTestCase(FilesTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.path = self.folder / 'delta'
+
+    def test_it_is_removed_once(self):
+        self.path.write_text('')
+        self.files.remove(str(self.path))
+        self.files.remove(str(self.path))
+        self.assertFalse(self.files.exists(str(self.path)))
+
+    def test_a_directory_is_not_removed(self):
+        self.path.mkdir()
+        error = self.assertRaises(errors.StorageError, self.files.remove,
+                                  str(self.path))
+        self.assertIn(str(self.path), str(error))
+
+    def test_it_is_taken_back_from_qemu(self):
+        if os.geteuid() != 0:
+            self.skipTest('only root can give files away')
+        self.path.write_text('')
+        os.chown(self.path, 64055, 64055)
+        self.files.own(str(self.path))
+        self.assertEqual(os.geteuid(), self.path.stat().st_uid)
+
+    def test_one_that_is_gone_cannot_be_taken(self):
+        error = self.assertRaises(errors.StorageError, self.files.own,
+                                  str(self.path))
+        self.assertIn(str(self.path), str(error))
+
+    def test_only_what_is_allocated_is_counted(self):
+        with open(self.path, 'wb') as file:
+            file.truncate(100 * units.MiB)
+            file.write(b'x' * 8192)
+            file.flush()
+            os.fsync(file.fileno())
+        allocated = self.files.allocated_bytes(str(self.path))
+        self.assertTrue(8192 <= allocated < units.MiB, allocated)
+
+    def test_of_a_block_device_all_is(self):
+        with open(self.path, 'wb') as file:
+            file.truncate(100 * units.MiB)
+        self.useFixture(fixtures.MockPatch(
+            'stat.S_ISBLK', autospec=True, return_value=True))
+        self.assertEqual(100 * units.MiB,
+                         self.files.allocated_bytes(str(self.path)))
+
+    def test_a_block_device_is_told_from_a_file(self):
+        is_block_device = self.files.is_block_device
+        self.assertFalse(is_block_device(str(self.path)))
+        self.path.touch()
+        self.assertFalse(is_block_device(str(self.path)))
+        self.useFixture(fixtures.MockPatch(
+            'pathlib.S_ISBLK', autospec=True, return_value=True))
+        self.assertTrue(is_block_device(str(self.path)))
+
+    def test_a_disk_that_is_not_there_is_refused(self):
+        error = self.assertRaises(
+            errors.Refused, self.files.allocated_bytes, str(self.path))
+        self.assertIn(str(self.path), str(error))
+        self.assertIn('mounted', str(error))
+
+    def test_a_disk_that_may_not_be_read_is_refused(self):
+        self.useFixture(fixtures.MockPatch(
+            'os.stat', autospec=True,
+            side_effect=PermissionError(errno.EACCES, 'Permission denied')))
+        error = self.assertRaises(
+            errors.Refused, self.files.allocated_bytes, str(self.path))
+        self.assertIn('Run as root', str(error))
+
+    def test_the_room_is_what_an_ordinary_user_has(self):
+        figures = os.statvfs(self.folder)
+        free = self.files.free_bytes(str(self.folder))
+        self.assertTrue(
+            0 < free <= figures.f_bfree * figures.f_frsize, free)
+
+    def test_the_room_of_nothing_is_refused(self):
+        error = self.assertRaises(errors.Refused, self.files.free_bytes,
+                                  str(self.path))
+        self.assertIn(str(self.path), str(error))
+
+
+@ddt.ddt
+class SnapshotsRoomTestCase(FilesTestCase):
+
+    @ddt.named_data(
+        ['one that is there', True, False, 'snapshots'],
+        ['the default, not made yet: the one above', False, True, '.'],
+        ['the default that is there', True, True, 'snapshots'],
+    )
+    def test_the_room_is_that_of(self, exists, is_default, expected):
+        path = self.folder / 'snapshots'
+        if exists:
+            path.mkdir()
+        self.assertEqual(
+            str(self.folder / expected),
+            files_module.snapshots_room(str(path), is_default=is_default))
+
+    @ddt.named_data(
+        ['one that the operator named', 'snapshots', False],
+        ['the default below nothing', 'instances/snapshots', True],
+    )
+    def test_a_missing_one_is_refused(self, name, is_default):
+        path = str(self.folder / name)
+        error = self.assertRaises(errors.Refused, files_module.snapshots_room,
+                                  path, is_default=is_default)
+        self.assertIn(f'install -d -m 0755 {path}', str(error))
+
+
+@ddt.ddt
+class QemuEntersTestCase(FilesTestCase):
+    """No directory on the way may keep QEMU's user out."""
+
+    USER = (64055, 64055)
+
+    def setUp(self):
+        super().setUp()
+        # Those above are the machine's, not the test's.
+        self.outer = self.folder / 'outer'
+        self.inner = self.outer / 'inner'
+        self.inner.mkdir(parents=True)
+        for directory in (self.folder.parent, self.folder):
+            if directory != pathlib.Path('/tmp'):
+                directory.chmod(0o755)
+
+    def check(self, user=USER):
+        files_module.check_qemu_enters(str(self.inner), user)
+
+    @ddt.data(0o701, 0o755, 0o711)
+    def test_it_enters(self, mode):
+        self.outer.chmod(mode)
+        self.check()
+
+    @ddt.data(0o700, 0o750, 0o754)
+    def test_the_one_that_keeps_it_out_is_named(self, mode):
+        self.outer.chmod(mode)
+        error = self.assertRaises(errors.Refused, self.check)
+        self.assertIn(f'chmod o+x {self.outer}', str(error))
+        self.assertIn('64055', str(error))
+
+    @ddt.named_data(
+        ['the user of libvirt is not told', None],
+        ['QEMU is root', (0, 0)],
+    )
+    def test_nothing_is_said_where(self, user):
+        self.outer.chmod(0o700)
+        self.check(user)
+
+    @ddt.named_data(
+        ['its owner enters by the first digit', (1, 0), 0o700, True],
+        ['its owner does not by the last', (1, 0), 0o677, False],
+        ['its group enters by the second digit', (0, 1), 0o710, True],
+        ['its group does not by the last', (0, 1), 0o701, False],
+    )
+    def test_as_the_kernel_sees_it(self, owner, mode, enters):
+        if os.geteuid() != 0:
+            self.skipTest('only root can give directories away')
+        uid, gid = (number * 64055 for number in owner)
+        os.chown(self.outer, uid, gid)
+        self.outer.chmod(mode)
+        if enters:
+            self.check()
+        else:
+            self.assertRaises(errors.Refused, self.check)
+
+    def test_a_group_that_its_user_is_in_counts(self):
+        if os.geteuid() != 0:
+            self.skipTest('only root can give directories away')
+        os.chown(self.outer, 0, 4343)
+        self.outer.chmod(0o710)
+        self.assertRaises(errors.Refused, self.check)
+
+        user = pwd.getpwuid(os.geteuid())
+        self.useFixture(fixtures.MockPatch(
+            'pwd.getpwuid', autospec=True, return_value=user))
+        self.useFixture(fixtures.MockPatch(
+            'os.getgrouplist', autospec=True,
+            side_effect=lambda name, gid: [gid, 4343]))
+        self.check()
+
+    def test_a_user_that_this_host_does_not_know_has_one_group(self):
+        self.useFixture(fixtures.MockPatch(
+            'pwd.getpwuid', autospec=True, side_effect=KeyError))
+        self.outer.chmod(0o701)
+        self.check()
+        self.outer.chmod(0o700)
+        self.assertRaises(errors.Refused, self.check)
+
+    def test_one_that_is_not_there_is_not_entered(self):
+        self.inner.rmdir()
+        error = self.assertRaises(errors.Refused, self.check)
+        self.assertIn(str(self.inner), str(error))
+
+
+@ddt.ddt
+class LocalTestCase(FilesTestCase):
+
+    def mounts(self, *mounts):
+        table = self.folder / 'mountinfo'
+        table.write_bytes(b''.join(
+            MOUNT.format(where=where, kind=kind).encode()
+            for where, kind in mounts))
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.host.files.MOUNTS', table))
+
+    @ddt.named_data(
+        ['that of the root', [('/', 'ext4')], 'ext4'],
+        ['the innermost', [('/', 'ext4'), ('{}', 'xfs'), ('/srv', 'nfs')],
+         'xfs'],
+        ['in whatever order', [('{}', 'xfs'), ('/', 'ext4')], 'xfs'],
+        ['the upper of two on one place',
+         [('/', 'ext4'), ('{}', 'xfs'), ('{}', 'nfs4')], 'nfs4'],
+        ['not one whose name begins alike',
+         [('/', 'ext4'), ('{}-other', 'nfs')], 'ext4'],
+        ['not one below', [('/', 'ext4'), ('{}/below', 'nfs')], 'ext4'],
+    )
+    def test_the_file_system_is(self, mounts, kind):
+        self.mounts(*((where.format(self.folder), kind)
+                      for where, kind in mounts))
+        self.assertEqual(kind, files_module.file_system_type(str(self.folder)))
+
+    @ddt.named_data(
+        ['a blank', 'a b', r'a\040b'],
+        ['a backslash', 'a\\b', r'a\134b'],
+        ['another alphabet', 'größe', 'größe'],
+    )
+    def test_a_name_with(self, name, written):
+        (self.folder / name).mkdir()
+        self.mounts(('/', 'ext4'), (f'{self.folder}/{written}', 'nfs4'))
+        self.assertEqual(
+            'nfs4', files_module.file_system_type(str(self.folder / name))
+        )
+
+    @ddt.named_data(
+        ['where it is', 'folder'],
+        ['where it will be', 'folder/not/yet/there'],
+        ['where a link leads to', 'link'],
+    )
+    def test_a_network_file_system_is_refused(self, path):
+        (self.folder / 'folder').mkdir()
+        (self.folder / 'link').symlink_to(self.folder / 'folder')
+        self.mounts(('/', 'ext4'), (f'{self.folder}/folder', 'nfs4'))
+        path = str(self.folder / path)
+        error = self.assertRaises(
+            errors.JournalError, files_module.check_local, path
+        )
+        self.assertIn(path, str(error))
+        self.assertIn('nfs4', str(error))
+        self.assertIn('journal_dir', str(error))
+
+    @ddt.data('nfs', 'ceph', 'fuse.glusterfs', 'ocfs2', 'cifs', '9p')
+    def test_it_is_one_that_other_hosts_see(self, kind):
+        self.mounts(('/', kind))
+        self.assertRaises(errors.JournalError, files_module.check_local, '/x')
+
+    @ddt.data('ext4', 'xfs', 'btrfs', 'tmpfs', 'overlay', 'zfs')
+    def test_a_local_one_is_fine(self, kind):
+        self.mounts(('/', kind))
+        files_module.check_local('/x/y')
+
+    def test_the_table_of_this_host_is_read(self):
+        self.assertNotEqual('unknown', files_module.file_system_type('/'))
+
+
+class WhoTestCase(FilesTestCase):
+
+    def test_root_writes_as_the_owner_of_state_path(self):
+        if os.geteuid() != 0:
+            self.skipTest('only root writes as others')
+        os.chown(self.folder, 4242, 4343)
+        self.assertEqual((4242, 4343),
+                         files_module.owner_for_writes(str(self.folder)))
+
+    def test_without_a_state_path_as_itself(self):
+        self.assertIsNone(
+            files_module.owner_for_writes(str(self.folder / 'missing')))
+
+    def test_who_is_not_root_writes_as_itself(self):
+        self.useFixture(fixtures.MockPatch('os.geteuid', autospec=True,
+                                           return_value=1000))
+        self.assertIsNone(files_module.owner_for_writes(str(self.folder)))
+
+    def machine_id(self, text):
+        path = self.folder / 'machine-id'
+        if text is not None:
+            path.write_text(text)
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.host.files.MACHINE_ID', path))
+        return files_module.machine_id()
+
+    def test_the_machine_has_an_id(self):
+        self.assertEqual('5f0c3d0c', self.machine_id('5f0c3d0c\n'))
+
+    def test_without_one_it_has_its_name(self):
+        self.assertEqual(socket.gethostname(), self.machine_id(None))
+        self.assertEqual(socket.gethostname(), self.machine_id('\n'))
+
+    def test_each_boot_has_an_id(self):
+        self.assertRegex(files_module.boot_id(), r'^[0-9a-f-]{36}$')
