@@ -32,48 +32,58 @@
     |       `-- BlockJobLost
     +-- StorageError               a file, a file system or qemu-img
     |   `-- ImageUnsafe            a finished file that refers to another
-    +-- ImageServiceError          Glance
-    |   +-- ImageServiceUnavailable (Retriable)
-    |   +-- ImageServiceRefused    credentials, roles
-    |   +-- ImageQuotaExceeded
-    |   +-- ImageGone
-    |   `-- ImageCorrupt           Glance has other bytes than we sent
-    +-- VolumeServiceError         Cinder
-    |   +-- VolumeServiceAbsent    this cloud has none, or nothing says where
-    |   +-- VolumeServiceUnavailable (Retriable)
-    |   +-- VolumeServiceRefused   credentials, roles
-    |   +-- VolumeQuotaExceeded
-    |   +-- VolumeGone             a volume or a snapshot of one
-    |   `-- VolumeSnapshotFailed   Cinder could not make it, or not remove it
-    +-- Cancelled                  whoever asked for it stops
+    +-- ServiceError               one of OpenStack's services
+    |   +-- ImageServiceError      Glance
+    |   |   +-- ImageServiceUnavailable (Retriable)
+    |   |   +-- ImageServiceRefused    credentials, roles
+    |   |   +-- ImageQuotaExceeded
+    |   |   +-- ImageGone
+    |   |   `-- ImageCorrupt       Glance has other bytes than we sent
+    |   `-- VolumeServiceError     Cinder
+    |       +-- VolumeServiceAbsent    this cloud has none that is known
+    |       +-- VolumeServiceUnavailable (Retriable)
+    |       +-- VolumeServiceRefused   credentials, roles
+    |       +-- VolumeQuotaExceeded
+    |       +-- VolumeGone         a volume or a snapshot of one
+    |       `-- VolumeSnapshotFailed   it was not made, or not removed
+    +-- Cancelled                  it was to stop
     +-- ConfigError                an option that cannot be used
     +-- JournalError
     |   `-- JournalUnknownVersion
     +-- UndoFailed                 a hold could not be let go at once
     `-- RollbackIncomplete         something is left; its record says what
 
-A class carries the message, an instance carries the facts: the keyword
-arguments fill the template and stay readable as attributes. A message names
-the thing and, where there is one, the remedy.
+A class carries the message, an instance carries the facts, each in a field of
+its own type. A message names the thing and, where there is one, the remedy.
 """
 
+import dataclasses
 import typing as ty
 
+from nova_snap import units
 
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class SnapError(Exception):
-    """The base of all errors of this package."""
+    """The base of all errors of this package.
 
-    template = '%(reason)s'
+    A class that adds a field is a dataclass again, with the same arguments.
 
-    def __init__(self, **facts: ty.Any) -> None:
-        self.facts = facts
-        super().__init__(self.template % facts)
+    :ivar reason: why, in words; '' where the other fields say it all
+    """
 
-    def __getattr__(self, name: str) -> ty.Any:
-        try:
-            return self.__dict__['facts'][name]
-        except KeyError:
-            raise AttributeError(name) from None
+    template: ty.ClassVar[str] = '%(reason)s'
+
+    reason: str
+
+    def __post_init__(self) -> None:
+        """Make the message, which is what ``str()`` returns."""
+        super().__init__(self.template % self._words())
+
+    def _words(self) -> dict[str, ty.Any]:
+        """Return what the template is filled with."""
+        return {field.name: getattr(self, field.name)
+                for field in dataclasses.fields(self)}
 
 
 class Retriable(SnapError):
@@ -84,159 +94,319 @@ class Refused(SnapError):
     """The plan says no: the guest and the image service are untouched."""
 
 
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class InstanceNotFound(Refused):
+    """No domain has this name or UUID."""
+
     template = ('No instance %(instance)s in libvirt at %(uri)s: '
                 '"nova-snap list" shows those that are there')
 
+    instance: str
+    uri: str
+    reason: str = dataclasses.field(init=False, default='')
 
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class InstanceBusy(Refused):
+    """Another operation holds the instance."""
+
     template = 'Instance %(instance)s is busy: %(reason)s'
 
+    instance: str
 
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class NotEnoughSpace(Refused):
+    """The file system has not the room that the snapshot needs.
+
+    :ivar remedy: a sentence
+    """
+
     template = ('%(path)s has %(free)s free and the snapshot may need '
                 '%(needed)s: %(missing)s are missing. %(remedy)s')
 
+    path: str
+    free_bytes: int
+    needed_bytes: int
+    remedy: str
+    reason: str = dataclasses.field(init=False, default='')
 
+    def _words(self) -> dict[str, ty.Any]:
+        return {'path': self.path, 'remedy': self.remedy,
+                'free': units.format_bytes(self.free_bytes),
+                'needed': units.format_bytes(self.needed_bytes),
+                'missing': units.format_bytes(
+                    self.needed_bytes - self.free_bytes)}
+
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class Unsupported(Refused):
+    """This guest, or its disk, cannot be snapshotted."""
+
     template = 'Instance %(instance)s cannot be snapshotted: %(reason)s'
+
+    instance: str
 
 
 class QuiesceImpossible(Unsupported):
     """It has to be frozen, and no agent in it can be asked."""
 
 
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class HypervisorError(SnapError):
+    """libvirt said no.
+
+    :ivar instance: its name or UUID, or libvirt's address where no domain is
+        meant
+    :ivar call: libvirt's name of what was asked; '' where nothing was
+    :ivar code: libvirt's number of the error
+    """
+
     template = 'libvirt refused %(call)s for %(instance)s: %(reason)s'
+
+    instance: str
+    call: str
+    code: int | None = None
 
 
 class DomainGone(HypervisorError):
+    """libvirt does not know the domain, or does not know it any more."""
+
     template = 'Instance %(instance)s is gone from libvirt (at %(call)s)'
 
 
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class QuiesceFailed(HypervisorError):
+    """The guest's agent did not freeze, or not thaw."""
+
     template = ('The file systems of %(instance)s could not be frozen: '
                 '%(reason)s')
 
+    call: str = ''
 
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class HostdevStuck(HypervisorError):
+    """A guest does not release a device."""
+
     template = ('Device %(hostdev)s is not released by %(instance)s: '
                 '%(reason)s')
 
+    hostdev: str
+    call: str = ''
 
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class HostdevLost(HypervisorError):
+    """A guest did not get a device back."""
+
     template = ('Device %(hostdev)s could not be given back to '
                 '%(instance)s: %(reason)s')
 
+    hostdev: str
+    call: str = ''
 
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class ManagedSaveFailed(HypervisorError):
+    """libvirt did not save the guest's memory; the guest goes on."""
+
     template = 'The memory of %(instance)s could not be saved: %(reason)s'
 
+    call: str = ''
 
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class MirrorFailed(HypervisorError):
+    """The copy of a disk is not the disk."""
+
     template = ('The copy of disk %(target_dev)s of %(instance)s failed: '
                 '%(reason)s')
 
+    target_dev: str
+    call: str = ''
+
 
 class MirrorTimeout(MirrorFailed):
-    pass
+    """The copy was late, or stood still."""
 
 
 class BlockJobLost(MirrorFailed):
-    pass
+    """The copy job is not there any more."""
 
 
 class StorageError(SnapError):
-    pass
+    """A file, a file system or qemu-img did not do it."""
 
 
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class ImageUnsafe(StorageError):
+    """A finished file is not whole in itself."""
+
     template = 'The finished image %(path)s is not accepted: %(reason)s'
 
+    path: str
 
-class ImageServiceError(SnapError):
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class ServiceError(SnapError):
+    """One of OpenStack's services said no.
+
+    :ivar call: what was asked, in an operator's words
+    :ivar status: that of HTTP; None when there was no answer
+    """
+
+    call: str
+    status: int | None = None
+
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class ImageServiceError(ServiceError):
+    """Glance said no.
+
+    :ivar image_id: where one image is meant
+    """
+
     template = 'Glance failed at %(call)s: %(reason)s'
+
+    image_id: str | None = None
 
 
 class ImageServiceUnavailable(ImageServiceError, Retriable):
+    """Glance stays silent, or says that it may answer later."""
+
     template = ('Glance does not answer at %(call)s: %(reason)s. Is the '
                 'endpoint right, and does the service run?')
 
 
 class ImageServiceRefused(ImageServiceError):
+    """The credentials may not do this."""
+
     template = ('Glance refuses %(call)s: %(reason)s. The credentials need '
                 'a role that may do this')
 
 
 class ImageQuotaExceeded(ImageServiceError):
+    """The project, or the store, has no room for the image."""
+
     template = 'Glance is out of quota or space: %(reason)s'
 
 
 class ImageGone(ImageServiceError):
+    """The image is not there any more."""
+
     template = 'Image %(image_id)s was deleted in Glance while it was made'
 
 
 class ImageCorrupt(ImageServiceError):
+    """Glance has other bytes than were sent."""
+
     template = ('Image %(image_id)s in Glance is not what was sent: '
                 '%(reason)s')
 
 
-class VolumeServiceError(SnapError):
+class VolumeServiceError(ServiceError):
+    """Cinder said no."""
+
     template = 'Cinder failed at %(call)s: %(reason)s'
 
 
 class VolumeServiceAbsent(VolumeServiceError):
+    """This cloud has no Cinder, or nothing says where it is."""
+
     template = 'No Cinder is known: %(reason)s'
 
 
 class VolumeServiceUnavailable(VolumeServiceError, Retriable):
+    """Cinder stays silent, or says that it may answer later."""
+
     template = ('Cinder does not answer at %(call)s: %(reason)s. Is the '
                 'endpoint right, and does the service run?')
 
 
 class VolumeServiceRefused(VolumeServiceError):
+    """The credentials may not do this."""
+
     template = ('Cinder refuses %(call)s: %(reason)s. The credentials need '
                 'a role that may do this')
 
 
 class VolumeQuotaExceeded(VolumeServiceError):
+    """The project may not have another snapshot."""
+
     template = 'Cinder is out of quota at %(call)s: %(reason)s'
 
 
 class VolumeGone(VolumeServiceError):
+    """There is no such volume, or no such snapshot."""
+
     template = 'Cinder knows nothing of what %(call)s is about: %(reason)s'
 
 
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class VolumeSnapshotFailed(VolumeServiceError):
+    """Cinder could not make a snapshot, or not remove it."""
+
     template = ('The snapshot %(snapshot_id)s of volume %(volume_id)s '
                 'failed: %(reason)s')
 
+    snapshot_id: str
+    volume_id: str
+
 
 class Cancelled(SnapError):
+    """The one who asked for the snapshot, or the service, stops it."""
+
     template = 'The snapshot was cancelled: %(reason)s'
 
 
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class ConfigError(SnapError):
+    """An option cannot be used.
+
+    :ivar option: with its group: ``[libvirt]virt_type``
+    """
+
     template = 'Option %(option)s: %(reason)s'
+
+    option: str
 
 
 class JournalError(SnapError):
-    pass
+    """The journal, or one record of it, cannot be used."""
 
 
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class JournalUnknownVersion(JournalError):
+    """Another release wrote a record."""
+
     template = ('Record %(path)s has the unknown format version %(version)s '
                 'and is left alone')
 
+    path: str
+    version: object
+    reason: str = dataclasses.field(init=False, default='')
 
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class UndoFailed(SnapError):
     """A hold could not be let go where it should; it is tried once more."""
 
     template = '%(step)s could not be undone: %(reason)s'
 
+    step: str
 
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class RollbackIncomplete(SnapError):
-    """Something could not be put back; the journal's record stays."""
+    """Something could not be put back; the journal's record stays.
+
+    :ivar undone: what, and why not
+    :ivar record: the id of the record
+    """
 
     template = ('%(reason)s. Not undone: %(undone)s. The record %(record)s '
                 'is kept: mend the cause, then run "nova-snap recover"')
+
+    undone: str
+    record: str

@@ -43,6 +43,7 @@ PHASES = {
 }
 
 
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class OutputLost(errors.SnapError):
     """What was to be printed cannot be.
 
@@ -50,6 +51,8 @@ class OutputLost(errors.SnapError):
     """
 
     template = 'Standard output cannot be written: %(reason)s'
+
+    is_unread: bool = False
 
 
 def open_closed() -> None:
@@ -119,7 +122,7 @@ def out(text: str) -> None:
         print(text, flush=True)
     except OSError as exc:
         _drop(sys.stdout)
-        raise OutputLost(reason=exc.strerror, is_unread=isinstance(
+        raise OutputLost(reason=exc.strerror or str(exc), is_unread=isinstance(
             exc, BrokenPipeError)) from exc
 
 

@@ -43,10 +43,10 @@ def translated(instance: str, call: str) -> cabc.Iterator[None]:
         yield
     except libvirt.libvirtError as exc:
         code = exc.get_error_code()
-        facts = {'instance': instance, 'call': call, 'reason': str(exc),
-                 'code': code}
+        kind = errors.HypervisorError
         if code == libvirt.VIR_ERR_NO_DOMAIN:
-            raise errors.DomainGone(**facts) from exc
-        if code in AGENT_CODES or call in AGENT_CALLS:
-            raise errors.QuiesceFailed(**facts) from exc
-        raise errors.HypervisorError(**facts) from exc
+            kind = errors.DomainGone
+        elif code in AGENT_CODES or call in AGENT_CALLS:
+            kind = errors.QuiesceFailed
+        raise kind(instance=instance, call=call, reason=str(exc),
+                   code=code) from exc

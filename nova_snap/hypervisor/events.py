@@ -19,6 +19,7 @@ gone then like one that ended well.
 
 import collections.abc as cabc
 import contextlib
+import dataclasses
 import json
 import threading
 import typing as ty
@@ -133,10 +134,10 @@ def block_job_events(connection: ty.Any, uuid: str, bell: BlockJobEvents,
         except errors.DomainGone:
             raise
         except errors.HypervisorError as exc:
-            raise errors.HypervisorError(**{
-                **exc.facts, 'reason': f'{exc.reason}. Was libvirtd '
-                'restarted, and may this user listen to its events? Take the '
-                'snapshot again'}) from exc
+            raise dataclasses.replace(
+                exc, reason=f'{exc.reason}. Was libvirtd restarted, and may '
+                            'this user listen to its events? Take the '
+                            'snapshot again') from exc
         stack.callback(_deregister, connection.domainEventDeregisterAny,
                        number)
         stack.enter_context(_qemus_word(qemu, connection, domain, bell))

@@ -18,6 +18,7 @@ guest is held must not keep us from letting it go.
 
 import collections.abc as cabc
 import contextlib
+import dataclasses
 import threading
 import typing as ty
 
@@ -81,10 +82,10 @@ def open_connection(uri: str) -> libvirt.virConnect:
             connection.setKeepAlive(KEEPALIVE_INTERVAL_SECONDS,
                                     KEEPALIVE_COUNT)
     except errors.HypervisorError as exc:
-        raise errors.HypervisorError(**{
-            **exc.facts, 'reason': f'{exc.reason}. Does libvirtd run, may '
-            'this user speak to it, and is [libvirt]connection_uri right?'
-        }) from exc
+        raise dataclasses.replace(
+            exc, reason=f'{exc.reason}. Does libvirtd run, may this user '
+                        'speak to it, and is [libvirt]connection_uri right?'
+        ) from exc
     return connection
 
 

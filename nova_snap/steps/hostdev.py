@@ -180,9 +180,9 @@ class DetachHostdev(step_module.Step):
                      if found.is_same(self._device)), None)
 
     def _stuck(self, reason: str) -> errors.HostdevStuck:
-        return errors.HostdevStuck(instance=self.uuid, hostdev=self._device,
-                                   reason=reason)
+        return errors.HostdevStuck(
+            instance=self.uuid, hostdev=str(self._device), reason=reason)
 
     def _lost(self, reason: str) -> errors.HostdevLost:
-        return errors.HostdevLost(instance=self.uuid, hostdev=self._device,
-                                  reason=reason)
+        return errors.HostdevLost(
+            instance=self.uuid, hostdev=str(self._device), reason=reason)

@@ -20,7 +20,6 @@ from nova_snap.model.plan import plan as plan_model
 from nova_snap.model.plan import room as room_plan
 from nova_snap.model import request as request_model
 from nova_snap.model import settings as settings_model
-from nova_snap import units
 
 
 def make_plan(
@@ -163,8 +162,7 @@ def _refuse_without_space(
     facts: plan_model.Facts,
     plan: plan_model.Plan,
 ) -> None:
-    missing = plan.needed - facts.free
-    if missing <= 0:
+    if plan.needed <= facts.free:
         return
     remedy = 'Free that much, or put snapshots_directory elsewhere'
     if settings.worst_case_space:
@@ -172,6 +170,4 @@ def _refuse_without_space(
                    'only what is allocated now')
     raise errors.NotEnoughSpace(
         path=settings.snapshots_directory, remedy=remedy,
-        free=units.format_bytes(facts.free),
-        needed=units.format_bytes(plan.needed),
-        missing=units.format_bytes(missing))
+        free_bytes=facts.free, needed_bytes=plan.needed)

@@ -112,7 +112,9 @@ class Upload:
                 self._image_id) is not None:
             # Glance says "gone" of a store that takes no images, too.
             # :source: glance/api/v2/image_data.py, StoreAddDisabled
-            raise errors.ImageServiceError(**exc.facts) from exc
+            raise errors.ImageServiceError(
+                call=exc.call, status=exc.status, reason=exc.reason,
+                image_id=exc.image_id) from exc
         raise exc
 
     def _settled(self, wanted: cabc.Set[str]) -> image_model.Image:
@@ -138,7 +140,9 @@ class Upload:
                     return image
                 failure = self._stays(image.status)
                 if image.status not in UNDER_WAY:
-                    raise errors.ImageServiceError(**failure.facts)
+                    raise errors.ImageServiceError(
+                        call=failure.call, status=failure.status,
+                        reason=failure.reason)
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 raise failure

@@ -22,6 +22,8 @@ from nova_snap import errors
 from nova_snap.flows import image as image_flow
 from tests.unit.cmd import scene
 
+ExitCode = main_module.ExitCode
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -91,7 +93,7 @@ class UsageTestCase(scene.CommandTestCase):
     )
     def test_a_wrong_word_is_named(self, words, named):
         said = self.run_command(*words)
-        self.assertEqual(main_module.ExitCode.USAGE, said.code)
+        self.assertEqual(ExitCode.USAGE, said.code)
         self.assertIn(named, said.err)
         self.assertEqual('', said.out)
 
@@ -102,7 +104,7 @@ class UsageTestCase(scene.CommandTestCase):
             self.assertIn(f'  {word} ', said.out)
         told = re.findall(r'^  (\d+)  ', said.out, re.M)
         self.assertEqual(
-            [str(int(code)) for code in main_module.ExitCode], told
+            [str(int(code)) for code in ExitCode], told
         )
 
     @ddt.data(*main_module.SUBCOMMANDS)
@@ -129,79 +131,33 @@ class ExitCodeTestCase(scene.CommandTestCase):
         return self.run_command('status')
 
     @ddt.named_data(
-        [
-            'an option that cannot be used',
-            main_module.ExitCode.USAGE,
-            errors.ConfigError(option='[x]y', reason='is odd'),
-        ],
-        [
-            'an unknown instance',
-            main_module.ExitCode.REFUSED,
-            errors.InstanceNotFound(instance='VM1', uri='qemu:///x'),
-        ],
-        [
-            'an instance that is busy',
-            main_module.ExitCode.REFUSED,
-            errors.InstanceBusy(instance='VM1', reason='is saved'),
-        ],
-        [
-            'no room',
-            main_module.ExitCode.REFUSED,
-            errors.NotEnoughSpace(
-                path='/x',
-                free='1',
-                needed='3',
-                missing='2',
-                remedy='Buy a disk',
-            ),
-        ],
-        [
-            'a guest that cannot be taken',
-            main_module.ExitCode.REFUSED,
-            errors.Unsupported(instance='VM1', reason='is a container'),
-        ],
-        [
-            'a libvirt that says no',
-            main_module.ExitCode.FAILED,
-            errors.HypervisorError(instance='VM1', call='open', reason='no'),
-        ],
-        [
-            'a mirror that is lost',
-            main_module.ExitCode.FAILED,
-            errors.BlockJobLost(
-                instance='VM1', target_dev='vda', reason='gone'
-            ),
-        ],
-        [
-            'a file that cannot be written',
-            main_module.ExitCode.FAILED,
-            errors.StorageError(reason='full'),
-        ],
-        [
-            'a Glance that is away',
-            main_module.ExitCode.FAILED,
-            errors.ImageServiceUnavailable(call='create', reason='away'),
-        ],
-        [
-            'a journal that cannot be kept',
-            main_module.ExitCode.FAILED,
-            errors.JournalError(reason='no directory'),
-        ],
-        [
-            'a hold that was let go late',
-            main_module.ExitCode.FAILED,
-            errors.UndoFailed(step='MakeScratch', reason='full'),
-        ],
-        [
-            'something that is left',
-            main_module.ExitCode.LEFT,
-            errors.RollbackIncomplete(reason='no', undone='x', record='r'),
-        ],
-        [
-            'a cancellation',
-            main_module.ExitCode.CANCELLED,
-            KeyboardInterrupt(),
-        ],
+        ['an option that cannot be used', ExitCode.USAGE,
+         errors.ConfigError(option='[x]y', reason='is odd')],
+        ['an unknown instance', ExitCode.REFUSED,
+         errors.InstanceNotFound(instance='VM1', uri='qemu:///x')],
+        ['an instance that is busy', ExitCode.REFUSED,
+         errors.InstanceBusy(instance='VM1', reason='is saved')],
+        ['no room', ExitCode.REFUSED,
+         errors.NotEnoughSpace(path='/x', free_bytes=1, needed_bytes=3,
+                               remedy='Buy a disk')],
+        ['a guest that cannot be taken', ExitCode.REFUSED,
+         errors.Unsupported(instance='VM1', reason='is a container')],
+        ['a libvirt that says no', ExitCode.FAILED,
+         errors.HypervisorError(instance='VM1', call='open', reason='no')],
+        ['a mirror that is lost', ExitCode.FAILED,
+         errors.BlockJobLost(instance='VM1', target_dev='vda',
+                             reason='gone')],
+        ['a file that cannot be written', ExitCode.FAILED,
+         errors.StorageError(reason='full')],
+        ['a Glance that is away', ExitCode.FAILED,
+         errors.ImageServiceUnavailable(call='create', reason='away')],
+        ['a journal that cannot be kept', ExitCode.FAILED,
+         errors.JournalError(reason='no directory')],
+        ['a hold that was let go late', ExitCode.FAILED,
+         errors.UndoFailed(step='MakeScratch', reason='full')],
+        ['something that is left', ExitCode.LEFT,
+         errors.RollbackIncomplete(reason='no', undone='x', record='r')],
+        ['a cancellation', ExitCode.CANCELLED, KeyboardInterrupt()],
     )
     def test_of(self, code, error):
         said = self.fail_with(error)
@@ -213,7 +169,7 @@ class ExitCodeTestCase(scene.CommandTestCase):
 
     def test_of_success(self):
         said = self.run_command('status')
-        self.assertEqual(main_module.ExitCode.DONE, said.code)
+        self.assertEqual(ExitCode.DONE, said.code)
         self.assertEqual('', said.err)
 
     def test_a_fault_of_ours_is_not_hidden(self):
@@ -232,7 +188,7 @@ class ExitCodeTestCase(scene.CommandTestCase):
         else:
             self.config.write_text(text)
         said = self.run_command('list')
-        self.assertEqual(main_module.ExitCode.USAGE, said.code)
+        self.assertEqual(ExitCode.USAGE, said.code)
         self.assertIn(named, said.err)
 
 
@@ -263,7 +219,7 @@ class CancelTestCase(scene.CommandTestCase):
                 undone.append(True)
 
         said = self.run_flow(flow)
-        self.assertEqual(main_module.ExitCode.CANCELLED, said.code)
+        self.assertEqual(ExitCode.CANCELLED, said.code)
         self.assertEqual([True], undone)
         self.assertIn('cancelling, the guest is put back', said.err)
         self.assertIn('cancelled; the guest is as it was', said.err)
@@ -282,7 +238,7 @@ class CancelTestCase(scene.CommandTestCase):
                 undone.append(True)
 
         said = self.run_flow(flow)
-        self.assertEqual(main_module.ExitCode.CANCELLED, said.code)
+        self.assertEqual(ExitCode.CANCELLED, said.code)
         self.assertEqual([True], undone)
         self.assertEqual(1, said.err.count('cancelling'))
 
@@ -295,7 +251,7 @@ class CancelTestCase(scene.CommandTestCase):
             signal.raise_signal(number)
 
         said = self.run_flow(flow)
-        self.assertEqual(main_module.ExitCode.DONE, said.code)
+        self.assertEqual(ExitCode.DONE, said.code)
         self.assertNotIn('cancel', said.err)
         # It is not a phase that the operator hears of.
         self.assertNotIn(image_flow.COMMIT_PHASE, said.err)
@@ -306,7 +262,7 @@ class CancelTestCase(scene.CommandTestCase):
             progress('upload', 1, 1)
             signal.raise_signal(number)
 
-        self.assertEqual(main_module.ExitCode.CANCELLED,
+        self.assertEqual(ExitCode.CANCELLED,
                          self.run_flow(flow).code)
 
     def test_what_is_left_is_told_rather_than_the_cancellation(self):
@@ -317,7 +273,7 @@ class CancelTestCase(scene.CommandTestCase):
                 raise errors.RollbackIncomplete(
                     reason='no', undone='x', record='r') from exc
 
-        self.assertEqual(main_module.ExitCode.LEFT, self.run_flow(flow).code)
+        self.assertEqual(ExitCode.LEFT, self.run_flow(flow).code)
 
     @ddt.data(*SIGNALS)
     def test_afterwards_signals_are_the_callers_again(self, number):
@@ -336,7 +292,7 @@ class CancelTestCase(scene.CommandTestCase):
 
         said = self.run_flow(flow)
         self.assertEqual(
-            (main_module.ExitCode.DONE, ''), (said.code, said.err)
+            (ExitCode.DONE, ''), (said.code, said.err)
         )
         self.assertEqual(signal.SIG_IGN, signal.getsignal(number))
 
@@ -353,6 +309,6 @@ class CancelTestCase(scene.CommandTestCase):
             signal.raise_signal(number)
 
         self.assertEqual(
-            main_module.ExitCode.CANCELLED, self.run_flow(flow).code
+            ExitCode.CANCELLED, self.run_flow(flow).code
         )
         self.assertEqual([True], went_on)

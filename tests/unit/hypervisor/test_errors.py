@@ -72,7 +72,7 @@ class TranslatedTestCase(base.BaseTestCase):
         self.assertRaises(errors.HypervisorError, _translate,
                           libvirt.libvirtError('no connection'))
 
-    @ddt.data(ValueError(), errors.ImageGone(image_id='x'),
+    @ddt.data(ValueError(), errors.ImageGone(call='look', reason='x'),
               KeyboardInterrupt())
     def test_what_is_not_libvirt_s_passes(self, raised):
         self.assertIs(raised, self.assertRaises(type(raised), _translate,

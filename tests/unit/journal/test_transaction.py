@@ -321,7 +321,7 @@ class Law6TestCase(steps.TransactionTestCase):
 
         def act():
             with self.transaction() as txn, txn.hold(step):
-                raise errors.ImageGone(image_id='x')
+                raise errors.ImageGone(call='look', reason='x')
 
         self.assertRaises(errors.ImageGone, act)
         self.assert_nothing_left()
