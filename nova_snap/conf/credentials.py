@@ -23,31 +23,18 @@ request.
 """
 
 import collections.abc
-import contextlib
 import dataclasses
 import typing as ty
 
-from keystoneauth1 import exceptions as ks_exceptions
-from keystoneauth1 import loading as ks_loading
 from keystoneauth1 import plugin as ks_plugin
 from oslo_config import cfg
-from oslo_config import types as cfg_types
 
 from nova_snap.conf import cinder
 from nova_snap.conf import glance
-from nova_snap.conf import keystoneauth
 from nova_snap.conf import nova_snap as own
+from nova_snap.conf import places
 from nova_snap.conf import service_user
 from nova_snap import errors
-
-Environ = collections.abc.Mapping[str, str]
-
-# One of these says that the variables are meant: what else begins with OS_
-# is often set by something that has nothing to do with OpenStack.
-_TRIGGERS = ('OS_AUTH_TYPE', 'OS_AUTH_PLUGIN', 'OS_AUTH_URL')
-
-# What keystoneauth1's own commands sign in with when nothing else is said.
-_DEFAULT_AUTH_TYPE = 'password'
 
 # Options of a session that its constructor takes under the same name.
 _PLAIN_SESSION_OPTS = ('timeout', 'collect_timing', 'split_loggers',
@@ -85,26 +72,16 @@ class Credentials:
     source: str
 
 
-@dataclasses.dataclass(frozen=True)
-class _Found:
-    """What one place says; session and adapter by their option's name."""
-
-    auth: ks_plugin.BaseAuthPlugin
-    source: str
-    session: dict[str, ty.Any]
-    adapter: dict[str, ty.Any]
-
-
-def load(conf: cfg.ConfigOpts, environ: Environ) -> Credentials:
+def load(conf: cfg.ConfigOpts, environ: places.Environ) -> Credentials:
     """Find out how to sign in.
 
     :param conf: with all options registered and the files parsed
     :param environ: the variables of the process
     :raises ConfigError: when no place says how, or one says it incompletely
     """
-    found = (_from_environ(environ)
-             or _from_group(conf, own.GROUP.name)
-             or _from_group(conf, service_user.GROUP.name))
+    found = (places.from_environ(environ)
+             or places.from_group(conf, own.GROUP.name)
+             or places.from_group(conf, service_user.GROUP.name))
     if found is None:
         raise errors.ConfigError(option='auth_type',
                                  reason=_NOTHING_CONFIGURED)
@@ -113,24 +90,25 @@ def load(conf: cfg.ConfigOpts, environ: Environ) -> Credentials:
     return Credentials(
         auth=found.auth,
         session_options=_session_options(
-            {**_set_values(_session_of(conf, glance.GROUP.name)),
+            {**_set_values(places.session_of(conf, glance.GROUP.name)),
              **_set_values(found.session)}),
         adapter_options=adapter,
         source=found.source)
 
 
-def load_for_volumes(conf: cfg.ConfigOpts, environ: Environ) -> Credentials:
+def load_for_volumes(conf: cfg.ConfigOpts,
+                     environ: places.Environ) -> Credentials:
     """Find out how to sign in to Cinder.
 
     :param conf: with all options registered and the files parsed
     :param environ: the variables of the process
     :raises ConfigError: when no place says how, or one says it incompletely
     """
-    shared = (_from_environ(environ)
-              or _from_group(conf, own.GROUP.name))
-    cinders = None if shared else _from_group(conf, cinder.GROUP.name)
+    shared = (places.from_environ(environ)
+              or places.from_group(conf, own.GROUP.name))
+    cinders = None if shared else places.from_group(conf, cinder.GROUP.name)
     found = (shared or cinders
-             or _from_group(conf, service_user.GROUP.name))
+             or places.from_group(conf, service_user.GROUP.name))
     if found is None:
         raise errors.ConfigError(option='auth_type',
                                  reason=_NOTHING_CONFIGURED)
@@ -150,113 +128,10 @@ def load_for_volumes(conf: cfg.ConfigOpts, environ: Environ) -> Credentials:
     return Credentials(
         auth=found.auth,
         session_options=_session_options(
-            {**_set_values(_session_of(conf, cinder.GROUP.name)),
+            {**_set_values(places.session_of(conf, cinder.GROUP.name)),
              **_set_values(found.session)}),
         adapter_options=_set_values(adapter),
         source=found.source)
-
-
-def _from_environ(environ: Environ) -> _Found | None:
-    if environ.get('OS_CLOUD'):
-        return _from_cloud(environ)
-    if not any(environ.get(name) for name in _TRIGGERS):
-        return None
-    auth_type = (environ.get('OS_AUTH_TYPE') or environ.get('OS_AUTH_PLUGIN')
-                 or _DEFAULT_AUTH_TYPE)
-
-    def value(opt: ks_loading.Opt) -> ty.Any:
-        named = (environ.get(_variable(one.name))
-                 for one in (opt, *opt.deprecated))
-        return next((text for text in named if text), opt.default)
-
-    with _translated('OS_AUTH_TYPE'):
-        loader: ks_loading.BaseLoader[ks_plugin.BaseAuthPlugin] = (
-            ks_loading.get_plugin_loader(auth_type))
-        auth = loader.load_from_options_getter(value)
-    interface = (environ.get('OS_INTERFACE')
-                 or environ.get('OS_ENDPOINT_TYPE'))
-    return _Found(
-        auth=auth,
-        source='the OS_* variables',
-        session={
-            'cafile': environ.get('OS_CACERT'),
-            'certfile': environ.get('OS_CERT'),
-            'keyfile': environ.get('OS_KEY'),
-            'insecure': _as_bool('OS_INSECURE', environ),
-        },
-        adapter={
-            # Older openrc files say internalURL.
-            'interface': interface and [interface.removesuffix('URL')],
-            'region_name': environ.get('OS_REGION_NAME'),
-            # Beside a plugin that does not take it, OS_ENDPOINT is Keystone's.
-            'endpoint_override': getattr(auth, 'endpoint', None),
-        })
-
-
-def _variable(option: str) -> str:
-    return f'OS_{option}'.replace('-', '_').upper()
-
-
-def _as_bool(name: str, environ: Environ) -> bool:
-    try:
-        return bool(cfg_types.Boolean()(environ.get(name) or False))
-    except ValueError as exc:
-        raise errors.ConfigError(option=name, reason=str(exc)) from exc
-
-
-def _from_cloud(environ: Environ) -> _Found:
-    name = environ['OS_CLOUD']
-    try:
-        from openstack import config as sdk_config
-        from openstack import exceptions as sdk_exceptions
-    except ImportError as exc:
-        raise errors.ConfigError(
-            option='OS_CLOUD',
-            reason='to read clouds.yaml the package openstacksdk is needed: '
-                   'install nova-snap[clouds], or unset OS_CLOUD and set the '
-                   'other OS_* variables') from exc
-    files = environ.get('OS_CLIENT_CONFIG_FILE')
-    with _translated('OS_CLOUD', sdk_exceptions.SDKException):
-        region = sdk_config.OpenStackConfig(
-            config_files=([files] if files else None),
-            load_envvars=False).get_one(cloud=name)
-        auth = region.get_auth()
-    if auth is None:
-        raise errors.ConfigError(
-            option='OS_CLOUD',
-            reason=f'cloud {name} of clouds.yaml has no usable auth_type')
-    verify, cert = region.get_requests_verify_args()
-    interface = region.get_interface(glance.SERVICE_TYPE)
-    certfile, keyfile = (cert if isinstance(cert, tuple) else (cert, None))
-    return _Found(
-        auth=auth,
-        source=f'cloud {name} of clouds.yaml',
-        session={
-            'cafile': verify if isinstance(verify, str) else None,
-            'certfile': certfile,
-            'keyfile': keyfile,
-            'insecure': verify is False,
-            'timeout': region.config.get('api_timeout'),
-        },
-        adapter={
-            'interface': interface and [interface],
-            'region_name': region.get_region_name(glance.SERVICE_TYPE),
-            'endpoint_override': region.get_endpoint(glance.SERVICE_TYPE),
-        })
-
-
-def _from_group(conf: cfg.ConfigOpts, group: str) -> _Found | None:
-    # When the options were registered the files were not yet parsed, and
-    # auth_section was unknown: here the group that it names is registered.
-    with _translated(f'[{group}]auth_type'):
-        ks_loading.register_auth_conf_options(conf, group)
-        auth = ks_loading.load_auth_from_conf_options(conf, group)
-    if auth is None:
-        return None
-    return _Found(auth=auth,
-                  source=f'the options of [{group}]',
-                  session=_session_of(conf, group),
-                  adapter={})
 
 
 def _adapter_of(conf: cfg.ConfigOpts) -> dict[str, ty.Any]:
@@ -268,11 +143,6 @@ def _adapter_of(conf: cfg.ConfigOpts) -> dict[str, ty.Any]:
         'region_name': group.region_name,
         'endpoint_override': group.endpoint_override,
     }
-
-
-def _session_of(conf: cfg.ConfigOpts, group: str) -> dict[str, ty.Any]:
-    return {opt.dest: conf[group][opt.dest]
-            for opt in keystoneauth.session_opts()}
 
 
 def _set_values(values: dict[str, ty.Any]) -> dict[str, ty.Any]:
@@ -295,7 +165,7 @@ def _session_options(values: dict[str, ty.Any]) -> dict[str, ty.Any]:
     return options
 
 
-def _check_endpoint(found: _Found, adapter: dict[str, ty.Any]) -> None:
+def _check_endpoint(found: places.Found, adapter: dict[str, ty.Any]) -> None:
     """Refuse a way to sign in that has no catalog and no endpoint."""
     has_catalog = not hasattr(found.auth, 'endpoint')
     endpoint = getattr(found.auth, 'endpoint', None)
@@ -305,16 +175,3 @@ def _check_endpoint(found: _Found, adapter: dict[str, ty.Any]) -> None:
             reason=f'{found.source} sign in without Keystone, so nothing '
                    'says where Glance is: set OS_ENDPOINT, '
                    '[nova_snap]endpoint or [glance]endpoint_override')
-
-
-_FOREIGN = (ks_exceptions.ClientException, cfg.Error, ValueError)
-
-
-@contextlib.contextmanager
-def _translated(option: str,
-                *more: type[Exception]) -> collections.abc.Iterator[None]:
-    foreign: tuple[type[Exception], ...] = (*_FOREIGN, *more)
-    try:
-        yield
-    except foreign as exc:
-        raise errors.ConfigError(option=option, reason=str(exc)) from exc
