@@ -13,7 +13,7 @@
 """The command's own world: its connection, its files, its credentials."""
 
 import argparse
-import collections.abc as cabc
+import functools
 import os
 
 from oslo_config import cfg
@@ -29,11 +29,7 @@ from nova_snap.host import processes
 from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.hypervisor import host as host_module
 from nova_snap.journal import store as store_module
-from nova_snap.model import settings as settings_model
-from nova_snap.services.cinder import volumes as volumes_module
-from nova_snap.services.glance import images as images_module
-from nova_snap.services import sessions
-from nova_snap.services import signed_out
+from nova_snap.services import sign_in
 from nova_snap.steps import world as world_module
 
 # nova.conf, and nova-snap.conf beside it for what only the command reads.
@@ -92,8 +88,13 @@ class Runtime:
                 settings.images_cpu_time_limit,
                 settings.images_address_space_limit),
             files=files_module.Files(owner),
-            images=self._images(settings, signed_in),
-            volumes=self._volumes(settings),
+            images=sign_in.images(functools.partial(
+                credentials_module.load, self._conf, os.environ),
+                settings, required=signed_in),
+            # Most instances have no volume to be snapshotted.
+            volumes=sign_in.volumes(functools.partial(
+                credentials_module.load_for_volumes, self._conf, os.environ),
+                settings),
             clock=clock_module.Clock(),
             progress=self._progress)
         return node_module.Node(
@@ -103,41 +104,3 @@ class Runtime:
             machine_id=files_module.machine_id(),
             boot_id=files_module.boot_id(),
             nova_compute_runs=processes.nova_compute_runs)
-
-    def _images(self, settings: settings_model.Settings,
-                signed_in: bool) -> images_module.Images:
-        try:
-            found = self.credentials()
-        except errors.ConfigError as exc:
-            if signed_in:
-                raise
-            return signed_out.SignedOut(exc)
-        return images_module.Images(
-            sessions.make_session(found.auth, found.session_options),
-            found.adapter_options,
-            policy=sessions.Policy(
-                num_retries=settings.glance_num_retries,
-                verify=settings.verify_upload))
-
-    def _volumes(self, settings: settings_model.Settings) -> (
-            volumes_module.Volumes):
-        try:
-            found = credentials_module.load_for_volumes(self._conf,
-                                                        os.environ)
-        except errors.ConfigError as exc:
-            # Most instances have no volume to be snapshotted.
-            return signed_out.SignedOutOfCinder(exc)
-        return volumes_module.Volumes(
-            sessions.make_session(found.auth, found.session_options),
-            found.adapter_options, policy=sessions.Policy(
-                num_retries=settings.cinder_http_retries))
-
-    def credentials(
-            self, environ: cabc.Mapping[str, str] | None = None
-    ) -> credentials_module.Credentials:
-        """Find out as whom we sign in.
-
-        :raises ConfigError: when nothing says so
-        """
-        return credentials_module.load(
-            self._conf, os.environ if environ is None else environ)

@@ -28,7 +28,7 @@ from nova_snap.model import image as image_model
 from nova_snap.model import settings as settings_model
 from nova_snap.model import stream
 from nova_snap.services.glance import images as images_module
-from nova_snap.services import sessions
+from nova_snap.services import sign_in
 
 
 class RequestImages(images_module.Images):
@@ -49,8 +49,7 @@ class RequestImages(images_module.Images):
                       'endpoint_override': glance.generate_glance_url(
                           context),
                       'global_request_id': context.global_id},
-            policy=sessions.Policy(num_retries=settings.glance_num_retries,
-                                   verify=settings.verify_upload))
+            policy=sign_in.images_policy(settings))
         self._before_upload = before_upload
 
     def upload(self, image_id: str, source: stream.Source, *,

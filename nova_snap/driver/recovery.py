@@ -21,10 +21,7 @@ from nova_snap.conf import credentials as credentials_module
 from nova_snap.driver import runtime as runtime_module
 from nova_snap import errors
 from nova_snap.flows import recovery
-from nova_snap.services.cinder import volumes as volumes_module
-from nova_snap.services.glance import images as images_module
-from nova_snap.services import sessions
-from nova_snap.services import signed_out
+from nova_snap.services import sign_in
 
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
@@ -73,35 +70,13 @@ class Recovery:
         of volumes that are deleted were left by the nova-snap command.
         """
         if any(self._runtime.store.ids()):
+            settings = self._runtime.settings
             _log(recovery.recover(self._runtime.node(
-                _service_images(self._runtime),
-                volumes=_service_volumes(self._runtime))))
-
-
-def _service_images(
-        runtime: runtime_module.Runtime) -> images_module.Images:
-    try:
-        found = credentials_module.load(CONF, {})
-    except errors.ConfigError as exc:
-        return signed_out.SignedOut(exc)
-    settings = runtime.settings
-    return images_module.Images(
-        sessions.make_session(found.auth, found.session_options),
-        found.adapter_options, policy=sessions.Policy(
-            num_retries=settings.glance_num_retries,
-            verify=settings.verify_upload))
-
-
-def _service_volumes(
-        runtime: runtime_module.Runtime) -> volumes_module.Volumes:
-    try:
-        found = credentials_module.load_for_volumes(CONF, {})
-    except errors.ConfigError as exc:
-        return signed_out.SignedOutOfCinder(exc)
-    return volumes_module.Volumes(
-        sessions.make_session(found.auth, found.session_options),
-        found.adapter_options, policy=sessions.Policy(
-            num_retries=runtime.settings.cinder_http_retries))
+                sign_in.images(
+                    lambda: credentials_module.load(CONF, {}), settings),
+                volumes=sign_in.volumes(
+                    lambda: credentials_module.load_for_volumes(CONF, {}),
+                    settings))))
 
 
 def _log(findings: list[recovery.Finding]) -> None:

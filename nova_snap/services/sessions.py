@@ -22,11 +22,6 @@ from keystoneauth1 import session as ksa_session
 
 DISTRIBUTION = 'nova_snap'
 
-# Nova waits a second between attempts. Each further wait is twice as long:
-# a service that is being restarted needs some ten of them.
-FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 30.0
-
 
 @dataclasses.dataclass(frozen=True)
 class Timeouts:
@@ -62,12 +57,6 @@ class Policy:
     num_retries: int = 3
     verify: bool = True
     timeouts: Timeouts = Timeouts()
-
-    def pauses(self) -> cabc.Iterator[float | None]:
-        """Yield the seconds to wait after each attempt; None at the last."""
-        for retry in range(self.num_retries):
-            yield min(FIRST_PAUSE_SECONDS * 2 ** retry, LONGEST_PAUSE_SECONDS)
-        yield None
 
 
 def user_agent() -> str:

@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Glance and Cinder for those who have no credentials.
+"""What stands for Glance and Cinder where there are no credentials.
 
 A recovery must let a guest go also where nothing says how to sign in: only
-what needs them fails, and says why.
+what needs Glance or Cinder fails, and says why.
 """
 
 import collections.abc as cabc
@@ -30,7 +30,7 @@ from nova_snap.services.glance import images as images_module
 class SignedOut(images_module.Images):
     """Refuses every call.
 
-    :param reason: why nobody is signed in
+    :param reason: why we are not signed in
     """
 
     def __init__(self, reason: errors.ConfigError) -> None:
@@ -63,7 +63,7 @@ class SignedOut(images_module.Images):
 class SignedOutOfCinder(volumes_module.Volumes):
     """Refuses every call.
 
-    :param reason: why nobody is signed in
+    :param reason: why we are not signed in
     """
 
     def __init__(self, reason: errors.ConfigError) -> None:

@@ -21,6 +21,7 @@ import sys
 from oslotest import base
 
 import nova_snap
+from nova_snap import errors
 
 PACKAGE = pathlib.Path(nova_snap.__file__).parent
 TESTS = pathlib.Path(__file__).parents[1]
@@ -38,6 +39,9 @@ NAMES_OF_NOTHING = {'utils', 'util', 'common', 'helpers', 'helper', 'manager',
 # These know nothing but Python, and each other downwards.
 PURE_ROOMS = ('model', 'journal')
 WITHIN_PURE = ('nova_snap.errors', 'nova_snap.model', 'nova_snap.units')
+
+# They raise what happened; what it means for a snapshot is the plan's to say.
+ADAPTERS = ('services',)
 
 # Whose modules have one alias each.
 OURS = ('nova_snap.', 'tests.')
@@ -97,6 +101,16 @@ def _allowed(path):
     return WITHIN_PURE + more
 
 
+def _refusals(path):
+    """Name the errors of the plan that a file names."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if (isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == 'errors'
+                and issubclass(getattr(errors, node.attr), errors.Refused)):
+            yield node.attr
+
+
 def _functions(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -142,6 +156,12 @@ class SourceTestCase(base.BaseTestCase):
             [], [name for name in FILES
                  if NAMES_OF_NOTHING
                  & set(pathlib.Path(name).with_suffix('').parts)])
+
+    def test_an_adapter_refuses_nothing(self):
+        self.assertEqual(
+            [], [f'{name}: {refusal}' for name, path in FILES.items()
+                 if path.relative_to(PACKAGE).parts[0] in ADAPTERS
+                 for refusal in _refusals(path)])
 
 
 class ImportTestCase(base.BaseTestCase):

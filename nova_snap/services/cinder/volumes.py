@@ -12,21 +12,16 @@
 
 """Cinder: the calls we need of it.
 
-A snapshot of a volume has an id that Cinder chooses. So that whoever comes
-after a killed process finds it, and what an answer that was lost on its way
-said can be looked up, each carries the id of our record in its metadata.
+A snapshot of a volume has an id that Cinder chooses. Each carries the id
+of our record in its metadata: so a recovery finds what a killed process left,
+and what an answer that was lost on its way said can be looked up.
 """
 
 import collections.abc as cabc
 import http
-import logging as plain_logging
 import time
 import typing as ty
 
-from cinderclient import client as cinder_client
-from keystoneauth1 import adapter as ksa_adapter
-from keystoneauth1.identity import base as ksa_identity
-from keystoneauth1.identity import generic as ksa_generic
 from keystoneauth1 import plugin as ksa_plugin
 from keystoneauth1 import session as ksa_session
 from oslo_log import log as logging
@@ -34,16 +29,11 @@ from oslo_log import log as logging
 from nova_snap import errors
 from nova_snap.model import stream
 from nova_snap.model import volumes as volumes_model
-from nova_snap.services.cinder import errors as cinder_errors
+from nova_snap.services.cinder import client as client_module
+from nova_snap.services import retry
 from nova_snap.services import sessions
 
 LOG = logging.getLogger(__name__)
-
-# The newest that is known to us: from 3.66 on every snapshot may be of a
-# volume that is in use. What we need is in 3.0 already.
-# :source: cinder/api/openstack/rest_api_version_history.rst
-NEWEST = (3, 66)
-OLDEST = '3.0'
 
 # Answers that say that nothing was begun.
 NOT_TAKEN = frozenset({
@@ -60,7 +50,11 @@ Value = ty.TypeVar('Value', volumes_model.Volume, volumes_model.VolumeSnapshot)
 
 
 class Volumes:
-    """The volumes of one project. Nothing is sent before the first call."""
+    """The volumes of one project. Nothing is sent before the first call.
+
+    Each call raises ConfigError where [cinder]endpoint_template cannot be
+    filled, and VolumeServiceAbsent where nothing says where Cinder is.
+    """
 
     def __init__(self, session: ksa_session.Session,
                  options: cabc.Mapping[str, ty.Any], *,
@@ -69,42 +63,34 @@ class Volumes:
                  auth: ksa_plugin.BaseAuthPlugin | None = None) -> None:
         """Remember how Cinder is reached.
 
-        :param options: ``service_type`` (left out where there is no catalog
-            to look it up in), ``service_name``, ``interface`` and
-            ``region_name`` as keystoneauth1's Adapter takes them,
-            ``endpoint_template`` and ``debug`` as Nova's [cinder] has them
+        :param options: as :class:`nova_snap.services.cinder.client.Client`
+            takes them
         :param auth: instead of the session's own
         """
         self._session = session
-        self._options = dict(options)
+        self._options = options
         self._policy = policy or sessions.Policy()
         self._clock = clock
-        self._auth = auth or session.auth
-        self._client: ty.Any = None
+        self._client = client_module.Client(session, options,
+                                            auth or session.auth)
+        self._retry = retry.Retry(self._policy.num_retries, clock)
         self._others: dict[str, Volumes] = {}
-        if self._options.pop('debug', False):
-            plain_logging.getLogger('cinderclient').setLevel(
-                plain_logging.DEBUG)
 
     def check(self) -> None:
-        """See that Cinder answers and takes our credentials.
+        """See, once, that Cinder answers and takes our credentials.
 
-        :raises VolumeServiceAbsent: when nothing says where Cinder is
         :raises VolumeServiceUnavailable: when Cinder or Keystone is silent
         :raises VolumeServiceRefused: when the credentials are not accepted
         :raises VolumeServiceError: when what answers is no Cinder
         """
-        self._ask('limits', lambda cinder: cinder.limits.get())
+        self._client.ask('limits', lambda cinder: cinder.limits.get())
 
     def project_id(self) -> str | None:
-        """Return the project we act in; None where nobody keeps one.
+        """Return the project we act in; None where there are none.
 
         :raises VolumeServiceError: when we cannot sign in
         """
-        if self._auth is None:
-            return None
-        with cinder_errors.translated('sign in'):
-            return self._session.get_project_id(self._auth)
+        return self._client.project_id()
 
     def acting_in(self, project_id: str | None) -> 'Volumes':
         """Return the volumes of another project, as the same user.
@@ -113,17 +99,19 @@ class Volumes:
         an administrator asks: a snapshot made from elsewhere could not be
         used by the instance's owner.
 
-        :param project_id: None for whichever it is
+        :param project_id: None for the one that we act in
         :raises VolumeServiceRefused: when the user has no role there, or the
             credentials are of one project alone
+        :raises VolumeServiceError: when we cannot sign in
         :source: cinder/volume/api.py create_snapshot_in_db
         """
-        if not project_id or self.project_id() in (None, project_id):
+        own = self.project_id() if project_id else None
+        if not project_id or own in (None, project_id):
             return self
         if project_id not in self._others:
             self._others[project_id] = Volumes(
                 self._session, self._options, policy=self._policy,
-                clock=self._clock, auth=self._scoped_to(project_id))
+                clock=self._clock, auth=self._auth_within(project_id, own))
         return self._others[project_id]
 
     def volume(self, volume_id: str) -> volumes_model.Volume | None:
@@ -142,9 +130,9 @@ class Volumes:
 
         :raises VolumeServiceError: when Cinder does not tell
         """
-        found = self._again(lambda: self._ask('limits', lambda cinder: {
+        found = self._ask('limits', lambda cinder: {
             limit.name: limit.value for limit in cinder.limits.get()
-            .absolute}))
+            .absolute})
         return volumes_model.SnapshotLimits(
             used=found.get('totalSnapshotsUsed', 0),
             maximum=found.get('maxTotalSnapshots', -1))
@@ -163,7 +151,7 @@ class Volumes:
         :raises VolumeQuotaExceeded: when the project has too many
         :raises VolumeServiceError: when Cinder does not make it
         """
-        pauses = self._policy.pauses()
+        attempts = retry.Attempts(self._policy.num_retries, self._clock)
         may_ask = True
         while True:
             try:
@@ -182,10 +170,7 @@ class Volumes:
                 LOG.warning('Snapshot %s of volume %s was made although %s',
                             found.snapshot_id, spec.volume_id, lost)
                 return found
-            pause = next(pauses)
-            if pause is None:
-                raise lost
-            self._clock.sleep(pause)
+            attempts.failed(lost)
 
     def find_snapshot(self, spec: volumes_model.SnapshotSpec) -> (
             volumes_model.VolumeSnapshot | None):
@@ -193,7 +178,7 @@ class Volumes:
 
         :raises VolumeServiceError: when Cinder does not let us look
         """
-        return self._again(lambda: self._find(spec))
+        return self._retry.call(lambda: self._find(spec))
 
     def snapshot(
         self, snapshot_id: str
@@ -211,14 +196,14 @@ class Volumes:
 
         Cinder removes it later on, or finds that it cannot.
 
-        :raises VolumeServiceRefused: when we may not
+        :raises VolumeServiceRefused: when we must not
         :raises VolumeServiceError: when it is in a state in which Cinder
             does not remove it
         """
         try:
-            self._again(lambda: self._ask(
+            self._ask(
                 f'delete the snapshot {snapshot_id}',
-                lambda cinder: cinder.volume_snapshots.delete(snapshot_id)))
+                lambda cinder: cinder.volume_snapshots.delete(snapshot_id))
         except errors.VolumeGone:
             LOG.debug('Snapshot %s was not there', snapshot_id)
         except errors.VolumeServiceError as exc:
@@ -239,12 +224,13 @@ class Volumes:
                       ', '.join(filter(None, answer.request_ids)))
             return volumes_model.VolumeSnapshot.from_cinder(answer.to_dict())
 
-        return self._ask(f'create a snapshot of volume {spec.volume_id}', ask)
+        return self._client.ask(
+            f'create a snapshot of volume {spec.volume_id}', ask)
 
     def _find(
         self, spec: volumes_model.SnapshotSpec
     ) -> volumes_model.VolumeSnapshot | None:
-        found = self._ask(
+        found = self._client.ask(
             f'list the snapshots of volume {spec.volume_id}',
             lambda cinder: [
                 volumes_model.VolumeSnapshot.from_cinder(one.to_dict())
@@ -255,93 +241,22 @@ class Volumes:
     def _look(self, call: str, kind: type[Value],
               ask: cabc.Callable[[ty.Any], ty.Any]) -> Value | None:
         try:
-            return self._again(lambda: self._ask(
-                call, lambda cinder: kind.from_cinder(
-                    ask(cinder).to_dict())))
+            return self._ask(call, lambda cinder: kind.from_cinder(
+                ask(cinder).to_dict()))
         except errors.VolumeGone:
             return None
 
     def _ask(self, call: str,
-             ask: cabc.Callable[[ty.Any], Result]) -> Result:
-        """Ask once.
+             question: cabc.Callable[[ty.Any], Result]) -> Result:
+        """Ask, and ask again while Cinder is silent."""
+        return self._retry.call(
+            lambda: self._client.ask(call, question))
 
-        :raises VolumeServiceError: also when what answers is no Cinder
-        """
-        with cinder_errors.translated(call):
-            try:
-                return ask(self._cinder())
-            except (KeyError, TypeError, AttributeError, ValueError) as exc:
-                # cinderclient takes what it is given for an answer.
-                raise errors.VolumeServiceError(
-                    call=call, status=None,
-                    reason='what answers is not a volume service '
-                           f'({exc!r})') from exc
-
-    def _again(self, call: cabc.Callable[[], Result]) -> Result:
-        """Call, and call again while Cinder is silent."""
-        pauses = self._policy.pauses()
-        while True:
-            pause = next(pauses)
-            try:
-                return call()
-            except errors.VolumeServiceUnavailable as exc:
-                if pause is None:
-                    raise
-                LOG.warning('%s Trying again in %s s', exc, pause)
-                self._clock.sleep(pause)
-
-    def _cinder(self) -> ty.Any:
-        """Find Cinder, agree on a version, and keep the client."""
-        if self._client is None:
-            options = dict(self._options)
-            template = options.pop('endpoint_template', None)
-            if template is None and 'service_type' not in options:
-                raise cinder_errors.absent('there is no catalog')
-            where = ksa_adapter.Adapter(
-                self._session, auth=self._auth, min_version='3',
-                max_version='3.latest',
-                endpoint_override=self._filled(template), **options)
-            endpoint = where.endpoint_override or where.get_endpoint()
-            if not endpoint:
-                raise cinder_errors.absent('the catalog has no '
-                                           f'{options.get("service_type")}')
-            where.endpoint_override = endpoint
-            self._client = cinder_client.Client(
-                _agreed(where), session=self._session, auth=self._auth,
-                endpoint_override=endpoint, connect_retries=0,
-                user_agent=sessions.user_agent(), **options)
-        return self._client
-
-    def _filled(self, template: str | None) -> str | None:
-        """Fill [cinder]endpoint_template.
-
-        :raises ConfigError: when it names what we do not know
-        """
-        if template is None:
-            return None
-        project = self.project_id()
+    def _auth_within(self, project_id: str,
+                     own: str | None) -> ksa_plugin.BaseAuthPlugin:
+        """Sign in to another project, naming the role that it takes."""
         try:
-            return template % {'project_id': project, 'tenant': project}
-        except (KeyError, ValueError, TypeError) as exc:
-            raise errors.ConfigError(
-                option='[cinder]endpoint_template',
-                reason=f'{template!r} cannot be filled: {exc!r}; '
-                       '%(project_id)s is known') from exc
-
-    def _scoped_to(self, project_id: str) -> ksa_plugin.BaseAuthPlugin:
-        """Return the same user's way into another project, tried."""
-        own = self.project_id()
-        try:
-            if not isinstance(self._auth, ksa_identity.BaseIdentityPlugin):
-                raise errors.VolumeServiceRefused(
-                    call='sign in', status=None,
-                    reason='these credentials are of one project')
-            with cinder_errors.translated('sign in'):
-                auth = ksa_generic.Token(
-                    auth_url=self._auth.auth_url or '',
-                    project_id=project_id,
-                    token=self._auth.get_token(self._session) or '')
-                auth.get_access(self._session)
+            return self._client.auth_within(project_id)
         except (errors.VolumeServiceRefused, errors.VolumeGone) as exc:
             raise errors.VolumeServiceRefused(
                 call=f'to act in project {project_id}', status=exc.status,
@@ -350,14 +265,3 @@ class Volumes:
                        'volumes ("openstack role add --project '
                        f'{project_id} --user USER {ROLE}"): '
                        f'{exc.reason}') from exc
-        return auth
-
-
-def _agreed(where: ksa_adapter.Adapter) -> str:
-    """Return the newest version that this Cinder and we both know."""
-    data = where.get_endpoint_data()
-    newest = data and data.max_microversion
-    if not newest or newest[0] != NEWEST[0]:
-        return OLDEST
-    major, minor = min(NEWEST, newest)
-    return f'{major}.{minor}'

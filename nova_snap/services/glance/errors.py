@@ -10,38 +10,18 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The border where keystoneauth's errors become ours.
+"""The border where what Glance answers becomes our errors.
 
-There is no other client in between. glanceclient would add a second family
-of errors, and lets a KeyError out where a proxy's error page is not as it
-expects one.
+There is no client of Glance in between. glanceclient would add a second
+family of errors, and lets a KeyError out where a proxy's error page is not as
+it expects one.
 """
 
 import collections.abc as cabc
 import contextlib
-import html
-import http
-import re
-
-from keystoneauth1 import exceptions as ksa_exc
 
 from nova_snap import errors
-
-# Answers that a second try may better: the service, or a proxy before it, is
-# overloaded, restarting or cut off from its store.
-PASSING = frozenset({
-    http.HTTPStatus.REQUEST_TIMEOUT,
-    http.HTTPStatus.TOO_MANY_REQUESTS,
-    http.HTTPStatus.INTERNAL_SERVER_ERROR,
-    http.HTTPStatus.BAD_GATEWAY,
-    http.HTTPStatus.SERVICE_UNAVAILABLE,
-    http.HTTPStatus.GATEWAY_TIMEOUT,
-})
-FULL = frozenset({
-    http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    http.HTTPStatus.INSUFFICIENT_STORAGE,
-})
-ABSENT = frozenset({http.HTTPStatus.NOT_FOUND, http.HTTPStatus.GONE})
+from nova_snap.services import answers
 
 CREDENTIALS = ('OS_* variables, clouds.yaml, or the auth options of '
                '[nova_snap] or [service_user]')
@@ -50,28 +30,18 @@ CATALOG = ('the catalog does not say where the service is. Look at '
            '[glance]service_type, valid_interfaces and region_name, or set '
            'endpoint_override')
 
-_NO_CREDENTIALS = (
-    ksa_exc.AuthPluginException,
-    ksa_exc.AuthorizationFailure,
-    ksa_exc.MissingAuthMethods,
-)
-_NO_ANSWER = (ksa_exc.ConnectionError, ksa_exc.DiscoveryFailure)
-
-# What OpenSSL calls a certificate it does not trust; trying again won't help.
-_DISTRUST = 'CERTIFICATE_VERIFY_FAILED'
-
-# Characters of an error page that are shown: a sentence or two.
-_WORDS_LIMIT = 300
-
-_TAG = re.compile(r'<[^>]*>')
-# They repeat the status.
-_HEADING = re.compile(r'<(head|h1)>.*?</\1>', re.DOTALL | re.IGNORECASE)
+_KINDS = {
+    answers.Meaning.REFUSED: errors.ImageServiceRefused,
+    answers.Meaning.ABSENT: errors.ImageGone,
+    answers.Meaning.FULL: errors.ImageQuotaExceeded,
+    answers.Meaning.PASSING: errors.ImageServiceUnavailable,
+}
 
 
 @contextlib.contextmanager
 def translated(call: str, *,
                image_id: str | None = None) -> cabc.Iterator[None]:
-    """Turn keystoneauth's errors into ours.
+    """Turn what keystoneauth raises into our errors.
 
     Each error has the facts ``call``, ``reason`` and ``status`` (that of
     HTTP, or None when there was no answer).
@@ -89,62 +59,13 @@ def translated(call: str, *,
     """
     try:
         yield
-    except ksa_exc.HttpError as exc:
-        raise _by_status(call, exc, image_id) from exc
-    except _NO_CREDENTIALS as exc:
-        raise errors.ImageServiceRefused(
-            call=call, status=None,
-            reason=f'no usable credentials ({one_line(exc)}); give them by '
-                   f'{CREDENTIALS}') from exc
-    except _NO_ANSWER as exc:
-        kind = (errors.ImageServiceError if is_lasting(exc)
-                else errors.ImageServiceUnavailable)
-        raise kind(call=call, status=None, reason=one_line(exc)) from exc
-    except ksa_exc.CatalogException as exc:
-        raise errors.ImageServiceError(
-            call=call, status=None,
-            reason=f'{one_line(exc)}: {CATALOG}') from exc
-    except ksa_exc.ClientException as exc:
-        raise errors.ImageServiceError(
-            call=call, status=None, reason=one_line(exc)) from exc
-
-
-def _by_status(call: str, exc: ksa_exc.HttpError,
-               image_id: str | None) -> errors.ImageServiceError:
-    status = exc.http_status
-    reason = f'{words(exc)} (HTTP {status})'
-    kind = errors.ImageServiceError
-    if status == http.HTTPStatus.UNAUTHORIZED:
-        kind = errors.ImageServiceRefused
-        # The page that comes with it speaks of browsers.
-        reason = ('the credentials are not accepted (HTTP 401); they come '
-                  f'from {CREDENTIALS}')
-    elif status == http.HTTPStatus.FORBIDDEN:
-        kind = errors.ImageServiceRefused
-    elif status in ABSENT and image_id is not None:
-        kind = errors.ImageGone
-    elif status in FULL:
-        kind = errors.ImageQuotaExceeded
-    elif status in PASSING:
-        kind = errors.ImageServiceUnavailable
-    return kind(call=call, reason=reason, status=status, image_id=image_id)
-
-
-def words(exc: ksa_exc.HttpError) -> str:
-    """Return what the service wrote; Glance writes HTML pages."""
-    page = exc.details or ''
-    if '<' in page:
-        page = html.unescape(_TAG.sub(' ', _HEADING.sub(' ', page)))
-    # keystoneauth ends its own words with what we say ourselves.
-    return one_line(page) or exc.message.partition(' (HTTP ')[0]
-
-
-def is_lasting(exc: ksa_exc.ClientException) -> bool:
-    """Whether there is no answer because the question is wrong."""
-    original = getattr(exc, 'original', None)
-    return _DISTRUST in str(exc) or isinstance(original, ValueError)
-
-
-def one_line(text: object) -> str:
-    """Write an error as a sentence or two."""
-    return ' '.join(str(text).split())[:_WORDS_LIMIT]
+    except answers.FOREIGN as exc:
+        answer = answers.by_error(exc, CREDENTIALS)
+        kind = _KINDS.get(answer.meaning, errors.ImageServiceError)
+        reason = answer.reason
+        if answer.meaning is answers.Meaning.NO_ENDPOINT:
+            reason += f': {CATALOG}'
+        elif kind is errors.ImageGone and image_id is None:
+            kind = errors.ImageServiceError
+        raise kind(call=call, reason=reason, status=answer.status,
+                   image_id=image_id) from exc

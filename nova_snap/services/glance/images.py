@@ -12,9 +12,9 @@
 
 """Glance: the calls we need of it, each safe to make again.
 
-An image has an id that we choose before we ask for it. So whoever comes
-after a killed process finds it, and what an answer that was lost on its way
-said can be looked up.
+An image has an id that we choose before we ask for it. So a recovery finds
+what a killed process left, and what an answer that was lost on its way said
+can be looked up.
 """
 
 import collections.abc as cabc
@@ -30,6 +30,7 @@ from nova_snap.model import image as image_model
 from nova_snap.model import stream
 from nova_snap.services.glance import upload as upload_module
 from nova_snap.services.glance import wire as wire_module
+from nova_snap.services import retry
 from nova_snap.services import sessions
 
 LOG = logging.getLogger(__name__)
@@ -38,8 +39,6 @@ LOG = logging.getLogger(__name__)
 # own policy, service where the operator's policy says so.
 # :source: glance/policies/base.py ADMIN_OR_PROJECT_MEMBER_CREATE_IMAGE
 OWNER_ROLES = frozenset({'admin', 'service'})
-
-Result = ty.TypeVar('Result')
 
 
 class Images:
@@ -56,6 +55,7 @@ class Images:
         self._policy = policy or sessions.Policy()
         self._wire = wire_module.Wire(session, options, self._policy.timeouts)
         self._clock = clock
+        self._retry = retry.Retry(self._policy.num_retries, clock)
 
     def check(self, owner: str | None = None) -> None:
         """See, once, that Glance answers and takes our credentials.
@@ -67,44 +67,47 @@ class Images:
         :raises ImageServiceError: when what answers is no Glance
         """
         self._wire.probe()
-        project, roles = self._wire.who()
-        if owner and project and owner != project and not (
-                roles & OWNER_ROLES):
-            raise self._not_owner(owner, None)
+        us = self._wire.who()
+        if (owner and us.project_id and owner != us.project_id
+                and us.roles is not None and not us.roles & OWNER_ROLES):
+            raise _not_owner(owner, None)
 
     def get(self, image_id: str) -> image_model.Image | None:
         """Look an image up; None where there is none that we may see.
 
         :raises ImageServiceUnavailable: when Glance stays silent
         :raises ImageServiceRefused: when it does not let us look
+        :raises ImageServiceError: when what answers is no Glance
         """
-        return self._again(lambda: self._wire.look(image_id))
+        return self._retry.call(lambda: self._wire.look(image_id))
 
     def create(self, spec: image_model.ImageSpec) -> image_model.Image:
         """Make the record of an image; its data is sent later.
 
         It may be called again with the same spec: the record is made once.
 
-        :raises ImageServiceRefused: when we may not make it, naming the
+        :raises ImageServiceRefused: when we must not make it, naming the
             role that is missing where it is for another project
         :raises ImageServiceUnavailable: when Glance stays silent; the record
             may be there or not
         :raises ImageQuotaExceeded: when the project has too many
         :raises ImageServiceError: when Glance takes offence at the spec, or
-            somebody else's image has this id
+            an image that is not ours has this id
         """
-        return self._again(lambda: self._create(spec))
+        return self._retry.call(lambda: self._create(spec))
 
     def set_properties(self, image_id: str,
                        properties: cabc.Mapping[str, str]) -> None:
         """Add properties to a record, or replace them.
 
-        :raises ImageGone: when it was deleted meanwhile
+        :raises ImageGone: when the image is not there any more
         :raises ImageServiceUnavailable: when Glance stays silent; they may
             be there or not
-        :raises ImageServiceRefused: when we may not
+        :raises ImageServiceRefused: when we must not set one of them
+        :raises ImageQuotaExceeded: when the image has too many
+        :raises ImageServiceError: when Glance takes offence at one of them
         """
-        self._again(lambda: self._wire.patch(image_id, properties))
+        self._retry.call(lambda: self._wire.patch(image_id, properties))
 
     def upload(self, image_id: str, source: stream.Source, *,
                progress: stream.Progress | None = None) -> image_model.Image:
@@ -114,35 +117,36 @@ class Images:
         the image is the caller's to delete; it is not active then, except
         with ImageCorrupt.
 
-        :raises ImageServiceUnavailable: when every attempt broke off
-        :raises ImageServiceRefused: when we may not send it
+        :raises ImageServiceUnavailable: when every attempt broke off, or the
+            image stays in the hands of one that did
+        :raises ImageServiceRefused: when we must not send it
         :raises ImageQuotaExceeded: when there is no room; not tried again
-        :raises ImageGone: when it was deleted meanwhile; not tried again
+        :raises ImageGone: when it is not there any more; not tried again
         :raises ImageCorrupt: when Glance has other bytes than were sent
         :raises ImageServiceError: when Glance takes offence at the data
         :raises StorageError: when the source cannot be read
         """
-        return upload_module.Upload(self._wire, image_id, source,
-                             policy=self._policy,
-                             clock=self._clock).run(progress)
+        return upload_module.Upload(
+            self._wire, image_id, source, policy=self._policy,
+            clock=self._clock).run(progress)
 
     def delete(self, image_id: str) -> None:
         """Remove an image and its data; one that is absent is fine.
 
         :raises ImageServiceUnavailable: when Glance stays silent; the image
             may be there or not
-        :raises ImageServiceRefused: when we may not, or it is protected
+        :raises ImageServiceRefused: when we must not, or it is protected
         :raises ImageServiceError: when it is in use
         """
         try:
-            self._again(lambda: self._wire.delete(image_id))
+            self._retry.call(lambda: self._wire.delete(image_id))
         except errors.ImageGone:
             LOG.debug('Image %s was not there', image_id)
 
     def discard_unfinished(self, image_id: str) -> None:
         """Remove an image whose data was never whole; leave any other.
 
-        :raises ImageServiceError: as :meth:`delete`
+        :raises ImageServiceError: as :meth:`get` and :meth:`delete`
         """
         image = self.get(image_id)
         if image is not None and image.status in upload_module.UNDER_WAY:
@@ -153,7 +157,7 @@ class Images:
             return self._wire.post(spec)
         except errors.ImageServiceRefused as exc:
             if spec.owner and exc.status == http.HTTPStatus.FORBIDDEN:
-                raise self._not_owner(spec.owner, exc) from exc
+                raise _not_owner(spec.owner, exc) from exc
             raise
         except errors.ImageServiceError as exc:
             if not (isinstance(exc, errors.Retriable)
@@ -165,30 +169,16 @@ class Images:
             LOG.debug('Image %s was made although %s', spec.image_id, exc)
             return image
 
-    def _not_owner(
-            self, owner: str,
-            exc: errors.ImageServiceRefused | None,
-            ) -> errors.ImageServiceRefused:
-        said = f': {exc.reason}' if exc else ''
-        return errors.ImageServiceRefused(
-            call=f'an image owned by project {owner}',
-            status=exc.status if exc else None,
-            reason='the credentials are of another project and have neither '
-                   'the role admin nor, where Glance\'s policy add_image '
-                   f'takes it, service{said}')
 
-    def _again(self, call: cabc.Callable[[], Result]) -> Result:
-        """Call, and call again while Glance is silent."""
-        pauses = self._policy.pauses()
-        while True:
-            pause = next(pauses)
-            try:
-                return call()
-            except errors.ImageServiceUnavailable as exc:
-                if pause is None:
-                    raise
-                LOG.warning('%s Trying again in %s s', exc, pause)
-                self._clock.sleep(pause)
+def _not_owner(owner: str, exc: errors.ImageServiceRefused | None
+               ) -> errors.ImageServiceRefused:
+    said = f': {exc.reason}' if exc else ''
+    return errors.ImageServiceRefused(
+        call=f'an image owned by project {owner}',
+        status=exc.status if exc else None,
+        reason='the credentials are of another project and have neither '
+               'the role admin nor, where Glance\'s policy add_image '
+               f'takes it, service{said}')
 
 
 def _is_ours(image: image_model.Image, spec: image_model.ImageSpec) -> bool:

@@ -20,7 +20,8 @@
        `------- queued: from byte 0 ----------'
 
 Upstream hands the same open file to each attempt. The second one sends what
-the first had left, Glance makes an active image of it, and nobody compares.
+the first had left, Glance makes an active image of it, and Nova does
+not compare.
 """
 
 import collections.abc as cabc
@@ -32,12 +33,13 @@ from nova_snap import errors
 from nova_snap.model import image as image_model
 from nova_snap.model import stream
 from nova_snap.services.glance import wire as wire_module
+from nova_snap.services import retry
 from nova_snap.services import sessions
 
 LOG = logging.getLogger(__name__)
 
 # The hash that is computed while the data goes out, which is the one that
-# Glance keeps unless it is told otherwise.
+# Glance keeps unless its operator says otherwise.
 # :source: glance/common/config.py hashing_algorithm
 OUR_ALGORITHM = 'sha512'
 
@@ -67,25 +69,22 @@ class Upload:
 
     def run(self, progress: stream.Progress | None) -> image_model.Image:
         """Send and compare; the errors are those of Images.upload()."""
-        pauses = self._policy.pauses()
+        attempts = retry.Attempts(self._policy.num_retries, self._clock)
         while True:
-            pause = next(pauses)
             try:
                 self._send(progress)
             except errors.ImageServiceError as exc:
                 self._raise_if_final(exc)
                 image = self._settled({'active', 'queued'})
-                if image.status == 'queued' and pause is None:
-                    raise
                 LOG.warning('The upload of image %s broke off and left it '
                             '%s: %s', self._image_id, image.status, exc)
+                if image.status == 'queued':
+                    attempts.failed(exc)
+                    continue
             else:
                 image = self._settled({'active'})
-            if image.status == 'active':
-                self._compare(image)
-                return image
-            if pause is not None:
-                self._clock.sleep(pause)
+            self._compare(image)
+            return image
 
     def _send(self, progress: stream.Progress | None) -> None:
         with self._source.open(progress=progress) as reader:

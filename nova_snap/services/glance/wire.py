@@ -27,12 +27,12 @@ import re
 import typing as ty
 
 from keystoneauth1 import adapter as ksa_adapter
-from keystoneauth1.identity import base as ksa_identity
 from keystoneauth1 import session as ksa_session
 
 from nova_snap import errors
 from nova_snap.model import image as image_model
 from nova_snap.services.glance import errors as glance_errors
+from nova_snap.services import identity
 from nova_snap.services import sessions
 from nova_snap import units
 
@@ -44,6 +44,9 @@ PATCH_TYPE = 'application/openstack-images-v2.1-json-patch'
 
 # An address in a catalog may end in the version that our paths begin with.
 _VERSION = re.compile(r'/v\d+(\.\d+)?/?$')
+
+# What each image has; it tells Glance from what else may answer.
+_IMAGE = frozenset({'id', 'status'})
 
 
 class Body:
@@ -95,7 +98,7 @@ class Wire:
         :raises ImageServiceError: also when what answers is no Glance
         """
         self._json('list images', 'GET', '/v2/images?limit=1',
-                   expected='images')
+                   expected={'images'})
 
     def look(self, image_id: str) -> image_model.Image | None:
         """Return the image, or None where we can see none."""
@@ -171,19 +174,17 @@ class Wire:
         """Forget the token; False where there is no way to another one."""
         return bool(self._glance().invalidate())
 
-    def who(self) -> tuple[str | None, frozenset[str]]:
-        """Return our project and roles; nothing where nobody keeps them."""
-        auth = self._session.auth
-        if not isinstance(auth, ksa_identity.BaseIdentityPlugin):
-            return None, frozenset()
+    def who(self) -> identity.Identity:
+        """Return as whom we ask."""
         with glance_errors.translated('sign in'):
-            access = auth.get_access(self._session)
-            return access.project_id, frozenset(access.role_names or ())
+            return identity.who(self._session, self._options.get(
+                'auth', self._session.auth))
 
     def _json(self, call: str, method: str, path: str, *,
-              image_id: str | None = None, expected: str = 'id',
+              image_id: str | None = None,
+              expected: cabc.Set[str] = _IMAGE,
               **request: ty.Any) -> dict[str, ty.Any]:
-        """Ask, and return the object that has the key ``expected``."""
+        """Ask, and return the object that has the keys ``expected``."""
         with glance_errors.translated(call, image_id=image_id):
             response = self._glance().request(
                 path, method, timeout=self._answer_timeout(), **request)
@@ -191,7 +192,7 @@ class Wire:
             answer = response.json()
         except ValueError:
             answer = None
-        if not isinstance(answer, dict) or expected not in answer:
+        if not (isinstance(answer, dict) and expected <= answer.keys()):
             raise errors.ImageServiceError(
                 call=call, status=response.status_code,
                 reason=f'what answers at {response.url} is not an image '

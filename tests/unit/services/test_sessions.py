@@ -60,15 +60,3 @@ class SessionTestCase(base.BaseTestCase):
         self.get()
 
         self.assertIn('req-of-theirs', log.output)
-
-
-class PolicyTestCase(base.BaseTestCase):
-
-    def test_waits_grow_up_to_a_limit_and_the_last_attempt_has_none(self):
-        policy = sessions.Policy(num_retries=7)
-
-        self.assertEqual([1, 2, 4, 8, 16, 30, 30, None],
-                         list(policy.pauses()))
-
-    def test_without_retries_the_first_attempt_is_the_last(self):
-        self.assertEqual([None], list(sessions.Policy(0).pauses()))

@@ -127,7 +127,8 @@ class TranslatedTestCase(base.BaseTestCase):
         self.assertNotIn('browser', str(raised))
 
     @ddt.named_data(
-        ['nobody there', requests.exceptions.ConnectionError('refused')],
+        ['a port that is closed',
+         requests.exceptions.ConnectionError('refused')],
         ['no answer in time', requests.exceptions.ReadTimeout('silence')],
         ['no connection in time',
          requests.exceptions.ConnectTimeout('silence')],
@@ -143,7 +144,7 @@ class TranslatedTestCase(base.BaseTestCase):
         self.assertIsNone(raised.status)
 
     @ddt.named_data(
-        ['a certificate nobody vouches for', requests.exceptions.SSLError(
+        ['a certificate that is not trusted', requests.exceptions.SSLError(
             '[SSL: CERTIFICATE_VERIFY_FAILED] self-signed')],
         ['an address that is none',
          requests.exceptions.InvalidURL('no host given')],

@@ -167,7 +167,7 @@ class CheckTestCase(ImagesBase):
 
         self.sign_in().check('bank')
 
-    def test_without_keystone_nobody_has_roles(self):
+    def test_without_keystone_no_role_is_missing(self):
         self.images.check('bank')
 
 
@@ -197,7 +197,7 @@ class CreateTestCase(ImagesBase):
         self.assertEqual('queued', self.images.create(SPEC).status)
         self.assertEqual(1, len(self.glance.images))
 
-    def test_somebody_elses_image_is_not_ours(self):
+    def test_an_image_of_another_instance_is_not_ours(self):
         self.images.create(SPEC)
         other = dataclasses.replace(
             SPEC, properties={**SPEC.properties, 'instance_uuid': 'other'})

@@ -1,0 +1,64 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""As whom a session acts: its project, its roles, and other projects."""
+
+import dataclasses
+
+from keystoneauth1.identity import base as ksa_identity
+from keystoneauth1.identity import generic as ksa_generic
+from keystoneauth1 import plugin as ksa_plugin
+from keystoneauth1 import session as ksa_session
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """What the credentials say about who has them.
+
+    :ivar project_id: None where there are no projects
+    :ivar roles: in that project; None where they are not told
+    """
+
+    project_id: str | None
+    roles: frozenset[str] | None
+
+
+def who(session: ksa_session.Session,
+        auth: ksa_plugin.BaseAuthPlugin | None) -> Identity:
+    """Return as whom the session acts; it signs in to know it.
+
+    :raises ClientException: of keystoneauth1, when it cannot sign in
+    """
+    if auth is None:
+        return Identity(None, None)
+    if isinstance(auth, ksa_identity.BaseIdentityPlugin):
+        access = auth.get_access(session)
+        return Identity(access.project_id, frozenset(access.role_names or ()))
+    return Identity(session.get_project_id(auth), None)
+
+
+def within(session: ksa_session.Session,
+           auth: ksa_plugin.BaseAuthPlugin | None,
+           project_id: str) -> ksa_plugin.BaseAuthPlugin | None:
+    """Return the same user's way into another project, tried.
+
+    :returns: None where the credentials are of one project alone
+    :raises ClientException: of keystoneauth1, when Keystone does not let the
+        user in
+    """
+    if not isinstance(auth, ksa_identity.BaseIdentityPlugin):
+        return None
+    scoped = ksa_generic.Token(auth_url=auth.auth_url or '',
+                               project_id=project_id,
+                               token=auth.get_token(session) or '')
+    scoped.get_access(session)
+    return scoped

@@ -1,0 +1,109 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import json
+
+import ddt
+from keystoneauth1 import exceptions as ksa_exc
+from oslotest import base
+import requests
+
+from nova_snap.services import answers
+
+CREDENTIALS = 'an openrc file'
+Meaning = answers.Meaning
+
+
+def second_secret():
+    """Make the error for a Keystone that wants more than a password."""
+    response = requests.Response()
+    response._content = json.dumps({
+        'receipt': {'methods': ['password'],
+                    'expires_at': '2030-01-01T00:00:00.000000Z'},
+        'required_auth_methods': [['password', 'totp']]}).encode()
+    return ksa_exc.MissingAuthMethods(response)
+
+
+@ddt.ddt
+class StatusTestCase(base.BaseTestCase):
+
+    @ddt.data(
+        (400, Meaning.LASTING), (401, Meaning.REFUSED),
+        (403, Meaning.REFUSED), (404, Meaning.ABSENT),
+        (408, Meaning.PASSING), (409, Meaning.LASTING),
+        (410, Meaning.ABSENT), (413, Meaning.FULL), (415, Meaning.LASTING),
+        (418, Meaning.LASTING), (429, Meaning.PASSING),
+        (500, Meaning.PASSING), (501, Meaning.LASTING),
+        (502, Meaning.PASSING), (503, Meaning.PASSING),
+        (504, Meaning.PASSING), (507, Meaning.FULL), (599, Meaning.LASTING))
+    @ddt.unpack
+    def test_each_status_has_a_meaning(self, status, meaning):
+        answer = answers.by_status(status, 'so it is', CREDENTIALS)
+
+        self.assertEqual((meaning, status), (answer.meaning, answer.status))
+        if status != 401:
+            self.assertEqual(f'so it is (HTTP {status})', answer.reason)
+
+    def test_credentials_that_are_not_accepted_have_a_place(self):
+        answer = answers.by_status(401, 'ask your browser', CREDENTIALS)
+
+        self.assertIn(CREDENTIALS, answer.reason)
+        self.assertNotIn('browser', answer.reason)
+
+
+@ddt.ddt
+class ErrorTestCase(base.BaseTestCase):
+
+    @ddt.named_data(
+        ['no plugin', ksa_exc.MissingAuthPlugin(), Meaning.REFUSED],
+        ['no token', ksa_exc.AuthorizationFailure('no'), Meaning.REFUSED],
+        ['a second secret that is wanted', second_secret(),
+         Meaning.REFUSED],
+        ['no endpoint in the catalog', ksa_exc.EndpointNotFound('image'),
+         Meaning.NO_ENDPOINT],
+        ['no catalog', ksa_exc.EmptyCatalog('none'), Meaning.NO_ENDPOINT],
+        ['silence', ksa_exc.ConnectTimeout('silence'), Meaning.PASSING],
+        ['a Keystone that is silent', ksa_exc.DiscoveryFailure('refused'),
+         Meaning.PASSING],
+        ['a certificate that is not trusted',
+         ksa_exc.SSLError('CERTIFICATE_VERIFY_FAILED'),
+         Meaning.LASTING],
+        ['an address that is none', ksa_exc.UnknownConnectionError(
+            'odd', requests.exceptions.InvalidURL('no host')),
+         Meaning.LASTING],
+        ['what it does not name', ksa_exc.ClientException('odd'),
+         Meaning.LASTING],
+        ['a file of a certificate that is not there',
+         OSError('invalid path: /missing'), Meaning.LASTING],
+    )
+    def test_each_error_has_a_meaning(self, error, meaning):
+        self.assertIsInstance(error, answers.FOREIGN)
+
+        answer = answers.by_error(error, CREDENTIALS)
+
+        self.assertEqual((meaning, None), (answer.meaning, answer.status))
+
+    def test_missing_credentials_have_a_place(self):
+        answer = answers.by_error(ksa_exc.MissingAuthPlugin(), CREDENTIALS)
+
+        self.assertIn(CREDENTIALS, answer.reason)
+
+    def test_an_answer_is_read_by_its_status(self):
+        answer = answers.by_error(
+            ksa_exc.RequestEntityTooLarge(details='no room'), CREDENTIALS)
+
+        self.assertEqual(
+            answers.Answer(Meaning.FULL, 'no room (HTTP 413)', 413), answer)
+
+    def test_an_error_is_a_sentence(self):
+        self.assertEqual('one two', answers.one_line(' one\n two '))
+        self.assertLess(len(answers.one_line('word ' * 10000)), 350)
