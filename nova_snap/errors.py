@@ -48,6 +48,7 @@
     |       `-- VolumeSnapshotFailed   it was not made, or not removed
     +-- Cancelled                  it was to stop
     +-- ConfigError                an option that cannot be used
+    +-- InstanceLocked             another process or thread holds the lock
     +-- JournalError
     |   `-- JournalUnknownVersion
     +-- UndoFailed                 a hold could not be let go at once
@@ -370,6 +371,15 @@ class ConfigError(SnapError):
     template = 'Option %(option)s: %(reason)s'
 
     option: str
+
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class InstanceLocked(SnapError):
+    """Another process, or another thread, holds the lock of an instance."""
+
+    template = 'Instance %(instance)s is held: %(reason)s'
+
+    instance: str
 
 
 class JournalError(SnapError):

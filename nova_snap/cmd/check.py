@@ -20,9 +20,9 @@ from nova_snap.cmd import runtime as runtime_module
 from nova_snap.cmd import shim
 from nova_snap.cmd import show
 from nova_snap import errors
-from nova_snap.flows import node as node_module
 from nova_snap.flows import recovery
 from nova_snap.host import files as files_module
+from nova_snap.steps import world as world_module
 from nova_snap import units
 
 # Nova 34 supports nothing older.
@@ -61,15 +61,15 @@ def run(arguments: argparse.Namespace,
                                     f'{len(findings)} checks say no')
 
 
-def _finding(look: cabc.Callable[[node_module.Node], str],
-             node: node_module.Node) -> Finding:
+def _finding(look: cabc.Callable[[world_module.Node], str],
+             node: world_module.Node) -> Finding:
     try:
         return True, look(node)
     except errors.SnapError as exc:
         return False, str(exc)
 
 
-def _tools(node: node_module.Node) -> str:
+def _tools(node: world_module.Node) -> str:
     for tool, package in TOOLS.items():
         if shutil.which(tool) is None:
             raise errors.Refused(
@@ -77,7 +77,7 @@ def _tools(node: node_module.Node) -> str:
     return 'qemu-img and setpriv are there'
 
 
-def _hypervisor(node: node_module.Node) -> str:
+def _hypervisor(node: world_module.Node) -> str:
     host = node.world.host
     for name, version, least in (
             ('libvirt', host.version(), MIN_LIBVIRT),
@@ -90,7 +90,7 @@ def _hypervisor(node: node_module.Node) -> str:
             f'{_dotted(host.qemu_version())} at {host.uri}')
 
 
-def _snapshots_directory(node: node_module.Node) -> str:
+def _snapshots_directory(node: world_module.Node) -> str:
     settings = node.world.settings
     path = settings.snapshots_directory
     room = files_module.snapshots_room(
@@ -102,7 +102,7 @@ def _snapshots_directory(node: node_module.Node) -> str:
             'free')
 
 
-def _journal(node: node_module.Node) -> str:
+def _journal(node: world_module.Node) -> str:
     node.store.prepare()
     left = [f for f in recovery.status(node)
             if f.outcome != recovery.Outcome.UNDER_WAY]
@@ -114,12 +114,12 @@ def _journal(node: node_module.Node) -> str:
             'is left in it')
 
 
-def _image_service(node: node_module.Node) -> str:
+def _image_service(node: world_module.Node) -> str:
     node.world.images.check()
     return 'Glance answers and takes our credentials'
 
 
-def _volume_service(node: node_module.Node) -> str:
+def _volume_service(node: world_module.Node) -> str:
     try:
         node.world.volumes.check()
     except errors.VolumeServiceAbsent as exc:
@@ -127,14 +127,14 @@ def _volume_service(node: node_module.Node) -> str:
     return 'Cinder answers and takes our credentials'
 
 
-def _nova(node: node_module.Node) -> str:
+def _nova(node: world_module.Node) -> str:
     if node.nova_compute_runs():
         return ('a nova-compute runs here: its guests are snapshotted live; '
                 'cold only through Nova')
     return 'no nova-compute runs here'
 
 
-def _driver(node: node_module.Node) -> str:
+def _driver(node: world_module.Node) -> str:
     return shim.look(node.world.settings.compute_driver)
 
 

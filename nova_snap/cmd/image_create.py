@@ -22,6 +22,7 @@ import uuid
 from nova_snap.cmd import runtime as runtime_module
 from nova_snap.cmd import show
 from nova_snap.flows import snapshot
+from nova_snap.model import image as image_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model.plan import volumes as volumes_plan
 from nova_snap.model import request as request_model
@@ -97,8 +98,10 @@ def run(arguments: argparse.Namespace,
     node = runtime.node(signed_in=not arguments.dry_run)
     instance = node.world.host.lookup(arguments.instance)
     request = request_model.Request(
-        instance_uuid=instance.uuid, name=arguments.name,
-        image_id=str(uuid.uuid4()), image_format=arguments.format,
+        instance_uuid=instance.uuid,
+        images=(request_model.RequestedImage(str(uuid.uuid4()),
+                                             arguments.name),),
+        image_format=arguments.format,
         cold=arguments.cold, quiesce=arguments.quiesce,
         nova_is_stopped=arguments.nova_is_stopped,
         properties=dict(arguments.property))
@@ -108,8 +111,8 @@ def run(arguments: argparse.Namespace,
     started = node.world.clock.monotonic()
     result = snapshot.take(node, request)
     seconds = node.world.clock.monotonic() - started
-    with show.report(f'Image {result.image.image_id} is '
-                     f'{result.image.status}'):
+    with show.report('\n'.join(f'Image {image.image_id} is {image.status}'
+                               for image in result.images)):
         if arguments.json:
             show.as_json(_describe(result, seconds))
         else:
@@ -127,8 +130,9 @@ def _show_plan(plan: plan_model.Plan | volumes_plan.VolumePlan,
 def _describe(result: result_model.Result,
               seconds: float) -> dict[str, ty.Any]:
     described: dict[str, ty.Any] = {
-        'image': {**dataclasses.asdict(result.image),
-                  'properties': dict(result.image.properties)},
+        'images': [{**dataclasses.asdict(image),
+                    'properties': dict(image.properties)}
+                   for image in result.images],
         'method': result.plan.method,
         'consistency': result.consistency,
         'seconds': round(seconds, 2),
@@ -139,19 +143,27 @@ def _describe(result: result_model.Result,
 
 
 def _words(result: result_model.Result, seconds: float) -> str:
-    image = result.image
+    return '\n'.join(
+        [_image(image, result, seconds) for image in result.images]
+        + _volumes(result))
+
+
+def _image(image: image_model.Image, result: result_model.Result,
+           seconds: float) -> str:
     # Compared with what was sent: an active image has a size.
     assert image.size is not None
-    return (f'Image {image.image_id} ({image.name}) is {image.status}: '
-            f'{image.disk_format}, {units.format_bytes(image.size)}, '
-            f'{result.plan.method} in {seconds:.1f} s, file systems '
-            f'{result.file_systems}\n' + _holds(result))
-
-
-def _holds(result: result_model.Result) -> str:
-    """Say what the image is made of."""
-    image = result.image
+    words = (f'Image {image.image_id} ({image.name}) is {image.status}: '
+             f'{image.disk_format}, {units.format_bytes(image.size)}, '
+             f'{result.plan.method} in {seconds:.1f} s, file systems '
+             f'{result.file_systems}')
     if result.volume_snapshots:
-        return 'snapshots of volumes: ' + ', '.join(result.volume_snapshots)
-    return (f'{image.hash_algo or "md5"} '
+        # The hash would be that of nothing.
+        return words
+    return (f'{words}\n{image.hash_algo or "md5"} '
             f'{image.hash_value or image.checksum}')
+
+
+def _volumes(result: result_model.Result) -> list[str]:
+    if not result.volume_snapshots:
+        return []
+    return ['snapshots of volumes: ' + ', '.join(result.volume_snapshots)]

@@ -17,10 +17,12 @@ import argparse
 from nova_snap.cmd import runtime as runtime_module
 from nova_snap.cmd import show
 from nova_snap import errors
-from nova_snap.flows import node as node_module
 from nova_snap.flows import snapshot
 from nova_snap.hypervisor import domain as domain_module
+from nova_snap.model.plan import plan as plan_model
+from nova_snap.model.plan import volumes as volumes_plan
 from nova_snap.model import request as request_model
+from nova_snap.steps import world as world_module
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,18 +47,24 @@ def run(arguments: argparse.Namespace,
         show.table(('UUID', 'NAME', 'STATE', 'SNAPSHOT'), rows)
 
 
-def _row(node: node_module.Node, domain: domain_module.Domain) -> (
+def _row(node: world_module.Node, domain: domain_module.Domain) -> (
         tuple[str, ...] | None):
     try:
         name, state = domain.name(), domain.state()
     except errors.DomainGone:
         return None
     # Nothing is made: any name will do.
-    request = request_model.Request(instance_uuid=domain.uuid,
-                                    name=runtime_module.PROGRAM, image_id='')
+    request = request_model.Request(domain.uuid, (
+        request_model.RequestedImage('', runtime_module.PROGRAM),))
     try:
         plan = snapshot.plan(node, request)
-        answer = f'{plan.method}, {plan.image_format}'
+        answer = f'{plan.method}, {_format(plan)}'
     except errors.SnapError as exc:
         answer = f'no: {exc}'
     return domain.uuid, name, str(state), answer
+
+
+def _format(plan: plan_model.Plan | volumes_plan.VolumePlan) -> str:
+    if isinstance(plan, volumes_plan.VolumePlan):
+        return volumes_plan.IMAGE_FORMAT
+    return plan.images[0].image_format

@@ -29,7 +29,8 @@ from nova_snap.cmd import records
 from nova_snap.cmd import runtime as runtime_module
 from nova_snap.cmd import show
 from nova_snap import errors
-from nova_snap.flows import image as image_flow
+from nova_snap.model import observer as observer_module
+from nova_snap.model import phase as phase_model
 
 DESCRIPTION = 'Snapshots of libvirt/QEMU instances, left as images in Glance.'
 
@@ -137,22 +138,39 @@ def main(argv: cabc.Sequence[str] | None = None) -> int:
         show.drop_unwritten()
 
 
+class Watch(observer_module.Observer):
+    """Shows an operation to the operator, and lets it be cancelled."""
+
+    def __init__(self, progress: show.Progress,
+                 stop: cancellation.Cancellation) -> None:
+        self._progress = progress
+        self._stop = stop
+
+    def begins(self, phase: phase_model.Phase) -> None:
+        self._progress.begins(phase)
+
+    def advances(self, done: int, total: int) -> None:
+        self._progress.advances(done, total)
+
+    def before_commit(self) -> None:
+        """Take no cancellation any more.
+
+        :raises KeyboardInterrupt: when one was asked for before
+        """
+        self._stop.forbid()
+        self._progress.complete()
+
+
 def _run(arguments: argparse.Namespace) -> ExitCode:
     _set_up_logging(arguments)
     progress = show.Progress(quiet=arguments.quiet)
     stop = cancellation.Cancellation()
 
-    def on_progress(phase: str, done: int, total: int) -> None:
-        if phase == image_flow.COMMIT_PHASE:
-            stop.forbid()
-            progress.complete()
-        else:
-            progress(phase, done, total)
-
     try:
         with stop:
             runtime = runtime_module.Runtime(
-                runtime_module.read_config(arguments), on_progress)
+                runtime_module.read_config(arguments),
+                Watch(progress, stop))
             SUBCOMMANDS[arguments.subcommand].run(arguments, runtime)
     except KeyboardInterrupt:
         progress.end()

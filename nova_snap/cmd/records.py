@@ -13,6 +13,7 @@
 """nova-snap status, nova-snap recover"""
 
 import argparse
+import dataclasses
 import typing as ty
 
 from nova_snap.cmd import runtime as runtime_module
@@ -89,8 +90,9 @@ def _describe(finding: recovery.Finding) -> dict[str, ty.Any]:
         described.update(
             record=record.id, operation=record.operation,
             instance_uuid=record.instance_uuid,
-            instance_name=record.instance_name, image_id=record.image_id,
-            image_name=record.image_name, host=record.host,
+            instance_name=record.instance_name,
+            images=[dataclasses.asdict(image) for image in record.images],
+            host=record.host,
             started_at=record.started_at, committed=record.committed,
             steps=[{'step': e.kind, 'role': e.role, 'phase': e.phase,
                     **{name: e.facts[name] for name in SHOWN_FACTS
@@ -104,5 +106,7 @@ def _row(finding: recovery.Finding) -> tuple[str, ...]:
     if record is None:
         return '-', '-', '-', '-', finding.outcome, finding.reason
     return (record.id, record.instance_name,
-            f'{record.operation} "{record.image_name}"', record.started_at,
+            ' '.join([record.operation,
+                      *(f'"{image.name}"' for image in record.images)]),
+            record.started_at,
             finding.outcome, finding.reason)

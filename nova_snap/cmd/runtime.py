@@ -22,13 +22,13 @@ from nova_snap import clock as clock_module
 from nova_snap import conf as conf_module
 from nova_snap.conf import credentials as credentials_module
 from nova_snap import errors
-from nova_snap.flows import node as node_module
 from nova_snap.host import files as files_module
 from nova_snap.host import locks as locks_module
 from nova_snap.host import processes
 from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.hypervisor import host as host_module
 from nova_snap.journal import store as store_module
+from nova_snap.model import observer as observer_module
 from nova_snap.services import sign_in
 from nova_snap.steps import world as world_module
 
@@ -56,20 +56,20 @@ def read_config(arguments: argparse.Namespace) -> cfg.ConfigOpts:
 class Runtime:
     """What a subcommand works with.
 
-    :param progress: shows how far a phase is
+    :param observer: shows how far a phase is
     """
 
     def __init__(self, conf: cfg.ConfigOpts,
-                 progress: world_module.Progress) -> None:
+                 observer: observer_module.Observer) -> None:
         """Read all options.
 
         :raises ConfigError: when one of them is bad
         """
         self._conf = conf
-        self._progress = progress
+        self._observer = observer
         self.settings = conf_module.settings(conf)
 
-    def node(self, *, signed_in: bool) -> node_module.Node:
+    def node(self, *, signed_in: bool) -> world_module.Node:
         """Put the node together; nothing is asked of it yet.
 
         :param signed_in: the credentials for Glance must be there;
@@ -96,8 +96,8 @@ class Runtime:
                 credentials_module.load_for_volumes, self._conf, os.environ),
                 settings),
             clock=clock_module.Clock(),
-            progress=self._progress)
-        return node_module.Node(
+            observer=self._observer)
+        return world_module.Node(
             world=world, store=store,
             locks=locks_module.Locks(settings.journal_dir, owner,
                                      timeout=settings.lock_timeout),

@@ -29,17 +29,20 @@ import time
 import typing as ty
 
 from nova_snap import errors
+from nova_snap.model import phase as phase_model
 from nova_snap import units
 
 BAR_WIDTH = 30
 # A terminal is redrawn so often; more only flickers.
 REDRAW_SECONDS = 0.1
 
+Phase = phase_model.Phase
+
 PHASES = {
-    'mirror': 'Copying the active layer',
-    'convert': 'Writing the flat image',
-    'upload': 'Uploading to Glance',
-    'volumes': 'Snapshotting the volumes',
+    Phase.MIRROR: 'Copying the active layer',
+    Phase.CONVERT: 'Writing the flat image',
+    Phase.UPLOAD: 'Uploading to Glance',
+    Phase.VOLUMES: 'Snapshotting the volumes',
 }
 
 
@@ -149,17 +152,19 @@ class Progress:
         self._stream = stream or sys.stderr
         self._quiet = quiet
         self._bar = not quiet and self._stream.isatty()
-        self._phase = ''
+        self._phase: Phase | None = None
         self._drawn = 0.0
         self._last = (0, 0)
 
-    def __call__(self, phase: str, done: int, total: int) -> None:
-        """Take note of how far a phase is; bytes."""
-        if phase != self._phase:
-            self.complete()
-            self._phase = phase
-            if not self._quiet and not self._bar:
-                self._print(f'{PHASES.get(phase, phase)} ...\n')
+    def begins(self, phase: Phase) -> None:
+        """Take note that a phase begins, and the one before it is over."""
+        self.complete()
+        self._phase, self._last = phase, (0, 0)
+        if not self._quiet and not self._bar:
+            self._print(f'{PHASES[phase]} ...\n')
+
+    def advances(self, done: int, total: int) -> None:
+        """Take note of how far the phase is; bytes."""
         self._last = (done, total)
         now = time.monotonic()
         if self._bar and now - self._drawn > REDRAW_SECONDS:
@@ -173,17 +178,18 @@ class Progress:
 
     def end(self) -> None:
         """Leave the line of the bar."""
-        if self._bar and self._phase:
+        if self._bar and self._phase is not None:
             self._draw()
             self._print('\n')
-        self._phase = ''
+        self._phase = None
 
     def _draw(self) -> None:
         done, total = self._last
         share = min(done / total, 1.0) if total else 1.0
         filled = int(share * BAR_WIDTH)
         bar = '#' * filled + '-' * (BAR_WIDTH - filled)
-        self._print(f'\r{PHASES.get(self._phase, self._phase):26} [{bar}] '
+        words = '' if self._phase is None else PHASES[self._phase]
+        self._print(f'\r{words:26} [{bar}] '
                     f'{share:4.0%} of {units.format_bytes(total)}   ')
 
     def _print(self, text: str) -> None:

@@ -114,17 +114,18 @@ class LibvirtDriver(driver.LibvirtDriver):
             _try_ceph(update_task_state)
 
             def before_upload() -> None:
-                progress.note(progress_module.PHASES['upload'][0])
                 update_task_state(task_state=UPLOADING, expected_state=PENDING)
                 self._image_api.update(context, image_id, metadata,
                                        purge_props=False)
 
-            images = images_module.RequestImages(
-                context, self._snap.settings, before_upload)
+            images = images_module.request_images(context,
+                                                  self._snap.settings)
+            watch = progress_module.Watch(progress, self._snap.work.check,
+                                          before_upload)
             with translation.in_novas_words(instance.uuid, image_id), \
                     self._snap.work, self._known(instance), \
                     self._claimed(instance):
-                snapshot.take(self._snap.node(images, progress),
+                snapshot.take(self._snap.node(images, watch),
                               _request(instance, image_id, image['name']))
         LOG.info('Snapshot image upload complete', instance=instance)
 
@@ -227,7 +228,9 @@ def _request(instance: ty.Any, image_id: str,
              name: str) -> request_model.Request:
     properties = instance.image_meta.properties
     return request_model.Request(
-        instance_uuid=instance.uuid, name=name, image_id=image_id,
-        image_exists=True, image_properties={
+        instance_uuid=instance.uuid,
+        images=(request_model.RequestedImage(
+            image_id, name, made_by=request_model.Party.NOVA),),
+        image_properties={
             key: str(properties.get(key, False))
             for key in ('hw_qemu_guest_agent', 'os_require_quiesce')})

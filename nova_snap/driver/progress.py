@@ -12,6 +12,7 @@
 
 """The progress of a snapshot, where ``openstack server show`` has it."""
 
+import collections.abc as cabc
 import threading
 import types
 import typing as ty
@@ -21,12 +22,18 @@ from nova import exception
 from nova import objects
 from oslo_log import log as logging
 
+from nova_snap.model import observer as observer_module
+from nova_snap.model import phase as phase_model
+
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
 
+Phase = phase_model.Phase
+
 # Which part of the whole each phase is, in percent: of the three copies of
 # the disk each is a third, the upload somewhat more.
-PHASES = {'mirror': (0, 30), 'convert': (30, 60), 'upload': (60, 100)}
+PHASES = {Phase.MIRROR: (0, 30), Phase.CONVERT: (30, 60),
+          Phase.UPLOAD: (60, 100)}
 # Each write is one in Nova's database: a handful for each snapshot.
 STEP_PERCENT = 20
 # How often we look whether a step is done. A user does not ask more often.
@@ -48,6 +55,7 @@ class InstanceProgress:
         self._before = (instance.progress
                         if instance.obj_attr_is_set('progress') else None)
         self._percent = 0
+        self._phase: Phase | None = None
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -70,10 +78,14 @@ class InstanceProgress:
         # nova-compute saves it with the task state that it takes back.
         self.note(100 if exc is None else self._before)
 
-    def __call__(self, phase: str, done: int, total: int) -> None:
-        """Take note of how far a phase is; from any thread."""
-        if phase in PHASES and total:
-            first, last = PHASES[phase]
+    def begins(self, phase: Phase) -> None:
+        """Take note of the phase; from any thread."""
+        self._phase = phase
+
+    def advances(self, done: int, total: int) -> None:
+        """Take note of how far the phase is; from any thread."""
+        if self._phase in PHASES and total:
+            first, last = PHASES[self._phase]
             self._percent = first + (last - first) * min(done, total) // total
 
     def note(self, percent: int | None) -> None:
@@ -102,3 +114,39 @@ class InstanceProgress:
         except Exception as exc:  # noqa: BLE001
             LOG.warning('The progress of %s is not written: %s',
                         self._instance.uuid, exc)
+
+
+class Watch(observer_module.Observer):
+    """Shows a snapshot to Nova, and ends it when the service stops.
+
+    :param check: raises Cancelled when the service stops
+    :param before_upload: says to Nova that the upload begins; what it raises
+        ends the snapshot
+    """
+
+    def __init__(self, progress: InstanceProgress,
+                 check: cabc.Callable[[], None],
+                 before_upload: cabc.Callable[[], None]) -> None:
+        self._progress = progress
+        self._check = check
+        self._before_upload = before_upload
+
+    def begins(self, phase: Phase) -> None:
+        self._check()
+        self._progress.begins(phase)
+
+    def advances(self, done: int, total: int) -> None:
+        self._check()
+        self._progress.advances(done, total)
+
+    def before_upload(self) -> None:
+        """Tell Nova, in the thread that Nova has called."""
+        self._check()
+        self._progress.note(PHASES[Phase.UPLOAD][0])
+        self._before_upload()
+
+    def before_commit(self) -> None:
+        self._check()
+
+    def check(self) -> None:
+        self._check()

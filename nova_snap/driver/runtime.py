@@ -19,6 +19,7 @@ import threading
 import types
 import typing as ty
 
+from nova.compute import utils as compute_utils
 from nova import exception
 import nova.privsep.path
 from oslo_log import log as logging
@@ -27,7 +28,6 @@ from nova_snap import clock as clock_module
 from nova_snap.driver import instances as instances_module
 from nova_snap.driver import natively
 from nova_snap import errors
-from nova_snap.flows import node as node_module
 from nova_snap.host import files as files_module
 from nova_snap.host import locks as locks_module
 from nova_snap.host import qemu_img as qemu_img_module
@@ -36,6 +36,7 @@ from nova_snap.hypervisor import domain as domain_module
 from nova_snap.hypervisor import events as events_module
 from nova_snap.hypervisor import host as host_module
 from nova_snap.journal import store as store_module
+from nova_snap.model import observer as observer_module
 from nova_snap.model import settings as settings_model
 from nova_snap.services.cinder import volumes as volumes_module
 from nova_snap.services.glance import images as images_module
@@ -49,6 +50,7 @@ LOG = logging.getLogger(__name__)
 STOP_SECONDS = 20
 
 # Takes the UUID of an instance whose guest is about to be started.
+Result = ty.TypeVar('Result')
 PowerUp = cabc.Callable[[str], None]
 
 
@@ -226,48 +228,47 @@ class Runtime:
         files_module.check_local(self.settings.journal_dir)
         self.store.prepare()
 
-    def local_node(self) -> node_module.Node:
+    def local_node(self) -> world_module.Node:
         """Put the node together for what needs no Glance."""
         return self.node(signed_out.SignedOut(_nobody()))
 
     def node(self, images: images_module.Images,
-             progress: world_module.Progress = world_module.no_progress, *,
+             observer: observer_module.Observer | None = None, *,
              volumes: volumes_module.Volumes | None = None,
-             ) -> node_module.Node:
+             ) -> world_module.Node:
         """Put the node together for one operation.
 
         :param volumes: for a recovery alone: Nova's API snapshots volumes
         """
         settings = self.settings
-
-        def progress_or_stop(phase: str, done: int, total: int) -> None:
-            self.work.check()
-            progress(phase, done, total)
-
-        return node_module.Node(
+        return world_module.Node(
             world=world_module.World(
-                settings=settings,
-                host=self._host,
+                settings=settings, host=self._host,
                 qemu_img=qemu_img_module.QemuImg(
                     settings.images_cpu_time_limit,
-                    settings.images_address_space_limit,
-                ),
-                files=NovaFiles(),
-                images=images,
+                    settings.images_address_space_limit),
+                files=NovaFiles(), images=images,
                 volumes=volumes or signed_out.SignedOutOfCinder(_nobody()),
-                clock=clock_module.Clock(),
-                progress=progress_or_stop,
-            ),
+                clock=clock_module.Clock(), disk_work=_disk_work,
+                observer=observer or observer_module.Observer()),
             store=self.store,
-            locks=locks_module.Locks(
-                settings.journal_dir, timeout=settings.lock_timeout
-            ),
+            locks=locks_module.Locks(settings.journal_dir,
+                                     timeout=settings.lock_timeout),
             machine_id=files_module.machine_id(),
             boot_id=files_module.boot_id(),
-            # Nova itself asks for this: nobody has to be warned of it.
+            # Nova itself asks for this: no operator has to be warned of it.
             nova_compute_runs=lambda: False,
-            why_away=instances_module.why_away,
-        )
+            why_away=instances_module.why_away)
+
+
+def _disk_work(function: cabc.Callable[..., Result], /, *args: ty.Any,
+               **kwargs: ty.Any) -> Result:
+    """Wait for a turn at the disk, and keep away from eventlet's hub.
+
+    :source: [compute]max_concurrent_disk_ops
+    """
+    with compute_utils.disk_ops_semaphore:
+        return natively.call(function, *args, **kwargs)
 
 
 def _nobody() -> errors.ConfigError:

@@ -25,7 +25,6 @@ from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap.flows import image as image_flow
-from nova_snap.journal import transaction
 from nova_snap.model import domain as domain_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import result as result_model
@@ -38,42 +37,28 @@ from nova_snap.steps import world as world_module
 LOG = logging.getLogger(__name__)
 
 
-def run(txn: transaction.Transaction, plan: plan_model.Plan,
-        image_id: str, scratch: str) -> result_model.Result:
+def run(txn: world_module.Transaction, plan: plan_model.Plan,
+        scratch: str) -> result_model.Result:
     """Take the snapshot.
 
     :raises SnapError: with the guest as it was, and nothing left
     """
-    world: world_module.World = txn.world
     with txn.hold(scratch_step.MakeScratch(scratch)):
-        with _without_hostdevs(txn, plan):
-            started = world.clock.monotonic()
-            with txn.hold(memory_step.SaveMemory(
-                    uuid=plan.instance_uuid, qemu_id=plan.qemu_id,
-                    paused=plan.state == domain_model.State.PAUSED,
-                    timeout=world.settings.save_timeout)):
-                image_flow.refuse_other_chain(world, plan)
-                flat = image_flow.extract(world, plan, plan.chain, scratch)
-            LOG.info('Guest %s saved for %.1f s', plan.instance_name,
-                     world.clock.monotonic() - started)
-        _refuse_missing(world, plan)
+        with _without_hostdevs(txn, plan), _saved(txn, plan):
+            flats = image_flow.extract_all(txn.world, plan, scratch)
+        _refuse_missing(txn.world, plan)
         _set_clock(txn, plan)
-        world.images.set_properties(image_id, {
-            result_model.CONSISTENCY_PROPERTY:
-                result_model.NOT_FROZEN})
-        image = image_flow.deliver(txn, image_id, flat)
-    return result_model.Result(image, plan,
-                                result_model.NOT_FROZEN)
+        return image_flow.deliver(txn, plan, flats, result_model.NOT_FROZEN)
 
 
 @contextlib.contextmanager
-def _without_hostdevs(txn: transaction.Transaction,
+def _without_hostdevs(txn: world_module.Transaction,
                       plan: plan_model.Plan) -> cabc.Iterator[None]:
     """Take the passed-through devices out of the guest for the block.
 
     :raises HostdevStuck: when the guest does not release one; it has all
     """
-    world: world_module.World = txn.world
+    world = txn.world
     domain = world.host.domain(plan.instance_uuid)
     with contextlib.ExitStack() as detached:
         for device in plan.hostdevs:
@@ -83,12 +68,26 @@ def _without_hostdevs(txn: transaction.Transaction,
         yield
 
 
+@contextlib.contextmanager
+def _saved(txn: world_module.Transaction,
+           plan: plan_model.Plan) -> cabc.Iterator[None]:
+    """Have the guest saved for the block, and then as it was."""
+    world = txn.world
+    started = world.clock.monotonic()
+    with txn.hold(memory_step.SaveMemory(
+            uuid=plan.instance_uuid, qemu_id=plan.qemu_id,
+            paused=plan.state == domain_model.State.PAUSED,
+            timeout=world.settings.save_timeout)):
+        yield
+    LOG.info('Guest %s saved for %.1f s', plan.instance_name,
+             world.clock.monotonic() - started)
+
+
 def _refuse_missing(world: world_module.World,
                     plan: plan_model.Plan) -> None:
-    """Demand that the guest has every device that it had.
+    """Refuse a guest that has not every device that it had.
 
-    A guest that somebody has stopped meanwhile gets them with its next
-    start.
+    A guest that was stopped since gets them with its next start.
 
     :raises HostdevLost: naming those that it has not
     """
@@ -103,12 +102,12 @@ def _refuse_missing(world: world_module.World,
             reason='it is not in the guest as it was')
 
 
-def _set_clock(txn: transaction.Transaction, plan: plan_model.Plan) -> None:
+def _set_clock(txn: world_module.Transaction, plan: plan_model.Plan) -> None:
     """Give the guest the time that passed it by (P2), if it can take it.
 
     :source: nova/virt/libvirt/guest.py sync_guest_time
     """
-    world: world_module.World = txn.world
+    world = txn.world
     if plan.state != domain_model.State.RUNNING or not plan.has_agent:
         return
     try:

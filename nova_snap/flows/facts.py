@@ -12,10 +12,11 @@
 
 """Read what a plan is made from; nothing is changed here."""
 
+import collections.abc as cabc
+import contextlib
 import re
 
 from nova_snap import errors
-from nova_snap.flows import node as node_module
 from nova_snap.host import files as files_module
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.model import domain as domain_model
@@ -32,7 +33,7 @@ State = domain_model.State
 Chain = tuple[layer_model.Layer, ...]
 
 
-def read(node: node_module.Node, uuid: str) -> plan_model.Facts:
+def read(node: world_module.Node, uuid: str) -> plan_model.Facts:
     """Read all facts about an instance and its host.
 
     :raises Refused: when the disk or snapshots_directory cannot be used
@@ -43,107 +44,109 @@ def read(node: node_module.Node, uuid: str) -> plan_model.Facts:
     domain = world.host.domain(uuid)
     model = domain.model()
     state = domain.state()
-    chain = _chain(world, model, state)
+    root = model.root_disk
     return plan_model.Facts(
         domain=model, state=state, qemu_id=domain.qemu_id(),
         is_persistent=domain.is_persistent(),
         has_managed_save=domain.has_managed_save(),
         job=None if state == State.SHUTOFF else domain.job(),
-        block_job=_block_job(domain, model, state),
-        chain=chain,
-        virtual_size=_virtual_size(world, domain, model, chain, state),
-        # The plan refuses what is not local.
-        allocated=sum(world.files.allocated_bytes(layer.path)
-                      for layer in chain if layer.is_local),
+        disks=() if root is None else (
+            _disk(world, domain, model, root, state),),
         free=_free(world, model),
         nova_compute_runs=node.nova_compute_runs())
 
 
-def _readable_root(model: domain_model.Domain) -> domain_model.Disk | None:
-    """Return the root disk if its layers can be looked at, and are ours.
+def _disk(world: world_module.World, domain: domain_module.Domain,
+          model: domain_model.Domain, disk: domain_model.Disk,
+          state: State) -> plan_model.DiskFacts:
+    job = None if state == State.SHUTOFF else _block_job(domain, disk)
+    if not _is_readable(disk) or disk_plan.is_volume_backed(model):
+        # The plan says what is wrong with it, or leaves it to Cinder.
+        return plan_model.DiskFacts(disk, block_job=job)
+    chain = (chain_at_rest(world, model.name, disk)
+             if state == State.SHUTOFF else _live_chain(world, model, disk))
+    with _refusing():
+        # The plan refuses what is not local.
+        allocated = sum(world.files.allocated_bytes(layer.path)
+                        for layer in chain if layer.is_local)
+    return plan_model.DiskFacts(
+        disk, chain=chain, allocated=allocated, block_job=job,
+        virtual_size=_virtual_size(world, domain, disk, state))
 
-    For any other the plan says what is wrong with it.
-    """
-    disk = model.root_disk
-    if (disk is None or disk.source_path is None
-            or disk_plan.is_volume_backed(model)
-            or disk.source_type not in ('file', 'block')
-            or disk.driver_format not in disk_plan.SOURCE_FORMATS
-            or disk.has_slices):
-        return None
-    return disk
+
+def _is_readable(disk: domain_model.Disk) -> bool:
+    """Tell whether the layers of a disk can be looked at."""
+    return (disk.source_path is not None and disk.storage.is_local
+            and disk.driver_format in disk_plan.SOURCE_FORMATS
+            and not disk.has_slices)
 
 
-def _chain(world: world_module.World, model: domain_model.Domain,
-           state: domain_model.State) -> Chain:
-    disk = _readable_root(model)
-    if disk is None:
-        return ()
-    if state == State.SHUTOFF:
-        _refuse_unreadable(world, disk.active_layer)
-        return chain_at_rest(world, model)
+def _live_chain(world: world_module.World, model: domain_model.Domain,
+                disk: domain_model.Disk) -> Chain:
     for layer in disk.backing:
         if layer.is_local and layer.format == 'qcow2':
-            _refuse_data_file(world, model, layer)
-    return (disk.active_layer, *disk.backing)
+            _look_below(world, model.name, layer)
+    return disk.active_layer, *disk.backing
 
 
-def _refuse_unreadable(world: world_module.World,
-                       layer: layer_model.Layer) -> None:
-    """Demand that a layer can be read, before qemu-img says it worse.
-
-    :raises Refused: naming the remedy
-    """
-    world.files.allocated_bytes(layer.path)
-
-
-def chain_at_rest(world: world_module.World,
-                  model: domain_model.Domain) -> Chain:
-    """Walk the chain of a root disk that no QEMU has open, by its headers.
+def chain_at_rest(world: world_module.World, instance: str,
+                  disk: domain_model.Disk) -> Chain:
+    """Walk the chain of a disk that no QEMU has open, by its headers.
 
     Each format is the one that the layer above names; a layer that names
     none, or no file of this host, ends the walk, and the plan refuses it.
 
-    :returns: the active layer first; nothing where there is no such disk
+    :param instance: its name
+    :returns: the active layer first; nothing where it cannot be looked at
     :raises Unsupported: when a layer keeps its data in another file, or the
         chain is a circle
     :raises Refused: when a layer cannot be read
     :raises StorageError: when it is not of the format it is called, or in
         use
     """
-    disk = _readable_root(model)
-    if disk is None:
+    if not _is_readable(disk):
         return ()
+    with _refusing():
+        # Before qemu-img says it worse.
+        world.files.allocated_bytes(disk.active_layer.path)
     chain = [disk.active_layer]
     while chain[-1].is_local and chain[-1].format == 'qcow2':
-        info = _refuse_data_file(world, model, chain[-1])
-        if info is None:
+        below = _look_below(world, instance, chain[-1])
+        if below is None:
             break
-        path, backing_format = info
+        path, backing_format = below
         if any(path == seen.path for seen in chain):
             raise errors.Unsupported(
-                instance=model.name,
+                instance=instance,
                 reason=f'the backing chain of {disk.source_path} is a circle')
-        chain.append(layer_model.Layer(
-            path, backing_format or '',
-            is_block=world.files.is_block_device(path),
-            is_local=not PROTOCOL.match(path)))
+        chain.append(layer_model.Layer(path, backing_format or '',
+                                       _storage(world, path)))
     return tuple(chain)
 
 
-def _refuse_data_file(world: world_module.World, model: domain_model.Domain,
-                      layer: layer_model.Layer) -> (
-                          tuple[str, str | None] | None):
+def _storage(world: world_module.World, path: str) -> layer_model.Storage:
+    """Return what a header's backing file lies on."""
+    if PROTOCOL.match(path):
+        return layer_model.Storage.OTHER
+    if world.files.is_block_device(path):
+        return layer_model.Storage.BLOCK
+    return layer_model.Storage.FILE
+
+
+def _look_below(world: world_module.World, instance: str,
+                layer: layer_model.Layer) -> tuple[str, str | None] | None:
     """Return the backing file and format that a layer's header names.
 
     :raises Unsupported: when the layer keeps its data in another file
+    :raises Refused: when the layer cannot be read
     :source: CVE-2024-32498
     """
-    _refuse_unreadable(world, layer)
+    with _refusing():
+        world.files.allocated_bytes(layer.path)
     info = world.qemu_img.info(layer.path, layer.format)
     if info.data_file is not None:
         raise errors.Unsupported(
-            instance=model.name,
+            instance=instance,
             reason=f'{layer.path} keeps its data in another file '
                    f'({info.data_file})')
     if info.backing_file is None:
@@ -152,25 +155,19 @@ def _refuse_data_file(world: world_module.World, model: domain_model.Domain,
 
 
 def _virtual_size(world: world_module.World, domain: domain_module.Domain,
-                  model: domain_model.Domain, chain: Chain,
-                  state: domain_model.State) -> int:
-    if not chain or model.root_disk is None:
-        return 0
+                  disk: domain_model.Disk, state: State) -> int:
     if state == State.SHUTOFF:
-        return world.qemu_img.info(chain[0].path,
-                                   chain[0].format).virtual_size
-    return domain.block_sizes(model.root_disk.target_dev)[0]
+        layer = disk.active_layer
+        return world.qemu_img.info(layer.path, layer.format).virtual_size
+    return domain.block_sizes(disk.target_dev)[0]
 
 
-def _block_job(domain: domain_module.Domain, model: domain_model.Domain,
-               state: domain_model.State) -> str | None:
-    """Name the block job on the root disk; it is not ours.
+def _block_job(domain: domain_module.Domain,
+               disk: domain_model.Disk) -> str | None:
+    """Name the block job on a disk; it is not ours.
 
     Ours were settled before: see :mod:`nova_snap.flows.recovery`.
     """
-    disk = model.root_disk
-    if disk is None or state == State.SHUTOFF:
-        return None
     job = domain.block_job(disk.target_dev)
     if job is not None:
         return f'a block job ({job.kind}) runs on disk {disk.target_dev}'
@@ -185,8 +182,21 @@ def _free(world: world_module.World, model: domain_model.Domain) -> int:
         # Nothing is written on the node.
         return 0
     settings = world.settings
-    room = files_module.snapshots_room(
-        settings.snapshots_directory,
-        is_default=settings.snapshots_directory_is_default)
-    files_module.check_qemu_enters(room, model.qemu_user)
-    return world.files.free_bytes(room)
+    with _refusing():
+        room = files_module.snapshots_room(
+            settings.snapshots_directory,
+            is_default=settings.snapshots_directory_is_default)
+        files_module.check_qemu_enters(room, model.qemu_user)
+        return world.files.free_bytes(room)
+
+
+@contextlib.contextmanager
+def _refusing() -> cabc.Iterator[None]:
+    """Refuse the snapshot for what the storage says within the block.
+
+    :raises Refused: with the same words
+    """
+    try:
+        yield
+    except errors.StorageError as exc:
+        raise errors.Refused(reason=str(exc)) from exc

@@ -20,7 +20,6 @@ import typing as ty
 from oslo_log import log as logging
 
 from nova_snap import errors
-from nova_snap.journal import transaction
 from nova_snap.model import result as result_model
 from nova_snap.steps import freeze as freeze_step
 from nova_snap.steps import world as world_module
@@ -158,14 +157,14 @@ class Freeze:
 
 
 @contextlib.contextmanager
-def frozen(txn: transaction.Transaction, plan: Frozen,
+def frozen(txn: world_module.Transaction, plan: Frozen,
            watchdog: Watchdog | None = None) -> cabc.Iterator[Freeze]:
     """Freeze, run the block, thaw; tell the block how the guest is held.
 
     :param watchdog: for a block that may last
     :raises QuiesceFailed: when it is required and cannot be done; thawed
     """
-    world: world_module.World = txn.world
+    world = txn.world
     held = Freeze(plan, watchdog)
     started = world.clock.monotonic()
     try:
@@ -179,10 +178,10 @@ def frozen(txn: transaction.Transaction, plan: Frozen,
                      world.clock.monotonic() - started)
 
 
-def _freeze(txn: transaction.Transaction, plan: Frozen,
+def _freeze(txn: world_module.Transaction, plan: Frozen,
             thaw: contextlib.ExitStack, watchdog: Watchdog | None) -> (
                 freeze_step.FreezeFilesystems | None):
-    world: world_module.World = txn.world
+    world = txn.world
     timeout = world.settings.freeze_timeout
     uuid = plan.instance_uuid
     step = freeze_step.FreezeFilesystems(uuid, plan.qemu_id, timeout)

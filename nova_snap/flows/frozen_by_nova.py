@@ -23,11 +23,10 @@ import contextlib
 from oslo_log import log as logging
 
 from nova_snap import errors
-from nova_snap.flows import node as node_module
-from nova_snap.flows import recovery
-from nova_snap.journal import transaction
+from nova_snap.flows import operation
 from nova_snap.model import domain as domain_model
 from nova_snap.steps import freeze as freeze_step
+from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
 
@@ -48,25 +47,22 @@ class Quiesced:
         self._limit = limit
         self._held: dict[str, contextlib.ExitStack] = {}
 
-    def freeze(self, node: node_module.Node, uuid: str) -> None:
+    def freeze(self, node: world_module.Node, uuid: str) -> None:
         """Freeze the guest and return with its file systems frozen.
 
         :raises InstanceBusy: when something is under way on it
         :raises QuiesceFailed: when its agent does not do it; it is thawed
         :raises HypervisorError: when libvirt refuses; nothing is frozen
         """
-        node.store.prepare()
         with contextlib.ExitStack() as stack:
-            stack.enter_context(node.locks.instance(uuid))
-            recovery.settle_instance(node, uuid, nova_is_stopped=False)
+            begun = stack.enter_context(operation.begun(node, uuid))
             domain = node.world.host.domain(uuid)
             if domain.state() != domain_model.State.RUNNING:
                 raise errors.QuiesceFailed(
                     instance=uuid, reason=f'it is {domain.state()} and its '
                                           'agent cannot answer')
-            txn = stack.enter_context(transaction.Transaction(
-                node.store,
-                node.new_record(OPERATION, uuid, domain.name()), node.world))
+            txn = stack.enter_context(
+                begun.transaction(OPERATION, domain.name()))
             timeout = node.world.settings.freeze_timeout
             with txn.hold(freeze_step.BoundAgentWaits(uuid, timeout)):
                 domain.ask_agent_time()

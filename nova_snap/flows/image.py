@@ -10,92 +10,122 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""From the layers of a disk at rest to one flat image in Glance."""
+"""From the layers of disks at rest to images in Glance.
+
+The tail that live, cold and stopped snapshots share: flat images are written
+and looked at, uploaded, and then committed, all of them at once.
+"""
 
 import collections.abc as cabc
-import functools
 import os
 
 from nova_snap import errors
 from nova_snap.flows import facts as facts_module
 from nova_snap.host import qemu_img as qemu_img_module
-from nova_snap.journal import transaction
+from nova_snap.model import domain as domain_model
 from nova_snap.model import image as image_model
 from nova_snap.model import layer as layer_model
+from nova_snap.model import phase as phase_model
 from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import result as result_model
 from nova_snap.model import stream
 from nova_snap.steps import world as world_module
 from nova_snap.transfer import source as source_module
 
+# With the target of the disk, where there are several.
 FLAT_NAME = 'image'
-# Told as a phase, so that a door stops taking cancellations: what comes now
-# cannot be taken back.
-COMMIT_PHASE = 'commit'
+
+Chain = cabc.Sequence[layer_model.Layer]
 
 
-def extract(world: world_module.World, plan: plan_model.Plan,
-            chain: cabc.Sequence[layer_model.Layer], scratch: str) -> str:
-    """Write the flat image and return its path.
+def extract_all(world: world_module.World, plan: plan_model.Plan,
+                scratch: str) -> list[str]:
+    """Write the flat image of each disk, as it lies there.
+
+    :returns: their paths, in the order of the plan's images
+    :raises StorageError: when a disk was changed, or one cannot be written
+    :raises ImageUnsafe: when what was written refers to another file
+    """
+    refuse_other_chains(world, plan)
+    return [extract(world, image, image.disk.chain, scratch)
+            for image in plan.images]
+
+
+def extract(world: world_module.World, image: plan_model.PlannedImage,
+            chain: Chain, scratch: str) -> str:
+    """Write one flat image and return its path.
 
     :param chain: layers that nothing writes to, the active one first
     :raises StorageError: when it cannot be written
     :raises ImageUnsafe: when what was written refers to another file
     """
-    path = os.path.join(scratch, FLAT_NAME)
+    disk = image.disk
+    path = os.path.join(scratch, f'{FLAT_NAME}-{disk.target_dev}')
     conversion = qemu_img_module.Conversion(
-        image_format=plan.image_format, compress=plan.compress,
+        image_format=image.image_format, compress=image.compress,
         bandwidth=world.settings.bandwidth,
-        expected=min(plan.virtual_size, plan.allocated),
+        expected=min(disk.virtual_size, disk.allocated),
         stall_timeout=world.settings.stall_timeout)
+    world.observer.begins(phase_model.Phase.CONVERT)
     world.qemu_img.convert(chain, path, conversion,
-                           progress=functools.partial(world.progress,
-                                                      'convert'))
-    inspect(world, plan, path)
+                           progress=world.observer.advances)
+    inspect(world, image, path)
     return path
 
 
-def refuse_other_chain(world: world_module.World,
-                       plan: plan_model.Plan) -> None:
-    """Demand that the root disk still is what the plan was made for.
+def refuse_other_chains(world: world_module.World,
+                        plan: plan_model.Plan) -> None:
+    """Refuse disks that are not any more what the plan was made for.
 
-    Somebody may have taken a snapshot or ended a block job since. To be
-    called when nobody can any more: the mirror runs, or the guest is off.
-    Of a guest that is off the headers are asked: its XML knows the active
-    layer alone. The active layer of one that was running, which the plan
-    could not look into, is looked into then, too.
+    A snapshot may have been taken of one since, or a block job have ended.
+    To be called when no other program can do so any more: the mirror runs,
+    or the guest is off. Of a guest that is off the headers are asked: its
+    XML knows the active layer alone. The active layer of one that was
+    running, which the plan could not look into, is looked into then, too.
 
-    :raises StorageError: when it is not: the image would lack a layer, or
+    :raises StorageError: when one is not: the image would lack a layer, or
         have one too many
     """
     domain = world.host.domain(plan.instance_uuid)
     model = domain.model()
-    if plan.method == plan_model.Method.LIVE:
-        if not domain.is_active():
-            # Its mirror is gone too, and whoever waits for that says so.
-            return
-        disk = model.root_disk
-        found = () if disk is None else (disk.active_layer, *disk.backing)
-    else:
-        try:
-            found = facts_module.chain_at_rest(world, model)
-        except errors.Refused as exc:
-            # The guest was touched: it is too late to refuse.
-            raise errors.StorageError(reason=str(exc)) from exc
+    is_live = plan.method == plan_model.Method.LIVE
+    if is_live and not domain.is_active():
+        # Its mirror is gone too, and the wait for that says so.
+        return
+    for planned in plan.disks:
+        disk = model.disk(planned.target_dev)
+        found: Chain = ()
+        if disk is not None and is_live:
+            found = disk.active_layer, *disk.backing
+        elif disk is not None:
+            found = _chain_at_rest(world, model.name, disk)
+        _refuse_other_chain(plan.instance_name, planned.chain, found)
+
+
+def _chain_at_rest(world: world_module.World, instance: str,
+                   disk: domain_model.Disk) -> Chain:
+    try:
+        return facts_module.chain_at_rest(world, instance, disk)
+    except errors.Refused as exc:
+        # The guest was touched: it is too late to refuse.
+        raise errors.StorageError(reason=str(exc)) from exc
+
+
+def _refuse_other_chain(instance: str, planned: Chain, found: Chain) -> None:
     for layer in found:
         if not layer.is_local:
             # libvirt has found a file behind it, and we do not look for it.
             raise errors.StorageError(
-                reason=f'The header of a layer of {plan.chain[0].path} '
+                reason=f'The header of a layer of {planned[0].path} '
                        f'describes the one below it ({layer.path}) in '
                        'another way than by its path; take it live')
-    if not _is_same(plan.chain, found):
+    if not _is_same(planned, found):
         raise errors.StorageError(
-            reason=f'The root disk of {plan.instance_name} was changed '
+            reason=f'The disk {planned[0].path} of {instance} was changed '
                    'while the snapshot was prepared; take it again')
 
 
-def _is_same(planned: cabc.Sequence[layer_model.Layer],
-             found: cabc.Sequence[layer_model.Layer]) -> bool:
+def _is_same(planned: Chain, found: Chain) -> bool:
     """Tell whether two chains are of the same files in the same formats.
 
     A header need not name the format of the layer below it, and libvirt may
@@ -106,45 +136,64 @@ def _is_same(planned: cabc.Sequence[layer_model.Layer],
         for old, new in zip(planned, found, strict=True))
 
 
-def inspect(world: world_module.World, plan: plan_model.Plan,
+def inspect(world: world_module.World, image: plan_model.PlannedImage,
             path: str) -> None:
-    """Demand that the file is what we say it is, and whole in itself.
+    """Refuse a flat image that is not what we say it is, whole in itself.
 
     :raises ImageUnsafe: when it is not
     :raises StorageError: when it is not even of the claimed format
     :source: CVE-2015-7548, CVE-2024-32498
     """
-    info = world.qemu_img.info(path, plan.image_format)
+    info = world.qemu_img.info(path, image.image_format)
     for what, value in (('a backing file', info.backing_file),
                         ('a data file', info.data_file)):
         if value is not None:
             raise errors.ImageUnsafe(path=path,
                                      reason=f'it has {what} ({value})')
-    if info.virtual_size < plan.virtual_size:
+    if info.virtual_size < image.disk.virtual_size:
         raise errors.ImageUnsafe(
             path=path, reason=f'it holds {info.virtual_size} bytes of a '
-                              f'disk of {plan.virtual_size}')
+                              f'disk of {image.disk.virtual_size}')
 
 
-def deliver(txn: transaction.Transaction, image_id: str,
-            path: str) -> image_model.Image:
-    """Upload the flat image, prove it whole in Glance, and commit.
+def deliver(txn: world_module.Transaction, plan: plan_model.Plan,
+            paths: cabc.Sequence[str],
+            consistency: str) -> result_model.Result:
+    """Leave the flat images in Glance, all of them or none.
 
+    :param paths: of the plan's images, in their order
+    :param consistency: what the images say of the file systems in them
     :raises ImageServiceError: when Glance has not got it all; not committed
     :raises JournalError: when the commit cannot be written; not committed
     """
-    world: world_module.World = txn.world
-    return deliver_source(txn, image_id, source_module.FileSource(
-        path, bandwidth=world.settings.bandwidth, clock=world.clock))
+    world = txn.world
+    for planned in plan.images:
+        world.images.set_properties(planned.image_id, {
+            result_model.CONSISTENCY_PROPERTY: consistency})
+    world.observer.before_upload()
+    images = tuple(
+        upload(world, planned.image_id, source_module.FileSource(
+            path, bandwidth=world.settings.bandwidth, clock=world.clock))
+        for planned, path in zip(plan.images, paths, strict=True))
+    commit(txn)
+    return result_model.Result(images, plan, consistency)
 
 
-def deliver_source(txn: transaction.Transaction, image_id: str,
-                   source: stream.Source) -> image_model.Image:
-    """Upload a source, as :func:`deliver` does a file."""
-    world: world_module.World = txn.world
-    image = world.images.upload(
-        image_id, source,
-        progress=functools.partial(world.progress, 'upload'))
-    world.progress(COMMIT_PHASE, 0, 0)
+def upload(world: world_module.World, image_id: str,
+           source: stream.Source) -> image_model.Image:
+    """Upload the data of one image and prove it whole in Glance.
+
+    :raises ImageServiceError: when Glance has not got it all
+    """
+    world.observer.begins(phase_model.Phase.UPLOAD)
+    return world.disk_work(world.images.upload, image_id, source,
+                           progress=world.observer.advances)
+
+
+def commit(txn: world_module.Transaction) -> None:
+    """Say that all images stay: from here on nothing is taken back.
+
+    :raises JournalError: when that cannot be written; not committed
+    """
+    txn.world.observer.before_commit()
     txn.commit()
-    return image

@@ -29,7 +29,6 @@ stops: delta and backing file together are the disk at that moment.
 """
 
 import contextlib
-import functools
 import os
 
 from oslo_log import log as logging
@@ -38,8 +37,8 @@ from nova_snap.flows import frozen as frozen_module
 from nova_snap.flows import image as image_flow
 from nova_snap.hypervisor import blockjob
 from nova_snap.hypervisor import domain as domain_module
-from nova_snap.journal import transaction
 from nova_snap.model import layer as layer_model
+from nova_snap.model import phase as phase_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import result as result_model
 from nova_snap.steps import mirror as mirror_step
@@ -54,38 +53,37 @@ LOG = logging.getLogger(__name__)
 DELTA_NAME = 'delta.qcow2'
 
 
-def run(txn: transaction.Transaction, plan: plan_model.Plan,
-        image_id: str, scratch: str) -> result_model.Result:
+def run(txn: world_module.Transaction, plan: plan_model.Plan,
+        scratch: str) -> result_model.Result:
     """Take the snapshot.
 
     :raises SnapError: with the guest as it was, and nothing left
     """
-    world: world_module.World = txn.world
+    world = txn.world
+    # Mirrors of several disks end one after another: not at one moment.
+    (image,) = plan.images
     with txn.hold(scratch_step.MakeScratch(scratch)):
         delta = layer_model.Layer(os.path.join(scratch, DELTA_NAME),
-                                   mirror_step.DELTA_FORMAT)
-        backing = plan.chain[1:]
-        world.qemu_img.create_overlay(delta.path, plan.virtual_size,
+                                  mirror_step.DELTA_FORMAT)
+        backing = image.disk.chain[1:]
+        world.qemu_img.create_overlay(delta.path, image.disk.virtual_size,
                                       backing[0] if backing else None)
-        consistency = _copy(txn, plan, delta.path)
+        consistency = _copy(txn, plan, image.disk, delta.path)
         world.files.own(delta.path)
-        flat = image_flow.extract(world, plan, (delta, *backing), scratch)
+        flat = image_flow.extract(world, image, (delta, *backing), scratch)
         # Its room is given back before the upload, which may take long.
         world.files.remove(delta.path)
-        world.images.set_properties(
-            image_id, {result_model.CONSISTENCY_PROPERTY: consistency})
-        image = image_flow.deliver(txn, image_id, flat)
-    return result_model.Result(image, plan, consistency)
+        return image_flow.deliver(txn, plan, [flat], consistency)
 
 
-def _copy(txn: transaction.Transaction, plan: plan_model.Plan,
-          delta: str) -> str:
+def _copy(txn: world_module.Transaction, plan: plan_model.Plan,
+          disk: plan_model.PlannedDisk, delta: str) -> str:
     """Make the delta the disk at one moment; return how consistent it is."""
-    world: world_module.World = txn.world
+    world = txn.world
     domain = world.host.domain(plan.instance_uuid)
     mirror = mirror_step.StartMirror(
         uuid=plan.instance_uuid, qemu_id=plan.qemu_id,
-        target_dev=plan.target_dev, path=delta,
+        target_dev=disk.target_dev, path=delta,
         bandwidth=world.settings.bandwidth,
         transient_job=not plan.undefine and domain.is_persistent())
     with world.host.block_job_events(plan.instance_uuid) as bell, \
@@ -94,27 +92,28 @@ def _copy(txn: transaction.Transaction, plan: plan_model.Plan,
         if plan.undefine:
             undefined = transient.enter_context(txn.hold(
                 undefine_step.UndefineDomain.of(domain, plan.qemu_id,
-                                           plan.chain[0].path)))
+                                           disk.active_layer)))
             mirroring.start()
             # At once; where libvirt refuses it while a job runs, then when
             # this block ends, after the thaw, as Nova does.
             undefined.release_early()
         else:
             mirroring.start()
-        image_flow.refuse_other_chain(world, plan)
+        image_flow.refuse_other_chains(world, plan)
+        world.observer.begins(phase_model.Phase.MIRROR)
         blockjob.wait_ready(
-            domain, plan.target_dev, delta,
+            domain, disk.target_dev, delta,
             deadlines=blockjob.Deadlines(
                 ready=world.settings.ready_timeout,
                 stall=world.settings.stall_timeout),
             clock=world.clock, bell=bell,
-            progress=functools.partial(world.progress, 'mirror'))
+            progress=world.observer.advances)
         with frozen_module.frozen(txn, plan) as freeze:
             mirror.finish(
                 world, bell=bell, timeout=domain_module.ABORT_SECONDS
                 if freeze.step else world.settings.stall_timeout)
         # The guest need not wait for this.
-        if failure := bell.failure(plan.target_dev):
-            raise blockjob.lost(domain, plan.target_dev,
+        if failure := bell.failure(disk.target_dev):
+            raise blockjob.lost(domain, disk.target_dev,
                                 f'its end went wrong: {failure}')
     return freeze.consistency()

@@ -25,9 +25,7 @@ import functools
 from oslo_log import log as logging
 
 from nova_snap import errors
-from nova_snap.flows import node as node_module
 from nova_snap.journal import record as record_model
-from nova_snap.journal import transaction
 from nova_snap.steps import freeze as freeze_step
 from nova_snap.steps import hostdev as hostdev_step
 from nova_snap.steps import image as image_step
@@ -85,7 +83,7 @@ class Finding:
     reason: str
 
 
-def status(node: node_module.Node) -> list[Finding]:
+def status(node: world_module.Node) -> list[Finding]:
     """Say of each record whether it is under way or left."""
     findings = []
     for item in node.store.read_all():
@@ -98,7 +96,7 @@ def status(node: node_module.Node) -> list[Finding]:
     return findings
 
 
-def _look(node: node_module.Node, record: record_model.Record) -> Finding:
+def _look(node: world_module.Node, record: record_model.Record) -> Finding:
     try:
         if node.locks.is_held(record.instance_uuid):
             return Finding(Outcome.UNDER_WAY, record, 'its owner is at work')
@@ -108,7 +106,7 @@ def _look(node: node_module.Node, record: record_model.Record) -> Finding:
                    'nobody works on it; "nova-snap recover" settles it')
 
 
-def recover(node: node_module.Node, *, nova_is_stopped: bool = False,
+def recover(node: world_module.Node, *, nova_is_stopped: bool = False,
             artifacts: bool = True) -> list[Finding]:
     """Settle every record whose owner is dead; none stops the others.
 
@@ -124,7 +122,7 @@ def recover(node: node_module.Node, *, nova_is_stopped: bool = False,
             else finding for finding in status(node)]
 
 
-def settle_instance(node: node_module.Node, uuid: str, *,
+def settle_instance(node: world_module.Node, uuid: str, *,
                     nova_is_stopped: bool) -> None:
     """Settle what is left of one instance, whose lock the caller holds.
 
@@ -142,7 +140,7 @@ def settle_instance(node: node_module.Node, uuid: str, *,
                        f'{finding.reason}')
 
 
-def _recover_one(node: node_module.Node, record: record_model.Record,
+def _recover_one(node: world_module.Node, record: record_model.Record,
                  nova_is_stopped: bool, artifacts: bool) -> Finding:
     try:
         with node.locks.instance(record.instance_uuid):
@@ -151,17 +149,17 @@ def _recover_one(node: node_module.Node, record: record_model.Record,
                 return Finding(Outcome.SETTLED, record, 'finished meanwhile')
             return _settle(node, node.store.read(record.id),
                            nova_is_stopped, artifacts)
-    except errors.InstanceBusy as exc:
-        return Finding(Outcome.UNDER_WAY, record, str(exc))
+    except errors.InstanceLocked:
+        return Finding(Outcome.UNDER_WAY, record, 'its owner is at work')
     except errors.JournalError as exc:
         return Finding(Outcome.FAILED, record, str(exc))
 
 
-def _settle(node: node_module.Node, record: record_model.Record,
+def _settle(node: world_module.Node, record: record_model.Record,
             nova_is_stopped: bool, artifacts: bool = True) -> Finding:
     try:
         steps = _steps(record)
-        is_settled = transaction.Transaction.resume(
+        is_settled = world_module.Transaction.resume(
             node.store, record, _world(node, nova_is_stopped),
             steps).settle(artifacts=artifacts)
     except errors.SnapError as exc:
@@ -173,8 +171,8 @@ def _settle(node: node_module.Node, record: record_model.Record,
                        exc.undone if isinstance(
                            exc, errors.RollbackIncomplete) else str(exc))
     if not is_settled:
-        return Finding(Outcome.LEFT, record, 'the guest is as it was; its '
-                       f'image {record.image_id} is settled later')
+        return Finding(Outcome.LEFT, record, 'the guest is as it was; '
+                       f'{_images(record)} settled later')
     done = ('finished: the image stays' if record.committed
             else 'rolled back: the guest is as it was')
     LOG.info('Record %s of %s is settled: %s', record.id,
@@ -182,16 +180,24 @@ def _settle(node: node_module.Node, record: record_model.Record,
     return Finding(Outcome.SETTLED, record, done)
 
 
+def _images(record: record_model.Record) -> str:
+    """Name the images of a record, with the verb that fits."""
+    names = ', '.join(image.id for image in record.images)
+    return (f'its image {names} is' if len(record.images) == 1
+            else f'its images {names} are')
+
+
 def _steps(record: record_model.Record) -> cabc.Sequence[step_module.Step]:
     try:
-        return [STEPS[entry.kind](**entry.facts) for entry in record.entries]
-    except (KeyError, TypeError) as exc:
+        return [STEPS[entry.kind].from_facts(entry.facts)
+                for entry in record.entries]
+    except (KeyError, TypeError, ValueError) as exc:
         raise errors.JournalError(
             reason=f'Record {record.id} names a step that this release does '
                    f'not know: {exc}') from exc
 
 
-def _foreign(node: node_module.Node,
+def _foreign(node: world_module.Node,
              record: record_model.Record) -> str | None:
     """Say why a record is not ours to touch, if it is not."""
     host = node.world.settings.host
@@ -202,7 +208,7 @@ def _foreign(node: node_module.Node,
     return None
 
 
-def _world(node: node_module.Node,
+def _world(node: world_module.Node,
            nova_is_stopped: bool) -> world_module.World:
     """Return a world that brings no guest back behind Nova's back.
 
@@ -216,7 +222,7 @@ def _world(node: node_module.Node,
             _refuse_while_nova_runs, node))
 
 
-def _refuse_while_nova_runs(node: node_module.Node, uuid: str) -> None:
+def _refuse_while_nova_runs(node: world_module.Node, uuid: str) -> None:
     if node.nova_compute_runs():
         raise errors.Refused(
             reason='It belongs to Nova and a nova-compute runs here, which '

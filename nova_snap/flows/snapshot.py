@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""One snapshot, from the request to the active image."""
+"""One snapshot, from the request to the active images."""
 
 import collections.abc as cabc
 import functools
@@ -21,12 +21,11 @@ from oslo_log import log as logging
 from nova_snap.flows import cold
 from nova_snap.flows import facts as facts_module
 from nova_snap.flows import live
-from nova_snap.flows import node as node_module
-from nova_snap.flows import recovery
+from nova_snap.flows import operation
 from nova_snap.flows import stopped
 from nova_snap.flows import volume_backed
 from nova_snap.host import files as files_module
-from nova_snap.journal import transaction
+from nova_snap.journal import record as record_model
 from nova_snap.model import image as image_model
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model.plan import local as local_plan
@@ -41,8 +40,7 @@ from nova_snap.steps import world as world_module
 LOG = logging.getLogger(__name__)
 
 Flow = cabc.Callable[
-    [transaction.Transaction, plan_model.Plan, str, str],
-    result_model.Result]
+    [world_module.Transaction, plan_model.Plan, str], result_model.Result]
 
 FLOWS: dict[plan_model.Method, Flow] = {
     plan_model.Method.LIVE: live.run,
@@ -51,7 +49,7 @@ FLOWS: dict[plan_model.Method, Flow] = {
 }
 
 
-def plan(node: node_module.Node, request: request_model.Request) -> (
+def plan(node: world_module.Node, request: request_model.Request) -> (
         plan_model.Plan | volumes_plan.VolumePlan):
     """Say what would be done, and do nothing.
 
@@ -64,82 +62,81 @@ def plan(node: node_module.Node, request: request_model.Request) -> (
     return local_plan.make_plan(request, node.world.settings, facts)
 
 
-def take(node: node_module.Node,
+def take(node: world_module.Node,
          request: request_model.Request) -> result_model.Result:
-    """Take the snapshot and leave an active image in Glance.
+    """Take the snapshot and leave active images in Glance.
 
     :raises Refused: before anything was touched
     :raises RollbackIncomplete: when something could not be put back; the
         record stays and "nova-snap recover" tries again
     :raises SnapError: otherwise, with the guest as it was, nothing left
     """
-    node.store.prepare()
-    with node.locks.instance(request.instance_uuid):
-        recovery.settle_instance(node, request.instance_uuid,
-                                 nova_is_stopped=request.nova_is_stopped)
+    clock = node.world.clock
+    with operation.begun(node, request.instance_uuid,
+                         nova_is_stopped=request.nova_is_stopped) as begun:
         made = plan(node, request)
         for remark in made.remarks:
             LOG.warning('Instance %s: %s', made.instance_name, remark)
-        prepared = _prepare(node, request, made)
-        record = node.new_record(made.method, made.instance_uuid,
-                                 made.instance_name, request.image_id,
-                                 request.name)
-        with transaction.Transaction(node.store, record, node.world) as txn:
-            started = node.world.clock.monotonic()
-            LOG.info('Snapshot %s of %s starts (%s)', request.image_id,
+        run = _prepare(node.world, request, made)
+        ids = ', '.join(image.image_id for image in request.images)
+        with begun.transaction(
+                made.method, made.instance_name,
+                [record_model.Image(image.image_id, image.name)
+                 for image in request.images]) as txn:
+            started = clock.monotonic()
+            LOG.info('Snapshot %s of %s starts (%s)', ids,
                      made.instance_name, made.method)
-            result = prepared(txn)
-        LOG.info('Snapshot %s of %s done in %.1f s', request.image_id,
-                 made.instance_name,
-                 node.world.clock.monotonic() - started)
+            result = run(txn)
+        LOG.info('Snapshot %s of %s done in %.1f s', ids,
+                 made.instance_name, clock.monotonic() - started)
     return result
 
 
-def _prepare(node: node_module.Node, request: request_model.Request,
+def _prepare(world: world_module.World, request: request_model.Request,
              made: plan_model.Plan | volumes_plan.VolumePlan) -> (
-                 cabc.Callable[[transaction.Transaction],
+                 cabc.Callable[[world_module.Transaction],
                                result_model.Result]):
     """Return the flow with all that can be found out before it starts.
 
     :raises ImageServiceError: when Glance does not answer or would not take
-        the image: the guest was not touched yet
+        an image: the guest was not touched yet
     """
     if isinstance(made, volumes_plan.VolumePlan):
         return functools.partial(
             volume_backed.run, plan=made,
-            spec=volume_backed.spec(node.world, request, made))
-    image = _image(node.world, request, made)
+            spec=volume_backed.spec(world, request, made))
+    records = _records(world, request, made)
 
-    def run(txn: transaction.Transaction) -> result_model.Result:
-        txn.artifact(image)
+    def run(txn: world_module.Transaction) -> result_model.Result:
+        for record in records:
+            txn.artifact(record)
         scratch = os.path.join(
-            node.world.settings.snapshots_directory,
+            world.settings.snapshots_directory,
             files_module.SCRATCH_PREFIX + txn.record.id)
-        return FLOWS[made.method](txn, made, request.image_id, scratch)
+        return FLOWS[made.method](txn, made, scratch)
 
     return run
 
 
-def _image(world: world_module.World, request: request_model.Request,
-           made: plan_model.Plan) -> step_module.Step:
-    if request.image_exists:
-        return image_step.AdoptImage(request.image_id)
-    return image_step.CreateImage(_spec(world, request, made).to_dict())
-
-
-def _spec(world: world_module.World, request: request_model.Request,
-          made: plan_model.Plan) -> image_model.ImageSpec:
-    """Say what the image's record holds.
+def _records(world: world_module.World, request: request_model.Request,
+             made: plan_model.Plan) -> list[step_module.Step]:
+    """Return the step that makes the record of each image, or has it.
 
     :raises ImageServiceError: when Glance does not answer or would not take
-        it: the guest was not touched yet
+        one: the guest was not touched yet
     """
-    metadata = world.host.domain(request.instance_uuid).model().nova
-    world.images.check(metadata.project_uuid if metadata else None)
-    base = None
-    if metadata is not None and metadata.image_uuid:
-        base = world.images.get(metadata.image_uuid)
-    return image_model.snapshot_spec(
-        request, image_model.Origin(made.virtual_size, metadata, base),
-        disk_format=made.image_format,
-        non_inheritable=world.settings.non_inheritable_image_properties)
+    if all(image.made_by == request_model.Party.NOVA
+           for image in made.images):
+        return [image_step.AdoptImage.of_nova(image.image_id)
+                for image in made.images]
+    nova, base = made.nova, None
+    world.images.check(nova.project_uuid if nova else None)
+    if nova is not None and nova.image_uuid:
+        base = world.images.get(nova.image_uuid)
+    return [image_step.CreateImage(image_model.snapshot_spec(
+        request, asked,
+        image_model.Origin(planned.disk.virtual_size, nova, base),
+        disk_format=planned.image_format,
+        non_inheritable=world.settings.non_inheritable_image_properties
+    ).to_dict()) for asked, planned
+        in zip(request.images, made.images, strict=True)]

@@ -17,28 +17,20 @@ is off, and not one that Nova suspended, whose managed-save image stays.
 """
 
 from nova_snap.flows import image as image_flow
-from nova_snap.journal import transaction
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import result as result_model
 from nova_snap.steps import scratch as scratch_step
 from nova_snap.steps import world as world_module
 
 
-def run(txn: transaction.Transaction, plan: plan_model.Plan,
-        image_id: str, scratch: str) -> result_model.Result:
-    """Take the snapshot; a guest started meanwhile makes it fail.
+def run(txn: world_module.Transaction, plan: plan_model.Plan,
+        scratch: str) -> result_model.Result:
+    """Take the snapshot; a guest that is started in between makes it fail.
 
     :raises StorageError: also when the disk is in use: qemu-img's own lock
         on it is refused
     :raises SnapError: with the guest as it was, and nothing left
     """
-    world: world_module.World = txn.world
     with txn.hold(scratch_step.MakeScratch(scratch)):
-        image_flow.refuse_other_chain(world, plan)
-        flat = image_flow.extract(world, plan, plan.chain, scratch)
-        world.images.set_properties(image_id, {
-            result_model.CONSISTENCY_PROPERTY:
-                result_model.NOT_FROZEN})
-        image = image_flow.deliver(txn, image_id, flat)
-    return result_model.Result(image, plan,
-                                result_model.NOT_FROZEN)
+        flats = image_flow.extract_all(txn.world, plan, scratch)
+        return image_flow.deliver(txn, plan, flats, result_model.NOT_FROZEN)

@@ -34,10 +34,9 @@ from oslo_log import log as logging
 from nova_snap import errors
 from nova_snap.flows import frozen as frozen_module
 from nova_snap.flows import image as image_flow
-from nova_snap.flows import node as node_module
-from nova_snap.journal import transaction
 from nova_snap.model import block_device
 from nova_snap.model import image as image_model
+from nova_snap.model import phase as phase_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model.plan import volumes as volumes_plan
 from nova_snap.model import request as request_model
@@ -54,15 +53,13 @@ LOG = logging.getLogger(__name__)
 
 VolumePlan = volumes_plan.VolumePlan
 
-PHASE = 'volumes'
-
 # Characters that Cinder takes for a name; Glance takes as many for the
 # image's, which the name of a snapshot contains.
 # :source: cinder/api/validation/parameter_types.py name
 NAME_LENGTH = 255
 
 
-def plan(node: node_module.Node, request: request_model.Request,
+def plan(node: world_module.Node, request: request_model.Request,
          guest: plan_model.Facts) -> VolumePlan:
     """Say what would be done, and do nothing.
 
@@ -81,17 +78,14 @@ def spec(world: world_module.World, request: request_model.Request,
     :raises ImageServiceError: when Glance does not answer or would not take
         it: the guest was not touched yet
     """
-    nova = world.host.domain(request.instance_uuid).model().nova
-    # Only an instance of Nova's is known to be volume-backed.
-    assert nova is not None
     made_spec = volume_image.spec(
-        request, nova, made.volumes[0].volume.image_metadata,
+        request, made.image, made.nova, made.volumes[0].volume.image_metadata,
         world.settings.non_inheritable_image_properties)
-    world.images.check(nova.project_uuid)
+    world.images.check(made.nova.project_uuid)
     return made_spec
 
 
-def run(txn: transaction.Transaction, *, plan: VolumePlan,
+def run(txn: world_module.Transaction, *, plan: VolumePlan,
         spec: image_model.ImageSpec) -> result_model.Result:
     """Take the snapshot.
 
@@ -104,10 +98,11 @@ def run(txn: transaction.Transaction, *, plan: VolumePlan,
             **spec.properties,
             **block_device.properties(entries, plan.root_device_name),
             result_model.CONSISTENCY_PROPERTY: consistency}).to_dict()))
-    image = image_flow.deliver_source(
-        txn, spec.image_id, source_module.NoData()
-    )
-    return result_model.Result(image, plan, consistency, snapshots)
+    txn.world.observer.before_upload()
+    image = image_flow.upload(txn.world, spec.image_id,
+                              source_module.NoData())
+    image_flow.commit(txn)
+    return result_model.Result((image,), plan, consistency, snapshots)
 
 
 def _read(world: world_module.World,
@@ -151,14 +146,14 @@ def _acting(world: world_module.World,
         raise errors.Refused(reason=str(exc)) from exc
 
 
-def _snapshot(txn: transaction.Transaction, plan: VolumePlan,
+def _snapshot(txn: world_module.Transaction, plan: VolumePlan,
               image_name: str) -> tuple[tuple[str, ...], str]:
     """Make a snapshot of each volume within one freeze.
 
     :returns: their ids, in the order of the volumes, and how consistent they
         are with each other
     """
-    world: world_module.World = txn.world
+    world = txn.world
     watchdog = frozen_module.Watchdog(
         world, plan, world.settings.quiesce_limit
     )
@@ -181,7 +176,7 @@ def _go_on() -> None:
 
 def _refuse_other_volumes(world: world_module.World,
                           plan: VolumePlan) -> None:
-    """Demand that the guest has the volumes that the plan was made for.
+    """Refuse a guest that has other volumes than the plan was made for.
 
     :raises StorageError: when one was attached or detached since
     """
@@ -194,10 +189,10 @@ def _refuse_other_volumes(world: world_module.World,
                    'the snapshot was prepared; take it again')
 
 
-def _request(txn: transaction.Transaction, plan: VolumePlan,
+def _request(txn: world_module.Transaction, plan: VolumePlan,
              attached: volumes_plan.AttachedVolume, image_name: str) -> (
                  volume_snapshot_step.CreateVolumeSnapshot):
-    world: world_module.World = txn.world
+    world = txn.world
     step = volume_snapshot_step.CreateVolumeSnapshot(
         volume_id=attached.volume.volume_id,
         name=f'snapshot for {image_name}'[:NAME_LENGTH],
@@ -215,13 +210,14 @@ def _wait(world: world_module.World, plan: VolumePlan,
           check: cabc.Callable[[], None]) -> None:
     """Wait until all of them are made; Cinder is at them at once."""
     volumes = world.volumes.acting_in(plan.project_id)
+    world.observer.begins(phase_model.Phase.VOLUMES)
     deadline = (world.clock.monotonic()
                 + world.settings.volume_snapshot_timeout)
     done = 0
     for step, attached in zip(made, plan.volumes, strict=True):
-        world.progress(PHASE, done, plan.size_bytes)
+        world.observer.advances(done, plan.size_bytes)
         volume_snapshot_step.wait_created(
             world, volumes, step, deadline - world.clock.monotonic(),
             check=check)
         done += attached.volume.size_gib * units.GiB
-    world.progress(PHASE, done, plan.size_bytes)
+    world.observer.advances(done, plan.size_bytes)

@@ -21,6 +21,7 @@ import socket
 import stat
 
 from nova_snap import errors
+from nova_snap.model import layer as layer_model
 
 # QEMU, another user, must be able to enter, and nobody to list.
 # :source: nova/virt/libvirt/driver.py snapshot; bugs.launchpad.net/nova/
@@ -56,12 +57,12 @@ class Files:
     def free_bytes(self, path: str) -> int:
         """Return what an ordinary user may still write there, bytes.
 
-        :raises Refused: when the path is not there
+        :raises StorageError: when the path is not there
         """
         try:
             figures = os.statvfs(path)
         except OSError as exc:
-            raise errors.Refused(
+            raise errors.StorageError(
                 reason=f'{path} cannot be looked at: {exc.strerror}'
             ) from exc
         return figures.f_bavail * figures.f_frsize
@@ -131,6 +132,17 @@ class Files:
             raise errors.StorageError(
                 reason=f'{path} cannot be owned: {exc.strerror}') from exc
 
+    def has_layer(self, layer: layer_model.Layer) -> bool:
+        """Tell whether the storage of a layer has it.
+
+        :raises StorageError: for a storage that this host cannot ask
+        """
+        if not layer.is_local:
+            raise errors.StorageError(
+                reason=f'It is not known whether {layer.path} is there: '
+                       f'storage of the kind {layer.storage} is not asked')
+        return self.exists(layer.path)
+
     def exists(self, path: str) -> bool:
         """Tell whether there is such a file."""
         return os.path.exists(path)
@@ -142,7 +154,7 @@ class Files:
     def allocated_bytes(self, path: str) -> int:
         """Return what a file or a block device takes, bytes.
 
-        :raises Refused: when it cannot be read
+        :raises StorageError: when it cannot be read
         """
         try:
             figures = os.stat(path)
@@ -155,7 +167,7 @@ class Files:
             remedy = ('Run as root or as the user of nova-compute'
                       if isinstance(exc, PermissionError)
                       else 'Is its file system mounted and well?')
-            raise errors.Refused(
+            raise errors.StorageError(
                 reason=f'The disk {path} cannot be read: {exc.strerror}. '
                        f'{remedy}') from exc
 
@@ -168,7 +180,7 @@ def snapshots_room(path: str, *, is_default: bool) -> str:
     is missing is most often a file system that is not mounted: making it
     would fill the one below.
 
-    :raises Refused: when it is missing
+    :raises StorageError: when it is missing
     :source: nova/virt/libvirt/driver.py snapshot (fileutils.ensure_tree)
     """
     if os.path.isdir(path):
@@ -176,7 +188,7 @@ def snapshots_room(path: str, *, is_default: bool) -> str:
     above = os.path.dirname(path)
     if is_default and os.path.isdir(above):
         return above
-    raise errors.Refused(
+    raise errors.StorageError(
         reason=f'[libvirt]snapshots_directory {path} is missing. Mount it, '
                f'or make it: install -d -m 0755 {path}')
 
@@ -185,7 +197,7 @@ def check_qemu_enters(path: str, user: tuple[int, int] | None) -> None:
     """Demand that QEMU's user can walk down to a directory.
 
     :param user: uid and gid of QEMU; None where libvirt does not tell
-    :raises Refused: naming the first directory it cannot enter
+    :raises StorageError: naming the first directory it cannot enter
     """
     if user is None or user[0] == 0:
         return
@@ -193,7 +205,7 @@ def check_qemu_enters(path: str, user: tuple[int, int] | None) -> None:
     resolved = pathlib.Path(path).resolve()
     for directory in (*reversed(resolved.parents), resolved):
         if not _may_enter(directory, user[0], groups):
-            raise errors.Refused(
+            raise errors.StorageError(
                 reason=f'QEMU (uid {user[0]}, gid {user[1]}) may not enter '
                        f'{directory}, and [libvirt]snapshots_directory is '
                        f'{path}. Allow it: chmod o+x {directory}')

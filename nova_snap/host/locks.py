@@ -61,16 +61,17 @@ class Locks:
     def instance(self, uuid: str) -> cabc.Iterator[None]:
         """Hold the instance, or say soon that somebody does.
 
-        :raises InstanceBusy: when another process or thread holds it
+        :raises InstanceLocked: when another process or thread holds it
         :raises JournalError: when the lock file cannot be made or opened
         """
         with contextlib.ExitStack() as stack:
             deadline = self._clock.monotonic() + self._timeout
             while not self._try(stack, uuid):
                 if self._clock.monotonic() >= deadline:
-                    raise errors.InstanceBusy(
-                        instance=uuid, reason='another snapshot of it is '
-                        'under way: "nova-snap status" shows it')
+                    raise errors.InstanceLocked(
+                        instance=uuid,
+                        reason='its lock is not free within '
+                               f'{self._timeout} s')
                 self._clock.sleep(PAUSE_SECONDS)
             yield
 

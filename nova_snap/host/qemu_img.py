@@ -148,10 +148,8 @@ def describe(chain: cabc.Sequence[layer_model.Layer]) -> dict[str, ty.Any]:
     """
     node: dict[str, ty.Any] | None = None
     for layer in reversed(chain):
-        protocol = 'host_device' if layer.is_block else 'file'
         below = node
-        node = {'driver': layer.format,
-                'file': {'driver': protocol, 'filename': layer.path}}
+        node = {'driver': layer.format, 'file': layer.protocol()}
         if layer.format == 'qcow2':
             node['backing'] = below
     assert node is not None

@@ -13,7 +13,7 @@
 """What the journal remembers of one operation.
 
 The format on disk is described in doc/source/journal.rst; a change of it is
-a new :data:`FORMAT_VERSION`, and the version before stays readable.
+a new :data:`FORMAT_VERSION`, and each version before stays readable.
 """
 
 import dataclasses
@@ -21,12 +21,13 @@ import enum
 import typing as ty
 
 from nova_snap import errors
+from nova_snap.journal import format_1
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Facts = dict[str, ty.Any]
 
-_Value = ty.TypeVar('_Value', 'Entry', 'Record')
+_Value = ty.TypeVar('_Value', 'Entry', 'Image', 'Record')
 
 
 class Role(enum.StrEnum):
@@ -63,10 +64,19 @@ class Entry:
     facts: Facts = dataclasses.field(repr=False)
 
 
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """An image that an operation leaves, as an operator looks for it."""
+
+    id: str
+    name: str
+
+
 @dataclasses.dataclass
 class Record:
     """One operation, from its first intent to its end.
 
+    :ivar images: those it leaves; none where it leaves none
     :ivar host: ``[DEFAULT]host`` of the owner
     :ivar committed: from here on nothing is undone but holds
     """
@@ -75,8 +85,7 @@ class Record:
     operation: str
     instance_uuid: str
     instance_name: str
-    image_id: str
-    image_name: str
+    images: list[Image]
     host: str
     machine_id: str
     boot_id: str
@@ -99,15 +108,18 @@ class Record:
             raise errors.JournalError(
                 reason=f'Record {path} cannot be read: it is no JSON object')
         version = data.get('version')
-        if version != FORMAT_VERSION:
+        if version not in (format_1.VERSION, FORMAT_VERSION):
             raise errors.JournalUnknownVersion(path=path, version=version)
         fields = {k: v for k, v in data.items() if k != 'version'}
         try:
+            if version == format_1.VERSION:
+                fields = format_1.upgrade(data)
             entries = [_entry(e) for e in fields.pop('entries')]
-            # Without the word nobody knows what may be undone.
+            images = [_image(i) for i in fields.pop('images')]
+            # Without the word it is not known what may be undone.
             committed = fields.pop('committed')
             return _checked(cls(committed=committed, entries=entries,
-                                **fields))
+                                images=images, **fields))
         except (KeyError, TypeError, ValueError) as exc:
             raise errors.JournalError(
                 reason=f'Record {path} cannot be read: {exc!r}') from exc
@@ -116,6 +128,10 @@ class Record:
 def _entry(data: ty.Any) -> Entry:
     return _checked(Entry(kind=data['kind'], role=Role(data['role']),
                           phase=Phase(data['phase']), facts=data['facts']))
+
+
+def _image(data: ty.Any) -> Image:
+    return _checked(Image(**data))
 
 
 def _checked(value: _Value) -> _Value:

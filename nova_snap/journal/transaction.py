@@ -48,7 +48,12 @@ Phase = record_model.Phase
 Role = record_model.Role
 
 
-class Step(ty.Protocol):
+#: All that a step may touch; each user of this module has one of its own.
+World = ty.TypeVar('World')
+World_contra = ty.TypeVar('World_contra', contravariant=True)
+
+
+class Step(ty.Protocol[World_contra]):
     """One reversible change: ``do`` and ``undo`` side by side."""
 
     @property
@@ -58,21 +63,25 @@ class Step(ty.Protocol):
     def facts(self) -> record_model.Facts:
         """Return what another process needs to undo it."""
 
-    def do(self, world: ty.Any) -> None:
+    def do(self, world: World_contra, /) -> None:
         """Change the world, or raise; it may have changed all the same."""
 
-    def undo(self, world: ty.Any) -> None:
+    def undo(self, world: World_contra, /) -> None:
         """Change it back, whether or not it was changed."""
 
 
-class Held:
-    """A step under way; handed out by :meth:`Transaction.hold`."""
+class Held(ty.Generic[World]):
+    """A step under way; handed out by :meth:`Transaction.hold`.
 
-    def __init__(self, txn: 'Transaction', step: Step,
+    :ivar failure: what the last try to undo it raised
+    """
+
+    def __init__(self, txn: 'Transaction[World]', step: Step[World],
                  entry: record_model.Entry) -> None:
         self._txn = txn
         self.step = step
         self.entry = entry
+        self.failure: BaseException | None = None
 
     def start(self) -> None:
         """Act now, for a hold that was taken with ``start=False``."""
@@ -87,7 +96,7 @@ class Held:
         return self._txn.undo(self)
 
 
-class Transaction:
+class Transaction(ty.Generic[World]):
     """The steps of one operation and the record of them.
 
     :raises RollbackIncomplete: on leaving, when something could not be
@@ -95,16 +104,16 @@ class Transaction:
     """
 
     def __init__(self, store: store_module.Store,
-                 record: record_model.Record, world: ty.Any) -> None:
+                 record: record_model.Record, world: World) -> None:
         self._store = store
-        self._helds: list[Held] = []
-        self._failures: dict[int, tuple[str, BaseException]] = {}
+        self._helds: list[Held[World]] = []
         self.record = record
         self.world = world
 
     @classmethod
     def resume(cls, store: store_module.Store, record: record_model.Record,
-               world: ty.Any, steps: cabc.Sequence[Step]) -> 'Transaction':
+               world: World, steps: cabc.Sequence[Step[World]]) -> (
+                   'Transaction[World]'):
         """Take over the record of a dead owner, to settle it.
 
         :param steps: one for each entry of the record, in its order
@@ -136,13 +145,13 @@ class Transaction:
             # The image is there: nobody may be told that it is not.
             LOG.error('Record %s is left: %s', self.record.id, failure)
 
-    def artifact(self, step: Step) -> None:
+    def artifact(self, step: Step[World]) -> None:
         """Do a step whose result remains if the operation succeeds."""
         self._begin(step, Role.ARTIFACT).start()
 
     @contextlib.contextmanager
-    def hold(self, step: Step, *,
-             start: bool = True) -> cabc.Iterator[Held]:
+    def hold(self, step: Step[World], *,
+             start: bool = True) -> cabc.Iterator[Held[World]]:
         """Do a step and undo it when the block ends, whatever happens.
 
         :param start: False when the block calls :meth:`Held.start` itself;
@@ -159,9 +168,9 @@ class Transaction:
             self.undo(held)
             raise
         if not self.undo(held) and not self.record.committed:
-            kind, failure = self._failures[id(held)]
             raise errors.UndoFailed(
-                step=kind, reason=str(failure)) from failure
+                step=held.step.kind,
+                reason=str(held.failure)) from held.failure
 
     def commit(self) -> None:
         """Say durably that the operation succeeded.
@@ -200,15 +209,16 @@ class Transaction:
                     self.undo(held)
                 except BaseException as exc:  # noqa: BLE001 - raised below
                     interrupt = exc
-        if self._failures:
-            raise self._incomplete() from interrupt
+        failed = [held for held in reversed(self._helds) if held.failure]
+        if failed:
+            raise self._incomplete(failed) from interrupt
         if is_settled:
             self._store.remove(self.record.id)
         if interrupt is not None:
             raise interrupt
         return is_settled
 
-    def note(self, held: Held, phase: record_model.Phase) -> None:
+    def note(self, held: Held[World], phase: record_model.Phase) -> None:
         """Write down how far a step came.
 
         :raises JournalError: when that cannot be written
@@ -218,7 +228,8 @@ class Transaction:
         self._store.write(self.record)
         LOG.debug('%s %s: %s', self.record.id, held.step.kind, phase)
 
-    def _begin(self, step: Step, role: record_model.Role) -> Held:
+    def _begin(self, step: Step[World],
+               role: record_model.Role) -> Held[World]:
         entry = record_model.Entry(kind=step.kind, role=role,
                                    phase=Phase.INTENT, facts=step.facts())
         held = Held(self, step, entry)
@@ -227,7 +238,7 @@ class Transaction:
         self.note(held, Phase.INTENT)
         return held
 
-    def undo(self, held: Held) -> bool:
+    def undo(self, held: Held[World]) -> bool:
         """Undo one step now and tell whether that succeeded.
 
         A step whose undo is interrupted is asked again before the interrupt
@@ -241,7 +252,7 @@ class Transaction:
         try:
             is_undone = self._undo(held)
         except BaseException as exc:
-            self._failures[id(held)] = held.step.kind, exc
+            held.failure = exc
             raise
         if not self.record.committed:
             raise interrupt
@@ -249,18 +260,18 @@ class Transaction:
                     self.record.id)
         return is_undone
 
-    def _undo(self, held: Held) -> bool:
+    def _undo(self, held: Held[World]) -> bool:
         if held.entry.phase == Phase.UNDONE:
             return True
         try:
             held.step.undo(self.world)
         # Law 6: whatever one undo raises, the others run, and it is told.
         except Exception as exc:  # noqa: BLE001
-            self._failures[id(held)] = held.step.kind, exc
+            held.failure = exc
             LOG.warning('%s of record %s is not undone yet: %s',
                         held.step.kind, self.record.id, exc)
             return False
-        self._failures.pop(id(held), None)
+        held.failure = None
         try:
             self.note(held, Phase.UNDONE)
         except errors.JournalError as exc:
@@ -269,9 +280,11 @@ class Transaction:
             LOG.warning('%s', exc)
         return True
 
-    def _incomplete(self) -> errors.RollbackIncomplete:
-        undone = '; '.join(f'{name}: {str(exc) or repr(exc)}'
-                           for name, exc in self._failures.values())
+    def _incomplete(self, failed: cabc.Sequence[Held[World]]) -> (
+            errors.RollbackIncomplete):
+        undone = '; '.join(
+            f'{held.step.kind}: {str(held.failure) or repr(held.failure)}'
+            for held in failed)
         return errors.RollbackIncomplete(
             reason=f'The {self.record.operation} snapshot of '
                    f'{self.record.instance_name} is not cleaned up',

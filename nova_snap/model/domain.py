@@ -74,6 +74,7 @@ class Disk:
     :ivar backing: the layers under the active one, the nearest first; known
         only from the XML of a running domain
     :ivar device: 'disk', 'lun' or 'cdrom'
+    :ivar protocol: of a network disk: 'rbd', 'nbd', ...
     :ivar alias: libvirt's name for it, or one that Nova chose
     """
 
@@ -89,6 +90,7 @@ class Disk:
     bus: str | None = None
     device: str = 'disk'
     alias: str = ''
+    protocol: str = ''
 
     @property
     def volume_id(self) -> str | None:
@@ -106,14 +108,19 @@ class Disk:
         return None
 
     @property
+    def storage(self) -> layer_model.Storage:
+        """Return what its active layer lies on."""
+        return layer_model.storage_of(self.source_type, self.protocol)
+
+    @property
     def active_layer(self) -> layer_model.Layer:
         """Return the layer the guest writes to.
 
-        Only for a disk of type file or block, which has a path and a format.
+        Only for a disk that has a path and a format.
         """
         assert self.source_path and self.driver_format
         return layer_model.Layer(self.source_path, self.driver_format,
-                     self.source_type == 'block')
+                                 self.storage)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,6 +230,7 @@ def _disk(element: etree._Element) -> Disk:
         bus=None if target is None else target.get('bus'),
         device=element.get('device', 'disk'),
         alias=_attribute(element, './alias', 'name'),
+        protocol=_attribute(element, './source', 'protocol'),
     )
 
 
@@ -234,8 +242,9 @@ def _backing(element: etree._Element) -> cabc.Iterator[layer_model.Layer]:
             path=_source_path(store) or '',
             format='' if store_format is None else store_format.get('type',
                                                                     ''),
-            is_block=store.get('type') == 'block',
-            is_local=store.get('type') in ('file', 'block'))
+            storage=layer_model.storage_of(
+                store.get('type', ''),
+                _attribute(store, './source', 'protocol')))
         store = store.find('./backingStore')
 
 

@@ -145,7 +145,8 @@ class Origin:
     base: Image | None = None
 
 
-def snapshot_spec(request: request_model.Request, origin: Origin, *,
+def snapshot_spec(request: request_model.Request,
+                  asked: request_model.RequestedImage, origin: Origin, *,
                   disk_format: str,
                   non_inheritable: cabc.Set[str] = frozenset()) -> ImageSpec:
     """Say what the record of a snapshot has to hold.
@@ -175,8 +176,8 @@ def snapshot_spec(request: request_model.Request, origin: Origin, *,
         properties = {**inheritance.inherited(nova, base, non_inheritable),
                       **properties, **_about(nova, base)}
     return ImageSpec(
-        image_id=request.image_id,
-        name=request.name,
+        image_id=asked.image_id,
+        name=asked.name,
         disk_format=disk_format,
         container_format=(nova and nova.image_container_format) or 'bare',
         min_disk=(max(nova.image_min_disk, nova.flavor_disk_gib) if nova

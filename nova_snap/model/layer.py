@@ -13,17 +13,74 @@
 """A layer of a disk, and the storage that it lies on."""
 
 import dataclasses
+import enum
+import typing as ty
+
+# What the XML of a disk, or of a layer below it, calls the storage that has
+# a kind of its own here.
+# :source: libvirt docs/formatdomain.rst, "Hard drives, floppy disks, CDROMs"
+_BY_XML = {('file', ''): 'file', ('block', ''): 'block',
+           ('network', 'rbd'): 'rbd'}
+
+
+class Storage(enum.StrEnum):
+    """What a layer lies on."""
+
+    FILE = 'file'
+    BLOCK = 'block'
+    #: an image in Ceph; its path is POOL/IMAGE
+    RBD = 'rbd'
+    #: what we do not read: another host, a pool of libvirt's, a description
+    OTHER = 'other'
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether the path names something in this host's own tree."""
+        return self in (Storage.FILE, Storage.BLOCK)
+
+
+def storage_of(xml_type: str, protocol: str = '') -> Storage:
+    """Return the kind of storage that libvirt's XML names.
+
+    :param protocol: of a network disk
+    """
+    return Storage(_BY_XML.get((xml_type, protocol), Storage.OTHER))
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One file of a backing chain and the format libvirt opens it with.
+    """One layer of a backing chain and the format libvirt opens it with.
 
-    :ivar is_local: a file or a block device; otherwise ``path`` is a name on
-        another host or a description, which must not be taken for a file
+    :ivar path: as the storage names it. It must not be taken for a file
+        where the storage is not local
     """
 
     path: str
     format: str
-    is_block: bool = False
-    is_local: bool = True
+    storage: Storage = Storage.FILE
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether this host has it as a file or a block device."""
+        return self.storage.is_local
+
+    def protocol(self) -> dict[str, ty.Any]:
+        """Describe the storage to QEMU, with the name of the layer in it.
+
+        :raises ValueError: for a storage that we do not read
+        :source: QEMU qapi/block-core.json BlockdevOptions
+        """
+        if self.storage == Storage.FILE:
+            return {'driver': 'file', 'filename': self.path}
+        if self.storage == Storage.BLOCK:
+            return {'driver': 'host_device', 'filename': self.path}
+        if self.storage == Storage.RBD:
+            pool, _, image = self.path.partition('/')
+            return {'driver': 'rbd', 'pool': pool, 'image': image}
+        raise ValueError(f'{self.path} is on storage that is not read')
+
+    @classmethod
+    def from_dict(cls, values: dict[str, str]) -> 'Layer':
+        """Rebuild what :func:`dataclasses.asdict` made of one."""
+        return cls(values['path'], values['format'],
+                   Storage(values['storage']))

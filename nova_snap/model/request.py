@@ -14,30 +14,49 @@
 
 import collections.abc as cabc
 import dataclasses
+import enum
+
+
+class Party(enum.StrEnum):
+    """Who has made an image's record, and deletes it if we fail."""
+
+    US = 'us'
+    #: nova-api made it, and nova-compute waits for us
+    NOVA = 'nova'
+
+
+@dataclasses.dataclass(frozen=True)
+class RequestedImage:
+    """An image to be left in Glance.
+
+    :ivar image_id: chosen by the door, so that a crash cannot hide the image
+    """
+
+    image_id: str
+    name: str
+    made_by: Party = Party.US
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
     """One snapshot of one instance.
 
+    :ivar images: one for each disk that is wanted, the root disk first
     :ivar image_format: None for what the options and the source say
     :ivar cold: take it cold also where it could be taken live
     :ivar quiesce: None for what the image says, else 'want' or 'require'
     :ivar nova_is_stopped: the operator vouches that no Nova acts on the host
-    :ivar properties: more for the image's record
-    :ivar image_exists: Nova has made the record, and deletes it if we fail
+    :ivar properties: more for the records of the images
     :ivar image_properties: of the image the instance was made from, as Nova
         has them; None for what the domain's XML says
     """
 
     instance_uuid: str
-    name: str
-    image_id: str
+    images: tuple[RequestedImage, ...]
     image_format: str | None = None
     cold: bool = False
     quiesce: str | None = None
     nova_is_stopped: bool = False
     properties: cabc.Mapping[str, str] = dataclasses.field(
         default_factory=dict)
-    image_exists: bool = False
     image_properties: cabc.Mapping[str, str] | None = None

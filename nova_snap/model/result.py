@@ -19,7 +19,7 @@ from nova_snap.model import image as image_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model.plan import volumes as volumes_plan
 
-# Tells whoever boots the image what to expect of its file systems.
+# Tells what a guest booted from the image finds in its file systems.
 CONSISTENCY_PROPERTY = 'nova_snap_consistency'
 #: the guest's file systems were frozen at the point in time
 FROZEN = 'frozen'
@@ -29,12 +29,13 @@ NOT_FROZEN = 'none'
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """An image that is active in Glance, and how it was made.
+    """The images that are active in Glance, and how they were made.
 
-    :ivar volume_snapshots: the ids of those that the image names
+    :ivar images: in the order of the plan's
+    :ivar volume_snapshots: the ids of those that an image names
     """
 
-    image: image_model.Image
+    images: tuple[image_model.Image, ...]
     plan: plan_model.Plan | volumes_plan.VolumePlan
     consistency: str
     volume_snapshots: tuple[str, ...] = ()

@@ -37,7 +37,8 @@ _ATTRIBUTES = frozenset({
 _OBJECT_NAMES = frozenset(f'img_{name}' for name in block_device.PROPERTIES)
 
 
-def spec(request: request_model.Request, nova: nova_model.NovaMetadata,
+def spec(request: request_model.Request,
+         asked: request_model.RequestedImage, nova: nova_model.NovaMetadata,
          image_metadata: cabc.Mapping[str, str],
          non_inheritable: cabc.Set[str]) -> image_model.ImageSpec:
     """Say what the record holds before there are snapshots to name.
@@ -68,7 +69,7 @@ def spec(request: request_model.Request, nova: nova_model.NovaMetadata,
         in inheritance.inherited(nova, base, non_inheritable).items()
         if name not in block_device.PROPERTIES | _OBJECT_NAMES}
     return image_model.ImageSpec(
-        image_id=request.image_id, name=request.name,
+        image_id=asked.image_id, name=asked.name,
         disk_format=volumes_plan.IMAGE_FORMAT,
         container_format=volumes_plan.CONTAINER_FORMAT,
         min_disk=max(nova.image_min_disk, nova.flavor_disk_gib),

@@ -16,6 +16,7 @@ import dataclasses
 import typing as ty
 
 from nova_snap.model import image as image_model
+from nova_snap.model import request as request_model
 from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
 
@@ -47,20 +48,33 @@ class CreateImage(step_module.Step):
 
 @dataclasses.dataclass
 class AdoptImage(step_module.Step):
-    """Artifact: an image whose record Nova has made.
+    """Artifact: an image whose record was made before.
 
-    While Nova lives it is Nova's to delete. After a crash nobody but us
-    knows that nothing will be sent any more.
+    :ivar deleted_by: who deletes the image when the snapshot fails. Not for
+        the journal: Nova deletes it only while it waits for this process.
+        After a crash Nova does not know that nothing will be sent any more,
+        and it is ours to delete
     """
 
     image_id: str
+
+    def __post_init__(self) -> None:
+        self.deleted_by = request_model.Party.US
+
+    @classmethod
+    def of_nova(cls, image_id: str) -> 'AdoptImage':
+        """Take over an image whose snapshot Nova waits for."""
+        adopted = cls(image_id)
+        adopted.deleted_by = request_model.Party.NOVA
+        return adopted
 
     def do(self, world: world_module.World) -> None:
         """Do nothing: it is there."""
 
     def undo(self, world: world_module.World) -> None:
-        """Delete the image if its data never became whole.
+        """Delete the image if its data never became whole, unless Nova does.
 
         :raises ImageServiceError: when Glance does not delete it
         """
-        world.images.discard_unfinished(self.image_id)
+        if self.deleted_by == request_model.Party.US:
+            world.images.discard_unfinished(self.image_id)

@@ -32,6 +32,14 @@ class Step(abc.ABC):
         """Return the fields, as JSON can hold them."""
         return dataclasses.asdict(self)
 
+    @classmethod
+    def from_facts(cls, facts: dict[str, ty.Any]) -> ty.Self:
+        """Build the step again from what :meth:`facts` returned.
+
+        :raises TypeError: when the facts are those of another step
+        """
+        return cls(**facts)
+
     @abc.abstractmethod
     def do(self, world: world_module.World) -> None:
         """Change the world."""

@@ -13,12 +13,14 @@
 """The domain without its definition, for the moment a mirror starts."""
 
 import dataclasses
+import typing as ty
 
 from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.model import domain as domain_model
+from nova_snap.model import layer as layer_model
 from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
 
@@ -36,13 +38,13 @@ class UndefineDomain(step_module.Step):
     The fields carry secrets: they are written 0600 and never logged.
 
     :ivar qemu_id: the QEMU process that runs on without a definition
-    :ivar root_path: while this file exists, the instance was not deleted
+    :ivar root: while its storage has it, the instance was not deleted
     :source: nova/virt/libvirt/driver.py _live_snapshot
     """
 
     uuid: str
     qemu_id: int
-    root_path: str
+    root: layer_model.Layer
     xml: str = dataclasses.field(repr=False)
     autostart: bool
     snapshots: list[list[str]] = dataclasses.field(repr=False)
@@ -50,19 +52,25 @@ class UndefineDomain(step_module.Step):
 
     @classmethod
     def of(cls, domain: domain_module.Domain, qemu_id: int,
-           root_path: str) -> 'UndefineDomain':
+           root: layer_model.Layer) -> 'UndefineDomain':
         """Read what has to be given back."""
         definition = domain.definition()
-        return cls(uuid=domain.uuid, qemu_id=qemu_id, root_path=root_path,
+        return cls(uuid=domain.uuid, qemu_id=qemu_id, root=root,
                    xml=definition.xml, autostart=definition.autostart,
                    snapshots=[list(s) for s in definition.snapshots],
                    checkpoints=[list(c) for c in definition.checkpoints])
 
+    @classmethod
+    def from_facts(cls, facts: dict[str, ty.Any]) -> 'UndefineDomain':
+        """Build the step again, with the layer that its facts describe."""
+        return cls(**{**facts,
+                      'root': layer_model.Layer.from_dict(facts['root'])})
+
     def do(self, world: world_module.World) -> None:
         """Take the definition away, keeping NVRAM and TPM state.
 
-        :raises HypervisorError: when libvirt refuses, or when somebody was
-            here since; it is still defined
+        :raises HypervisorError: when libvirt refuses, or when it was changed
+            since; it is still defined
         """
         domain = world.host.domain(self.uuid)
         # Asked at the last moment: what is taken away must be what we have
@@ -71,21 +79,22 @@ class UndefineDomain(step_module.Step):
                 or domain.definition_xml() != self.xml):
             raise errors.HypervisorError(
                 instance=self.uuid, call='undefineFlags',
-                reason='it was stopped, started or defined anew meanwhile')
+                reason='it was stopped, started or defined anew since')
         domain.undefine()
 
     def undo(self, world: world_module.World) -> None:
         """Define the domain again, by three rules.
 
-        Transient, it is defined. Defined, somebody was here since and it is
-        left as it is; but if it is our definition word for word, it may have
-        been us, who did not come as far as autostart and metadata. Gone, it
-        is defined only while its root disk is there, otherwise the instance
-        was deleted meanwhile; and one of Nova's only if Nova still has it
-        here: on shared storage the disk is there, too, after it was moved.
+        Transient, it is defined. Defined, it was changed since and is left
+        as it is; but if it is our definition word for word, it may have been
+        us, who did not come as far as autostart and metadata. Gone, it is
+        defined only while the storage has its root disk, otherwise the
+        instance was deleted since; and one of Nova's only if Nova still has
+        it here: on shared storage the disk is there, too, after it was moved.
 
         :raises HypervisorError: when libvirt refuses the definition
-        :raises Refused: when it is gone, is Nova's, and nobody can tell
+        :raises StorageError: when the storage cannot be asked
+        :raises Refused: when it is gone, is Nova's, and Nova cannot be asked
         """
         domain = world.host.domain(self.uuid)
         definition = domain_module.Definition(
@@ -98,10 +107,10 @@ class UndefineDomain(step_module.Step):
                     domain.complete(definition)
                 return
         except errors.DomainGone:
-            if not world.files.exists(self.root_path):
+            if not world.files.has_layer(self.root):
                 LOG.warning('Domain %s is gone and so is its root disk %s: '
                             'the instance was deleted and is not defined '
-                            'again', self.uuid, self.root_path)
+                            'again', self.uuid, self.root.path)
                 return
             if not world.lets_return(domain_model.parse(self.xml)):
                 return

@@ -18,24 +18,26 @@ refuses what the real one refuses.
 
 import collections.abc as cabc
 import dataclasses
+import typing as ty
 
 from oslo_log import log as logging
 
 from nova_snap import clock as clock_module
 from nova_snap.host import files as files_module
+from nova_snap.host import locks as locks_module
 from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.hypervisor import host as host_module
+from nova_snap.journal import store as store_module
+from nova_snap.journal import transaction
 from nova_snap.model import domain as domain_model
+from nova_snap.model import observer as observer_module
 from nova_snap.model import settings as settings_model
 from nova_snap.services.cinder import volumes as volumes_module
 from nova_snap.services.glance import images as images_module
 
 LOG = logging.getLogger(__name__)
 
-#: phase, how much is done, of how much (bytes; 0 when not known); it may
-#: raise an error of ours to stop the flow
-Progress = cabc.Callable[[str, int, int], None]
-
+Result = ty.TypeVar('Result')
 
 #: Takes the UUID of a guest of Nova's that is gone or off because of us, and
 #: says why it must not come back on this host (it was deleted, it was moved);
@@ -43,8 +45,21 @@ Progress = cabc.Callable[[str, int, int], None]
 WhyAway = cabc.Callable[[str], str | None]
 
 
-def no_progress(phase: str, done: int, total: int) -> None:
-    """Show nothing."""
+class DiskWork(ty.Protocol):
+    """How a door runs what reads or writes a whole image."""
+
+    def __call__(self, function: cabc.Callable[..., Result], /,
+                 *args: ty.Any, **kwargs: ty.Any) -> Result:
+        """Call the function, when its turn has come and where it may block.
+
+        Nothing of Nova's may be called from within.
+        """
+
+
+def run_now(function: cabc.Callable[..., Result], /, *args: ty.Any,
+            **kwargs: ty.Any) -> Result:
+    """Call the function at once, here."""
+    return function(*args, **kwargs)
 
 
 def never_away(uuid: str) -> None:
@@ -55,8 +70,10 @@ def never_away(uuid: str) -> None:
 class World:
     """The host, the image and the volume service, and the clock.
 
+    :ivar observer: what the door wants to know, and where it may end it
+    :ivar disk_work: runs what reads or writes a whole image
     :ivar why_away: asked before a guest of Nova's is defined or started for
-        a process that is dead: meanwhile Nova may have acted on it
+        a process that is dead: Nova may have acted on it since
     """
 
     settings: settings_model.Settings
@@ -66,13 +83,15 @@ class World:
     images: images_module.Images
     volumes: volumes_module.Volumes
     clock: clock_module.Clock
-    progress: Progress = no_progress
+    observer: observer_module.Observer = dataclasses.field(
+        default_factory=observer_module.Observer)
+    disk_work: DiskWork = run_now
     why_away: WhyAway = never_away
 
     def lets_return(self, domain: domain_model.Domain) -> bool:
         """Tell whether a guest may be defined again or started.
 
-        One that Nova did not make is nobody else's.
+        One that Nova did not make belongs to no other host.
 
         :raises Refused: when that cannot be told now; to be asked again
         """
@@ -81,3 +100,25 @@ class World:
             LOG.warning('Guest %s (%s) is left as it is: %s', domain.name,
                         domain.uuid, reason)
         return reason is None
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """The world, the memory of what was done to it, and who we are.
+
+    :ivar nova_compute_runs: asks whether a nova-compute is on this host
+    :ivar why_away: asks Nova about a guest of Nova's that a recovery would
+        define or start; None where Nova cannot be asked: then none of them
+        comes back while a nova-compute runs
+    """
+
+    world: World
+    store: store_module.Store
+    locks: locks_module.Locks
+    machine_id: str
+    boot_id: str
+    nova_compute_runs: cabc.Callable[[], bool]
+    why_away: WhyAway | None = None
+
+
+Transaction = transaction.Transaction[World]

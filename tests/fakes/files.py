@@ -28,11 +28,10 @@ from tests.fakes import calls as fake_calls
 FILES = 'files'
 JOURNAL = 'journal'
 
-# What only looks. The first two refuse, in the plan, when they cannot; the
-# others have an answer for everything.
-LOOKS: dict[str, type[errors.SnapError] | None] = {
-    'free_bytes': errors.Refused, 'allocated_bytes': errors.Refused,
-    'exists': None, 'is_block_device': None}
+# What only looks, and whether it can fail; the others have an answer for
+# everything.
+LOOKS = {'free_bytes': True, 'allocated_bytes': True, 'exists': False,
+         'is_block_device': False}
 
 
 class FakeFiles(files_module.Files):
@@ -49,7 +48,8 @@ class FakeFiles(files_module.Files):
         self._block_devices = block_devices
         self._free = free
         for name, method in inspect.getmembers(self, inspect.ismethod):
-            if not name.startswith('_'):
+            # That one asks the others.
+            if not name.startswith('_') and name != 'has_layer':
                 setattr(self, name, _counted(calls, name, method))
 
     def free_bytes(self, path: str) -> int:
@@ -62,16 +62,19 @@ class FakeFiles(files_module.Files):
 def _counted(calls: fake_calls.Calls, name: str,
              method: cabc.Callable[..., ty.Any]) -> cabc.Callable[
                  ..., ty.Any]:
-    kind = LOOKS.get(name, errors.StorageError)
-
     def error() -> Exception:
-        return (kind or errors.StorageError)(reason=f'{name}: planted')
+        return errors.StorageError(reason=f'{name}: planted')
 
     @functools.wraps(method)
     def call(path: str) -> ty.Any:
         return calls.make(
-            FILES, name, lambda: method(path), words=_words(path),
-            changes=name not in LOOKS, error=None if kind is None else error)
+            FILES,
+            name,
+            lambda: method(path),
+            words=_words(path),
+            changes=name not in LOOKS,
+            error=error if LOOKS.get(name, True) else None,
+        )
 
     return call
 

@@ -17,8 +17,9 @@ import pathlib
 import string
 import typing as ty
 
-from nova_snap.flows import node as node_module
 from nova_snap.host import locks as locks_module
+from nova_snap.model import observer as observer_module
+from nova_snap.model import phase as phase_model
 from nova_snap.model import settings as settings_model
 from nova_snap.model import volumes as volumes_model
 from nova_snap.steps import world as world_module
@@ -77,7 +78,8 @@ class FakeNode:
     :ivar block_devices: files of its disk that are to be taken for one
     :ivar nova_compute_runs: a nova-compute is on this host
     :ivar why_away: what the door says of Nova's guests; None is nothing
-    :ivar said: what was said to a progress bar
+    :ivar said: what the doors were told, in order: a phase with how much of
+        it is done, or a word
     """
 
     def __init__(self, folder: pathlib.Path,
@@ -107,10 +109,10 @@ class FakeNode:
         self.guest.agent.channel = spec.agent
         self.cinder.freeze_number = lambda: self.guest.agent.freeze_number
 
-    def process(self, progress: world_module.Progress | None = None
+    def process(self, observer: observer_module.Observer | None = None
                 ) -> 'Process':
         """Start a new process of ours; the last one may be dead."""
-        return Process(self, progress)
+        return Process(self, observer)
 
     def set(self, **options: ty.Any) -> None:
         """Set options, for the processes to come."""
@@ -163,6 +165,27 @@ class FakeNode:
         return xml
 
 
+class Listener(observer_module.Observer):
+    """Writes down what it is told."""
+
+    def __init__(self, said: list[tuple[str, int, int]]) -> None:
+        self._said = said
+        self._phase = ''
+
+    def begins(self, phase: phase_model.Phase) -> None:
+        self._phase = phase
+        self._said.append((phase, 0, 0))
+
+    def advances(self, done: int, total: int) -> None:
+        self._said.append((self._phase, done, total))
+
+    def before_upload(self) -> None:
+        self._said.append(('before upload', 0, 0))
+
+    def before_commit(self) -> None:
+        self._said.append(('before commit', 0, 0))
+
+
 class Process:
     """One process of ours on a node.
 
@@ -170,7 +193,7 @@ class Process:
     """
 
     def __init__(self, fake: FakeNode,
-                 progress: world_module.Progress | None = None) -> None:
+                 observer: observer_module.Observer | None = None) -> None:
         self.fake = fake
         self.calls = fake_calls.Calls(before_each=fake.libvirtd.live_on)
         self.store = fake_files.FakeStore(fake.settings.journal_dir,
@@ -186,8 +209,8 @@ class Process:
             images=fake_glance.FakeImages(fake.glance, self.calls),
             volumes=fake_cinder.FakeVolumes(fake.cinder, self.calls),
             clock=fake.clock,
-            progress=progress or (lambda *said: fake.said.append(said)))
-        self.node = node_module.Node(
+            observer=observer or Listener(fake.said))
+        self.node = world_module.Node(
             world=self.world, store=self.store,
             locks=locks_module.Locks(fake.settings.journal_dir,
                                      clock=fake.clock),

@@ -89,7 +89,9 @@ class FakeQemuImg(qemu_img_module.QemuImg):
                  conversion: qemu_img_module.Conversion) -> None:
         clusters: fake_disk.Clusters = {}
         for layer in reversed(chain):
-            if layer.is_block != (layer.path in self._block_devices):
+            if (layer.storage == layer_model.Storage.BLOCK) != (
+                layer.path in self._block_devices
+            ):
                 raise errors.StorageError(
                     reason="'file' driver requires a regular file, and "
                            f"'host_device' a device: {layer}")

@@ -110,7 +110,11 @@ class FlowTestCase(base.BaseTestCase):
 
 
 def request(**asked: ty.Any) -> request_model.Request:
-    """Make a request, whose image has the id IMAGE."""
+    """Make a request, whose one image has the id IMAGE."""
+    about = {field: asked.pop(field)
+             for field in ('image_id', 'name', 'made_by') if field in asked}
     return dataclasses.replace(
-        request_model.Request(instance_uuid=fake_node.UUID,
-                              name='nightly', image_id=IMAGE), **asked)
+        request_model.Request(fake_node.UUID, (
+            dataclasses.replace(
+                request_model.RequestedImage(IMAGE, 'nightly'), **about),)),
+        **asked)

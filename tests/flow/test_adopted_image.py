@@ -17,9 +17,14 @@ import ddt
 from nova_snap import errors
 from nova_snap.flows import recovery
 from nova_snap.model import image as image_model
+from nova_snap.model import observer as observer_module
+from nova_snap.model import phase as phase_model
+from nova_snap.model import request as request_model
 from tests.fakes import glance as fake_glance
 from tests.fakes import node as fake_node
 from tests.flow import scene as flow_scene
+
+Phase = phase_model.Phase
 
 Outcome = recovery.Outcome
 
@@ -40,7 +45,7 @@ class AdoptedTestCase(flow_scene.FlowTestCase):
 
     def test_its_record_is_not_made_again(self):
         process = self.fake.process()
-        self.take(process, image_exists=True)
+        self.take(process, made_by=request_model.Party.NOVA)
         self.assertEqual(
             ['set_properties nova_snap_consistency=none', 'upload'],
             process.calls.of('glance'))
@@ -50,7 +55,7 @@ class AdoptedTestCase(flow_scene.FlowTestCase):
     @ddt.data('queued', 'saving')
     def test_killed_it_is_deleted_later(self, status):
         before = self.state()
-        self.die('convert', image_exists=True)
+        self.die('convert', made_by=request_model.Party.NOVA)
         self.stored.status = status
 
         (finding,) = self.recover(artifacts=False)
@@ -64,13 +69,13 @@ class AdoptedTestCase(flow_scene.FlowTestCase):
         self.assert_nothing_left(before)
 
     def test_killed_after_its_data_was_whole_it_stays(self):
-        self.die('upload', image_exists=True)
+        self.die('upload', made_by=request_model.Party.NOVA)
         self.assertEqual([Outcome.SETTLED], self.outcomes())
         self.assert_all_or_nothing()
         self.assertIn(flow_scene.IMAGE, self.fake.glance.stored)
 
     def test_of_ours_nothing_is_put_off_that_is_no_image(self):
-        self.die('fsThaw', image_exists=True, quiesce='require')
+        self.die('fsThaw', made_by=request_model.Party.NOVA, quiesce='require')
         process = self.fake.process()
         recovery.recover(process.node, artifacts=False)
         self.assertEqual([], process.calls.of('glance'))
@@ -94,19 +99,47 @@ class WhatNovaKnowsTestCase(flow_scene.FlowTestCase):
         self.assertEqual('none', result.consistency)
 
 
+class Stopper(observer_module.Observer):
+    """Ends the operation at one moment of it.
+
+    :param moment: a phase that begins, one that is under way, or a word
+    """
+
+    MOMENTS = (*((phase, is_under_way) for phase in
+                 (Phase.MIRROR, Phase.CONVERT, Phase.UPLOAD)
+                 for is_under_way in (False, True)),
+               ('before upload', False), ('before commit', False))
+
+    def __init__(self, moment):
+        self._moment = moment
+        self._phase = None
+
+    def _look(self, *moment):
+        if moment == self._moment:
+            raise errors.Cancelled(reason='the service stops')
+
+    def begins(self, phase):
+        self._phase = phase
+        self._look(phase, False)
+
+    def advances(self, done, total):
+        self._look(self._phase, True)
+
+    def before_upload(self):
+        self._look('before upload', False)
+
+    def before_commit(self):
+        self._look('before commit', False)
+
+
 @ddt.ddt
 class StoppedTestCase(flow_scene.FlowTestCase):
-    """Whoever is told of the progress says that it shall end."""
+    """The door says that the operation shall end."""
 
-    @ddt.data('mirror', 'convert', 'upload')
-    def test_guest_is_as_it_was(self, phase):
+    @ddt.data(*Stopper.MOMENTS)
+    def test_guest_is_as_it_was(self, moment):
         self.fake.guest.create()
         before = self.state()
-
-        def stop(said, done, total):
-            if said == phase:
-                raise errors.Cancelled(reason='the service stops')
-
-        process = self.fake.process(progress=stop)
+        process = self.fake.process(Stopper(moment))
         self.assertRaises(errors.Cancelled, self.take, process)
         self.assert_nothing_left(before)

@@ -48,7 +48,7 @@ class RequiredTestCase(flow_scene.FlowTestCase):
         self.assert_nothing_left(self.before)
 
     def test_the_image_says_that_it_was_frozen(self):
-        image = self.take().image
+        image = self.take().images[0]
         self.assertEqual(
             'frozen', image.properties[result_model.CONSISTENCY_PROPERTY])
         self.assert_all_or_nothing()
@@ -59,6 +59,6 @@ class RequiredTestCase(flow_scene.FlowTestCase):
         self.fake.guest.create()
         process = self.fake.process()
         process.calls.fail_named('fsFreeze')
-        image = self.take(process).image
+        image = self.take(process).images[0]
         self.assertEqual(
             'none', image.properties[result_model.CONSISTENCY_PROPERTY])

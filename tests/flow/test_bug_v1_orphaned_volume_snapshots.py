@@ -24,6 +24,7 @@ import ddt
 
 from nova_snap import errors
 from nova_snap.flows import recovery
+from nova_snap.model import request as request_model
 from tests.fakes import calls as fake_calls
 from tests.fakes import cinder as fake_cinder
 from tests.fakes import node as fake_node
@@ -215,7 +216,7 @@ class DriverTestCase(AllOrNothingTestCase):
 
     def test_it_takes_none_itself(self):
         error = self.assertRaises(errors.Unsupported, self.take,
-                                  image_exists=True)
+                                  made_by=request_model.Party.NOVA)
         self.assertIn('Cinder volume', str(error))
 
 

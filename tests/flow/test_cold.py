@@ -32,7 +32,7 @@ SAVE_TO_START = [
     'journal write SaveMemory intent',
     'libvirt managedSave',
     'journal write SaveMemory done',
-    'qemu-img convert disk:qcow2 base1:raw image:qcow2',
+    'qemu-img convert disk:qcow2 base1:raw image-vda:qcow2',
     'libvirt createWithFlags',
     'journal write SaveMemory undone',
 ]

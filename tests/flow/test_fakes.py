@@ -83,8 +83,9 @@ class ShapeTestCase(base.BaseTestCase):
     def test_every_method_of_files_is_counted(self):
         counted = fake_files.FakeFiles(
             fake_calls.Calls(before_each=lambda: None), None)
-        self.assertEqual(public(files_module.Files),
-                         public(files_module.Files) & set(vars(counted)))
+        # That one asks the others.
+        expected = public(files_module.Files) - {'has_layer'}
+        self.assertEqual(expected, expected & set(vars(counted)))
 
     @ddt.data((fake_domain.FakeDomain, libvirt.virDomain),
               (fake_libvirtd.FakeConnection, libvirt.virConnect),

@@ -65,7 +65,7 @@ class OrderTestCase(HostdevTestCase):
              'journal write SaveMemory intent',
              'libvirt managedSave',
              'journal write SaveMemory done',
-             'qemu-img convert disk:qcow2 base1:raw image:qcow2',
+             'qemu-img convert disk:qcow2 base1:raw image-vda:qcow2',
              'libvirt createWithFlags',
              'journal write SaveMemory undone',
              'libvirt attachDeviceFlags interface hostdev 3b:02.1',

@@ -65,7 +65,7 @@ FROZEN = [
     'journal write BoundAgentWaits undone',
     'journal write StartMirror undone',
     'files own delta.qcow2',
-    'qemu-img convert delta.qcow2:qcow2 base1:raw image:qcow2',
+    'qemu-img convert delta.qcow2:qcow2 base1:raw image-vda:qcow2',
     'files remove delta.qcow2',
     'glance set_properties nova_snap_consistency=frozen',
     'glance upload',
@@ -88,8 +88,8 @@ class OrderTestCase(flow_scene.FlowTestCase):
         self.assertEqual(FROZEN, process.calls.changes())
         self.assertEqual(result_model.FROZEN, result.consistency)
         self.assertEqual('frozen', result.file_systems)
-        self.assertEqual(flow_scene.IMAGE, result.image.image_id)
-        self.assertEqual('active', result.image.status)
+        self.assertEqual(flow_scene.IMAGE, result.images[0].image_id)
+        self.assertEqual('active', result.images[0].status)
         self.assertEqual(plan_model.Method.LIVE, result.plan.method)
         self.assert_guest_untouched(before)
         self.assert_all_or_nothing()
@@ -362,7 +362,8 @@ class MirrorTestCase(flow_scene.FlowTestCase):
         self.fake.guest.create()
         self.take()
         phases = [phase for phase, _done, _total in self.fake.said]
-        self.assertEqual(['mirror', 'convert', 'upload', 'commit'],
+        self.assertEqual(['mirror', 'convert', 'before upload', 'upload',
+                          'before commit'],
                          list(dict.fromkeys(phases)))
 
 
@@ -393,7 +394,7 @@ class ImageTestCase(flow_scene.FlowTestCase):
         self.take(process)
 
         self.assertEqual('raw', self.image().format)
-        self.assertIn('convert delta.qcow2:qcow2 image:raw',
+        self.assertIn('convert delta.qcow2:qcow2 image-vda:raw',
                       process.calls.of('qemu-img'))
         self.assert_all_or_nothing()
 
@@ -409,4 +410,4 @@ class ImageTestCase(flow_scene.FlowTestCase):
 
         self.take(process)
 
-        self.assertEqual(['image'], seen)
+        self.assertEqual(['image-vda'], seen)

@@ -142,7 +142,7 @@ class GlanceTestCase(flow_scene.FlowTestCase):
     def test_image_of_a_guest_of_novas(self):
         self.fake = self.make_node(fake_node.GuestSpec(nova=True))
         self.fake.guest.create()
-        image = self.take(properties={'colour': 'blue'}).image
+        image = self.take(properties={'colour': 'blue'}).images[0]
         self.assertEqual(fake_node.BASE_IMAGE,
                          image.properties['base_image_ref'])
         self.assertEqual('blue', image.properties['colour'])
@@ -163,7 +163,7 @@ class AfterCommitTestCase(flow_scene.FlowTestCase):
 
         result = self.take(process, **asked)
 
-        self.assertEqual('active', result.image.status)
+        self.assertEqual('active', result.images[0].status)
         self.assert_all_or_nothing()
         self.assertEqual(1, len(self.records()))
         (finding,) = self.recover()
@@ -193,7 +193,7 @@ class AfterCommitTestCase(flow_scene.FlowTestCase):
         process = self.fake.process()
         process.calls.then('remove_scratch', self._interrupt)
 
-        self.assertEqual('active', self.take(process).image.status)
+        self.assertEqual('active', self.take(process).images[0].status)
 
         self.assert_guest_untouched(before)
         self.assert_all_or_nothing()
@@ -260,7 +260,7 @@ class BusyTestCase(flow_scene.FlowTestCase):
                 errors.InstanceBusy, self.take, other,
                 image_id='22222222-2222-4222-8222-222222222222'))
             seen.append(other.calls.changes())
-            seen.extend(snapshot.recovery.status(other.node))
+            seen.extend(recovery.status(other.node))
 
         process.calls.then('convert', second)
         self.take(process)

@@ -15,6 +15,7 @@ import pathlib
 import ddt
 
 from nova_snap import errors
+from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import result as result_model
 from tests.fakes import disk as fake_disk
@@ -38,7 +39,7 @@ class StoppedTestCase(flow_scene.FlowTestCase):
              'journal write MakeScratch intent',
              'files make_scratch',
              'journal write MakeScratch done',
-             'qemu-img convert disk:qcow2 base1:raw image:qcow2',
+             'qemu-img convert disk:qcow2 base1:raw image-vda:qcow2',
              'glance set_properties nova_snap_consistency=none',
              'glance upload',
              'journal write commit',
@@ -118,7 +119,7 @@ class ChainTestCase(flow_scene.FlowTestCase):
             driver_format='raw', layers=1))
         process = self.fake.process()
         self.take(process)
-        self.assertEqual(['convert disk:raw image:raw'],
+        self.assertEqual(['convert disk:raw image-vda:raw'],
                          process.calls.of('qemu-img'))
         self.assert_all_or_nothing()
 
@@ -136,8 +137,10 @@ class ChainTestCase(flow_scene.FlowTestCase):
         self.fake.block_devices.add(self.fake.disks[1])
         before = self.state()
         result = self.take()
-        self.assertEqual([False, True], [layer.is_block for layer
-                                         in result.plan.chain])
+        self.assertEqual(
+            [layer_model.Storage.FILE, layer_model.Storage.BLOCK],
+            [layer.storage for layer
+                                         in result.plan.disks[0].chain])
         self.assert_guest_untouched(before)
         self.assert_all_or_nothing()
 

@@ -39,8 +39,8 @@ import libvirt_qemu
 from oslotest import base as oslotest_base
 
 from nova_snap.cmd import runtime as runtime_module
-from nova_snap.flows import node as node_module
 from nova_snap.flows import snapshot
+from nova_snap.model import observer as observer_module
 from nova_snap.model import request as request_model
 from nova_snap.model import result as result_model
 from nova_snap.steps import world as world_module
@@ -102,7 +102,7 @@ class Edge:
 
 
 def make_node(config_file: pathlib.Path | str,
-              around: Around | None = None) -> node_module.Node:
+              around: Around | None = None) -> world_module.Node:
     """Build the command's node in this process.
 
     :param around: see Around; of the host, its domains, qemu-img, files,
@@ -111,7 +111,7 @@ def make_node(config_file: pathlib.Path | str,
     runtime = runtime_module.Runtime(
         runtime_module.read_config(
             argparse.Namespace(config_file=[str(config_file)])),
-        world_module.no_progress)
+        observer_module.Observer())
     node = runtime.node(signed_in=True)
     if around is None:
         return node
@@ -271,7 +271,7 @@ class FunctionalTest(oslotest_base.BaseTestCase):
         return subprocess.CompletedProcess(process.args, process.returncode,
                                            out, err)
 
-    def node(self, around: Around | None = None) -> node_module.Node:
+    def node(self, around: Around | None = None) -> world_module.Node:
         """Build the command's node in this process; see make_node."""
         return make_node(self.write_config(), around)
 
@@ -281,9 +281,10 @@ class FunctionalTest(oslotest_base.BaseTestCase):
 
         :param facts: other fields of the request, as ``cold``
         """
-        return request_model.Request(
-            **{'instance_uuid': guest.spec.uuid, 'name': self.id()[-60:],
-               'image_id': str(uuid_module.uuid4()), **facts})
+        asked = request_model.RequestedImage(
+            facts.pop('image_id', str(uuid_module.uuid4())),
+            facts.pop('name', self.id()[-60:]))
+        return request_model.Request(guest.spec.uuid, (asked,), **facts)
 
     def take(self, guest: guest_domain.Guest, hooks: Around | None = None,
              **facts: ty.Any) -> result_model.Result:

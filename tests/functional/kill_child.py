@@ -186,12 +186,11 @@ class Tap:
 
     def _kill_in_progress(self, phase: str) -> None:
         """Kill when some bytes of a phase are done, and not all."""
-        def progress(itself: show.Progress, now: str, done: int,
-                     total: int) -> None:
-            if now == phase and 0 < done < total:
+        def advances(itself: show.Progress, done: int, total: int) -> None:
+            if itself._phase == phase and 0 < done < total:
                 die()
 
-        show.Progress.__call__ = progress
+        show.Progress.advances = advances  # type: ignore[method-assign]
 
     def _kill_at_rename(self, number: int) -> None:
         """Kill when the record's new text is there but has no name yet."""

@@ -63,7 +63,7 @@ class ChainChangedTest(base.FunctionalTest):
                                     same_process='cold' not in asked)
         # What somebody did is whole, and can be snapshotted.
         made = self.take(guest, **asked)
-        self.assert_nothing_left(made.image.image_id)
+        self.assert_nothing_left(made.images[0].image_id)
 
     @ddt.data(take_snapshot, commit_at_rest)
     def test_of_a_guest_that_is_off(self, act):

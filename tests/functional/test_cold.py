@@ -46,10 +46,10 @@ class ColdTest(base.FunctionalTest):
         result = self.take(guest, base.Hooks({
             'qemu_img.convert': self.at_rest,
             'images.upload': self.at_upload}), **request)
-        self.assert_nothing_left(result.image.image_id)
+        self.assert_nothing_left(result.images[0].image_id)
         self.assertIs(False, self.at_rest.active)
-        path = self.download(result.image.image_id)
-        image_format = result.image.disk_format
+        path = self.download(result.images[0].image_id)
+        image_format = result.images[0].disk_format
         proof.assert_sound(path, image_format)
         proof.assert_same_content(path, image_format, self.at_rest.copy,
                                   'raw')
@@ -108,8 +108,10 @@ class ColdTest(base.FunctionalTest):
         guest.boot()
         seen = base.look(guest)
         result, _ = self._take(guest)
-        self.assertEqual(('cold', device), (result.plan.method,
-                                            result.plan.chain[0].path))
+        self.assertEqual(
+            ('cold', device),
+            (result.plan.method, result.plan.disks[0].chain[0].path),
+        )
         self.assert_guest_untouched(guest, seen, same_process=False)
 
     def test_switched_off_guest_over_a_block_device(self):
@@ -123,8 +125,10 @@ class ColdTest(base.FunctionalTest):
                      below_format, '-b', device, str(guest.spec.disk.path)])
         seen = base.look(guest)
         result, _ = self._take(guest)
-        self.assertEqual(('stopped', device), (result.plan.method,
-                                               result.plan.chain[1].path))
+        self.assertEqual(
+            ('stopped', device),
+            (result.plan.method, result.plan.disks[0].chain[1].path),
+        )
         self.assert_guest_untouched(guest, seen)
 
     def test_switched_off_guest(self):

@@ -169,10 +169,10 @@ class ImageCreateTestCase(children.ChildTest):
         (image,) = self.new_images()
         self.assertEqual(
             (image['id'], 'for a program', 'raw', 'active', 'live', 'none'),
-            (said['image']['image_id'], said['image']['name'],
-             said['image']['disk_format'], said['image']['status'],
+            (said['images'][0]['image_id'], said['images'][0]['name'],
+             said['images'][0]['disk_format'], said['images'][0]['status'],
              said['method'], said['consistency']))
-        self.assertEqual(('red', 'a=b', 'raw', said['image']['size']),
+        self.assertEqual(('red', 'a=b', 'raw', said['images'][0]['size']),
                          (image['colour'], image['equation'],
                           image['disk_format'], image['size']))
         self.assertGreater(said['seconds'], 0)

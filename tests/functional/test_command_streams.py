@@ -99,7 +99,7 @@ class StreamsTestCase(base.FunctionalTest):
                                 stderr=self.unread())
         self.assertEqual(DONE, done.returncode)
         self.assertEqual(self.assert_image(),
-                         json.loads(done.stdout)['image']['image_id'])
+                         json.loads(done.stdout)['images'][0]['image_id'])
 
     @ddt.data('', '<&- >&- 2>&-')
     def test_nobody_at_all(self, shell):

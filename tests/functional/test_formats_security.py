@@ -106,8 +106,8 @@ class TrapTest(base.FunctionalTest):
             guest, base.Hooks({'domain.abort_block_job': instant}),
             image_format=image_format)
         self.assertEqual('live', result.plan.method)
-        self.taken.append(result.image.image_id)
-        path = self.download(result.image.image_id)
+        self.taken.append(result.images[0].image_id)
+        path = self.download(result.images[0].image_id)
         proof.assert_sound(path, image_format)
         instant.check(path, image_format)
         self._assert_own_bytes(path, image_format, header)
@@ -118,8 +118,8 @@ class TrapTest(base.FunctionalTest):
         result = self.take(guest, base.Hooks({'qemu_img.convert': at_rest}),
                            image_format=image_format, **request)
         self.assertNotEqual('live', result.plan.method)
-        self.taken.append(result.image.image_id)
-        path = self.download(result.image.image_id)
+        self.taken.append(result.images[0].image_id)
+        path = self.download(result.images[0].image_id)
         proof.assert_same_content(path, image_format, at_rest.copy, 'raw')
         self.assertNotIn(SECRET, at_rest.copy.read_bytes())
 

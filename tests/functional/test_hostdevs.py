@@ -80,7 +80,7 @@ class HostdevTestCase(base.FunctionalTest):
         self.assertEqual({'saved': [], 'uploaded': cards}, noted)
         self.assertEqual(cards, has_cards(guest))
         self.assert_guest_untouched(guest, seen, same_process=False)
-        self.assert_nothing_left(result.image.image_id)
+        self.assert_nothing_left(result.images[0].image_id)
 
     def test_guest_that_does_not_hear(self):
         self.options['nova_snap']['detach_timeout'] = str(DEAF_TIMEOUT)

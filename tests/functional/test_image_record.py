@@ -96,7 +96,7 @@ class ImageRecordTest(base.FunctionalTest):
         said = json.loads(done.stdout)
         self.assertEqual(('live', 'frozen'),
                          (said['method'], said['consistency']))
-        return self.image(said['image']['image_id'])
+        return self.image(said['images'][0]['image_id'])
 
     def _base_image(self) -> str:
         """Make the record of the image that the guest was booted from."""

@@ -85,13 +85,10 @@ class RecordTestCase(glance_base.GlanceTest):
             test_inheritance.NOVA, project_uuid=self.project,
             image_properties={'hw_qemu_guest_agent': 'True',
                               'traits_required': "['CUSTOM_A']"})
+        asked = request_model.RequestedImage(str(uuid.uuid4()), 'größer')
         spec = image_model.snapshot_spec(
-            request_model.Request(
-                instance_uuid=str(uuid.uuid4()),
-                name='größer',
-                image_id=str(uuid.uuid4()),
-                properties={'colour': 'blue'},
-            ),
+            request_model.Request(str(uuid.uuid4()), (asked,),
+                                  properties={'colour': 'blue'}), asked,
             image_model.Origin(units.GiB, nova),
             disk_format='qcow2',
         )

@@ -56,8 +56,8 @@ class LiveTest(base.FunctionalTest):
             guest, base.Hooks({'domain.abort_block_job': instant}),
             **request)
         self.assert_guest_untouched(guest, seen)
-        self.assert_nothing_left(result.image.image_id)
-        image = self.image(result.image.image_id)
+        self.assert_nothing_left(result.images[0].image_id)
+        image = self.image(result.images[0].image_id)
         self.assertEqual('active', image['status'])
         path = self.download(image['id'])
         self.assertEqual(image['size'], path.stat().st_size)
@@ -126,7 +126,7 @@ class LiveTest(base.FunctionalTest):
         done = self.nova_snap('image-create', guest.spec.name, 'by command',
                               '--json')
         self.assertEqual(0, done.returncode, done.stderr)
-        return self.download(json.loads(done.stdout)['image']['image_id'])
+        return self.download(json.loads(done.stdout)['images'][0]['image_id'])
 
     def test_copy_never_undefines_the_domain(self):
         self.options['nova_snap']['live_method'] = 'copy'
@@ -144,12 +144,12 @@ class LiveTest(base.FunctionalTest):
             result = self.take(guest)
             self.assertEqual('live', result.plan.method)
             self.assert_guest_untouched(guest, seen)
-            self.assert_nothing_left(result.image.image_id)
+            self.assert_nothing_left(result.images[0].image_id)
             reported = guest.last_record()
         finally:
             guest.domain.resume()
         proof.assert_point_in_time(
-            self.download(result.image.image_id), 'qcow2',
+            self.download(result.images[0].image_id), 'qcow2',
             reported_before=reported, reported_after=reported)
         self.assertTrue(guest.is_writing())
 

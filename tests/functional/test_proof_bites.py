@@ -41,7 +41,7 @@ class ProofBitesTest(base.FunctionalTest):
         result = self.take(
             guest, base.Hooks({'domain.abort_block_job': instant}))
         guest.destroy()
-        good = self.download(result.image.image_id)
+        good = self.download(result.images[0].image_id)
         last = instant.check(good, 'qcow2')
         for said, plant in (
                 # A cluster of records is lost.

@@ -74,12 +74,12 @@ class QuiesceTest(base.FunctionalTest):
             quiesce='require')
         self.assertEqual('frozen', result.consistency)
         self.assert_guest_untouched(guest, seen)
-        self.assert_nothing_left(result.image.image_id)
+        self.assert_nothing_left(result.images[0].image_id)
         self.assertEqual(['freeze', 'thaw'], self._freezes(guest, since))
         self.assertIsNone(timeouts[-1])
         self.assertEqual(
-            'frozen', self.image(result.image.image_id)[CONSISTENCY])
-        path = self.download(result.image.image_id)
+            'frozen', self.image(result.images[0].image_id)[CONSISTENCY])
+        path = self.download(result.images[0].image_id)
         instant.check(path, 'qcow2')
         self.assertTrue(proof.ext4_is_clean(path, 'qcow2'))
         guest_copy.assert_boots(
@@ -93,8 +93,8 @@ class QuiesceTest(base.FunctionalTest):
         result = self.take(guest)
         self.assertEqual([], self._freezes(guest, since))
         self.assertEqual(
-            'none', self.image(result.image.image_id)[CONSISTENCY])
-        path = self.download(result.image.image_id)
+            'none', self.image(result.images[0].image_id)[CONSISTENCY])
+        path = self.download(result.images[0].image_id)
         self.assertFalse(proof.ext4_is_clean(path, 'qcow2'))
 
     def test_clock_after_a_cold_snapshot(self):
@@ -133,10 +133,10 @@ class QuiesceTest(base.FunctionalTest):
         seen = base.look(guest)
         result = self.take(guest, quiesce='want')
         self.assert_guest_untouched(guest, seen)
-        self.assert_nothing_left(result.image.image_id)
+        self.assert_nothing_left(result.images[0].image_id)
         self.assertEqual('none', result.consistency)
         self.assertEqual(
-            'none', self.image(result.image.image_id)[CONSISTENCY])
+            'none', self.image(result.images[0].image_id)[CONSISTENCY])
 
     def test_wait_for_a_hung_agent_ends_and_is_unbounded_again(self):
         guest = self._agent_guest('hung')
@@ -164,7 +164,7 @@ class QuiesceTest(base.FunctionalTest):
         else:
             result = self.take(guest, quiesce=quiesce)
             self.assertEqual('none', result.consistency)
-            self.assert_nothing_left(result.image.image_id)
+            self.assert_nothing_left(result.images[0].image_id)
         self.assert_guest_untouched(guest, seen)
         self.assertEqual('thaw', self._freezes(guest, since)[-1])
         self.assertIn('freeze', self._freezes(guest, since))

@@ -92,7 +92,7 @@ def cold(scene: scenes.Scene) -> None:
             scene.guest.wait_for(f'EJECT {slot:02x}', since=since)
         scene.guest.assert_works(since)
         demand_alive(scene, life)
-        scene.assert_image(json.loads(done.stdout)['image']['image_id'])
+        scene.assert_image(json.loads(done.stdout)['images'][0]['image_id'])
 
 
 def refused_by_libvirt(scene: scenes.Scene) -> None:

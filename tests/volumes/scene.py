@@ -147,7 +147,7 @@ class VolumeTest(kills.KillTest):
         if expected:
             return {'stderr': ended.stderr}
         said = json.loads(ended.stdout)
-        return self.image(said['image']['image_id'])
+        return self.image(said['images'][0]['image_id'])
 
     # Cinder
 

@@ -230,8 +230,8 @@ class SnapshotTestCase(DevicesTestCase):
 
     def take(self):
         return snapshot.take(self.node, request_model.Request(
-            instance_uuid=fake_node.UUID, name='nightly', cold=True,
-            image_id=IMAGE))
+            fake_node.UUID,
+            (request_model.RequestedImage(IMAGE, 'nightly'),), cold=True))
 
     def assert_none_is_lost(self):
         self.assertEqual(self.before, self.guest.hostdevs.facts())

@@ -19,7 +19,10 @@ from nova import objects
 from testtools import matchers
 
 from nova_snap.driver import progress as progress_module
+from nova_snap.model import phase as phase_model
 from tests.with_nova import scene
+
+Phase = phase_model.Phase
 
 IMAGE = scene.IMAGE
 
@@ -73,11 +76,11 @@ class ProgressTestCase(scene.SceneTestCase):
         with self.looked_at_often():
             with progress_module.InstanceProgress(
                     self.context, self.instance) as progress:
-                for done in range(1001):
-                    progress('mirror', done, 1000)
-                    progress('convert', done * (done > 500), 1000)
-                    progress('upload', done * (done > 800), 1000)
-                    self.look.wait(0.0005)
+                for phase in (Phase.MIRROR, Phase.CONVERT, Phase.UPLOAD):
+                    progress.begins(phase)
+                    for done in range(0, 1001, 3):
+                        progress.advances(done, 1000)
+                        self.look.wait(0.0005)
         self.assertThat(len(self.written), matchers.LessThan(HANDFUL))
 
     def test_where_nova_tells_of_each_change_nothing_more_is_written(self):

@@ -52,8 +52,8 @@ class LeftTestCase(scene.SceneTestCase):
         process.calls.kill_named(call)
         try:
             snapshot.take(process.node, request_model.Request(
-                instance_uuid=scene.UUID, name='nightly', image_id=IMAGE,
-                image_exists=True))
+                scene.UUID, (request_model.RequestedImage(
+                    IMAGE, 'nightly', request_model.Party.NOVA),)))
         except (fake_calls.Killed, errors.SnapError):
             pass
         self.assertTrue(process.calls.is_dead)

@@ -10,36 +10,34 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Decide whether a root disk can be read, or refuse it."""
+"""Decide whether a disk can be read, or refuse it."""
 
 from nova_snap.model import domain as domain_model
+from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import settings as settings_model
 
-# The formats a root disk may have on the node; all of them are read with the
+# The formats a disk may have on the node; all of them are read with the
 # format named, so nothing is ever probed.
 SOURCE_FORMATS = ('raw', 'qcow2')
-
-
 # Said of the instance.
 IN_RESCUE = ('Nova has it in rescue; unrescue it first ("openstack server '
              'unrescue")')
-
-
 VOLUME_BACKED = ('its root disk is a Cinder volume; use "openstack server '
                  'image create"')
 
 
-def supported(settings: settings_model.Settings,
-                    facts: plan_model.Facts) -> domain_model.Disk:
-    disk = facts.domain.root_disk
+def planned(settings: settings_model.Settings, facts: plan_model.Facts) -> (
+        tuple[plan_model.PlannedDisk, ...]):
+    """Return the disks that are read, the root disk first.
+
+    :raises Unsupported: when one cannot be read
+    """
     if settings.virt_type == 'lxc' or facts.domain.type == 'lxc':
         raise plan_model.unsupported(
-            facts,
-            'it is a container (lxc), which has no '
-            'disk image; copy its root directory',
-        )
-    if disk is None:
+            facts, 'it is a container (lxc), which has no disk image; copy '
+                   'its root directory')
+    if not facts.disks:
         raise plan_model.unsupported(facts, 'it has no disk')
     if facts.domain.is_rescued:
         # The first disk may be the rescue image, and Nova refuses it too.
@@ -48,46 +46,55 @@ def supported(settings: settings_model.Settings,
     if is_volume_backed(facts.domain):
         # From here on it is Cinder's; see nova_snap.model.plan.volumes.
         raise plan_model.unsupported(facts, VOLUME_BACKED)
-    if disk.source_type not in ('file', 'block'):
-        raise plan_model.unsupported(
-            facts, f'its root disk {disk.target_dev} is of type '
-                   f'{disk.source_type}; files and block devices can be '
-                   'snapshotted')
+    return tuple(_planned(facts, found) for found in facts.disks)
+
+
+def _planned(facts: plan_model.Facts,
+             found: plan_model.DiskFacts) -> plan_model.PlannedDisk:
+    disk = found.disk
+    what = (f'its root disk {disk.target_dev}'
+            if disk is facts.domain.root_disk
+            else f'its disk {disk.target_dev}')
+    reason = _why_not_disk(disk, what)
+    for layer in found.chain[1:]:
+        reason = reason or _why_not_layer(layer, what)
+    if reason is not None:
+        raise plan_model.unsupported(facts, reason)
+    return plan_model.PlannedDisk(
+        target_dev=disk.target_dev, chain=found.chain,
+        virtual_size=found.virtual_size, allocated=found.allocated)
+
+
+def _why_not_disk(disk: domain_model.Disk, what: str) -> str | None:
+    """Say why a disk cannot be read, as its XML has it, if it cannot."""
+    if not disk.storage.is_local:
+        return (f'{what} is of type {disk.source_type}; files and block '
+                'devices can be snapshotted')
     if disk.source_path is None:
-        raise plan_model.unsupported(
-            facts, f'its root disk {disk.target_dev} has no source'
-        )
+        return f'{what} has no source'
     if disk.encrypted:
-        raise plan_model.unsupported(
-            facts,
-            f'its root disk {disk.target_dev} is '
-            'encrypted, and the image would not be',
-        )
+        return f'{what} is encrypted, and the image would not be'
     if disk.has_slices:
-        raise plan_model.unsupported(
-            facts, f'its root disk {disk.target_dev} is a part of a file or '
-                   'device (<slices>); whole ones can be snapshotted')
-    _refuse_formats(facts, disk)
-    return disk
-
-
-def _refuse_formats(facts: plan_model.Facts, disk: domain_model.Disk) -> None:
+        return (f'{what} is a part of a file or device (<slices>); whole '
+                'ones can be snapshotted')
     if disk.driver_format not in SOURCE_FORMATS:
-        raise plan_model.unsupported(
-            facts, f'the format of its root disk {disk.target_dev} is '
-                   f'{disk.driver_format or "not named"} in its XML; raw '
-                   'and qcow2 can be snapshotted')
-    for layer in facts.chain[1:]:
-        if not layer.is_local:
-            raise plan_model.unsupported(
-                facts, f'the backing file {layer.path} of its root disk is '
-                       'given by a network address or a "json:" description; '
-                       'only files and block devices of this host are read')
-        if layer.format not in SOURCE_FORMATS:
-            raise plan_model.unsupported(
-                facts, f'the format of the backing file {layer.path} is '
-                       f'{layer.format or "not named"}; name it with '
-                       '"qemu-img rebase -u -F" while the guest is off')
+        return (f'the format of {what} is '
+                f'{disk.driver_format or "not named"} in its XML; raw and '
+                'qcow2 can be snapshotted')
+    return None
+
+
+def _why_not_layer(layer: layer_model.Layer, what: str) -> str | None:
+    """Say why a layer below the active one cannot be read, if it cannot."""
+    if not layer.is_local:
+        return (f'the backing file {layer.path} of {what} is given by a '
+                'network address or a "json:" description; only files and '
+                'block devices of this host are read')
+    if layer.format not in SOURCE_FORMATS:
+        return (f'the format of the backing file {layer.path} is '
+                f'{layer.format or "not named"}; name it with "qemu-img '
+                'rebase -u -F" while the guest is off')
+    return None
 
 
 def is_volume_backed(domain: domain_model.Domain) -> bool:

@@ -12,8 +12,10 @@
 
 """Decide how an instance is snapshotted on its own node, or refuse."""
 
-from nova_snap import errors
+import collections.abc as cabc
+
 from nova_snap.model import domain as domain_model
+from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model.plan import freeze as freeze_plan
 from nova_snap.model.plan import plan as plan_model
@@ -22,53 +24,47 @@ from nova_snap.model import request as request_model
 from nova_snap.model import settings as settings_model
 
 
-def make_plan(
-    request: request_model.Request,
-    settings: settings_model.Settings,
-    facts: plan_model.Facts,
-) -> plan_model.Plan:
+def make_plan(request: request_model.Request,
+              settings: settings_model.Settings,
+              facts: plan_model.Facts) -> plan_model.Plan:
     """Decide how the snapshot is taken.
 
-    :raises Refused: when the image cannot have this name
+    :raises Refused: when an image cannot have its name
     :raises Unsupported: when this guest or disk cannot be snapshotted
     :raises InstanceBusy: when something else is at work on the guest
     :raises NotEnoughSpace: when the worst case does not fit
     """
-    if not request.image_exists:
-        plan_model.refuse_name(request.name)
-    disk = disk_plan.supported(settings, facts)
+    plan_model.refuse_names(request)
+    disks = disk_plan.planned(settings, facts)
     plan_model.refuse_if_busy(facts)
-    method = _method(request, settings, facts)
+    method = _method(request, settings, facts, disks)
     if method == plan_model.Method.COLD:
         _refuse_cold(request, facts)
     wants, requires = freeze_plan.freeze(request, facts, method)
-    image_format = _image_format(request, settings, facts)
+    images = tuple(_image(request, settings, facts, asked, disk)
+                   for asked, disk in zip(request.images, disks, strict=True))
     undefine, remarks = _undefine(settings, facts, method)
     if facts.domain.nova and facts.nova_compute_runs:
         remarks = (*remarks, 'this instance belongs to Nova, which does not '
                              'see this operation')
-    plan = plan_model.Plan(
+    needed = room_plan.needed(settings, disks, method)
+    room_plan.refuse_without(settings, facts.free, needed)
+    return plan_model.Plan(
         instance_uuid=facts.domain.uuid, instance_name=facts.domain.name,
         method=method, state=facts.state, qemu_id=facts.qemu_id,
-        target_dev=disk.target_dev, chain=facts.chain,
-        virtual_size=facts.virtual_size, allocated=facts.allocated,
-        image_format=image_format,
-        compress=settings.snapshot_compression and image_format == 'qcow2',
+        nova=facts.domain.nova, images=images,
         undefine=undefine, wants_freeze=wants, requires_freeze=requires,
         has_managed_save=facts.has_managed_save,
         has_agent=facts.domain.agent == 'connected',
         hostdevs=(facts.domain.hostdevs
                   if method == plan_model.Method.COLD else ()),
-        needed=_needed(settings, facts, method), remarks=remarks)
-    _refuse_without_space(settings, facts, plan)
-    return plan
+        needed=needed, remarks=remarks)
 
 
-def _method(
-    request: request_model.Request,
-    settings: settings_model.Settings,
-    facts: plan_model.Facts,
-) -> plan_model.Method:
+def _method(request: request_model.Request,
+            settings: settings_model.Settings, facts: plan_model.Facts,
+            disks: cabc.Iterable[plan_model.PlannedDisk]) -> (
+                plan_model.Method):
     """Apply Nova's rule for live or cold.
 
     :source: nova/virt/libvirt/driver.py LibvirtDriver.snapshot
@@ -76,15 +72,16 @@ def _method(
     if facts.state == domain_model.State.SHUTOFF:
         return plan_model.Method.STOPPED
     live = (not request.cold
-            and not any(layer.is_block for layer in facts.chain[:1])
+            and all(disk.active_layer.storage == layer_model.Storage.FILE
+                    for disk in disks)
             and not settings.ephemeral_storage_encryption
             and not settings.disable_libvirt_livesnapshot)
     return plan_model.Method.LIVE if live else plan_model.Method.COLD
 
 
-def _refuse_cold(
-    request: request_model.Request, facts: plan_model.Facts
-) -> None:
+def _refuse_cold(request: request_model.Request,
+                 facts: plan_model.Facts) -> None:
+    """Refuse a guest that cannot be saved, or not be as it was after."""
     if facts.domain.bound_devices:
         raise plan_model.unsupported(
             facts, 'a guest with such devices of the host cannot be saved ('
@@ -98,22 +95,16 @@ def _refuse_cold(
                    + '); let it run, or take it live')
     if facts.domain.launch_security:
         raise plan_model.unsupported(
-            facts,
-            'the memory of an encrypted guest (SEV) '
-            'cannot be saved; stop the guest first',
-        )
+            facts, 'the memory of an encrypted guest (SEV) cannot be saved; '
+                   'stop the guest first')
     if not facts.is_persistent:
         raise plan_model.unsupported(
-            facts,
-            'a transient domain cannot be saved; define it, or take it live',
-        )
+            facts, 'a transient domain cannot be saved; define it, or take '
+                   'it live')
     if facts.state == domain_model.State.PMSUSPENDED:
         raise plan_model.unsupported(
-            facts,
-            'it sleeps (pmsuspended) and would not '
-            'sleep after a cold snapshot; wake it up '
-            'first, or take it live',
-        )
+            facts, 'it sleeps (pmsuspended) and would not sleep after a cold '
+                   'snapshot; wake it up first, or take it live')
     if (facts.domain.nova and facts.nova_compute_runs
             and not request.nova_is_stopped):
         raise plan_model.unsupported(
@@ -122,18 +113,19 @@ def _refuse_cold(
                    'image create", or say --nova-is-stopped when that is so')
 
 
-def _image_format(
-    request: request_model.Request,
-    settings: settings_model.Settings,
-    facts: plan_model.Facts,
-) -> str:
+def _image(request: request_model.Request, settings: settings_model.Settings,
+           facts: plan_model.Facts, asked: request_model.RequestedImage,
+           disk: plan_model.PlannedDisk) -> plan_model.PlannedImage:
     image_format = (request.image_format or settings.snapshot_image_format
-                    or facts.chain[0].format)
+                    or disk.active_layer.format)
     if image_format not in plan_model.IMAGE_FORMATS:
         raise plan_model.unsupported(
             facts, f'the image format {image_format} is not one of '
                    + ', '.join(plan_model.IMAGE_FORMATS))
-    return image_format
+    return plan_model.PlannedImage(
+        image_id=asked.image_id, name=asked.name, made_by=asked.made_by,
+        image_format=image_format, disk=disk,
+        compress=settings.snapshot_compression and image_format == 'qcow2')
 
 
 def _undefine(settings: settings_model.Settings, facts: plan_model.Facts,
@@ -146,28 +138,3 @@ def _undefine(settings: settings_model.Settings, facts: plan_model.Facts,
         return False, ('its TPM state would be lost with its definition: '
                        'the domain is copied with TRANSIENT_JOB instead',)
     return True, ()
-
-
-def _needed(settings: settings_model.Settings, facts: plan_model.Facts,
-            method: plan_model.Method) -> int:
-    if method == plan_model.Method.LIVE:
-        return room_plan.live(facts.virtual_size, facts.allocated,
-                          worst_case=settings.worst_case_space)
-    return room_plan.flat_image(facts.virtual_size, facts.allocated,
-                            worst_case=settings.worst_case_space)
-
-
-def _refuse_without_space(
-    settings: settings_model.Settings,
-    facts: plan_model.Facts,
-    plan: plan_model.Plan,
-) -> None:
-    if plan.needed <= facts.free:
-        return
-    remedy = 'Free that much, or put snapshots_directory elsewhere'
-    if settings.worst_case_space:
-        remedy += (', or set [nova_snap]worst_case_space to false to count '
-                   'only what is allocated now')
-    raise errors.NotEnoughSpace(
-        path=settings.snapshots_directory, remedy=remedy,
-        free_bytes=facts.free, needed_bytes=plan.needed)

@@ -24,6 +24,8 @@ from nova_snap import errors
 from nova_snap.model import domain as domain_model
 from nova_snap.model import hostdev as hostdev_model
 from nova_snap.model import layer as layer_model
+from nova_snap.model import nova as nova_model
+from nova_snap.model import request as request_model
 from nova_snap import units
 
 IMAGE_FORMATS = ('raw', 'qcow2', 'vmdk', 'vdi')
@@ -49,16 +51,33 @@ class Method(enum.StrEnum):
 
 
 @dataclasses.dataclass(frozen=True)
+class DiskFacts:
+    """What is known of a disk that an image will be made of.
+
+    :ivar disk: as the XML of the domain has it
+    :ivar chain: its layers, the active one first; none where they cannot be
+        looked at
+    :ivar virtual_size: bytes
+    :ivar allocated: by all layers of the chain together, bytes
+    :ivar block_job: the block job on it, in words, or None
+    """
+
+    disk: domain_model.Disk
+    chain: tuple[layer_model.Layer, ...] = ()
+    virtual_size: int = 0
+    allocated: int = 0
+    block_job: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Facts:
     """Everything a plan is made from.
 
     :ivar domain: of the live XML where the guest runs
     :ivar qemu_id: the number of the QEMU process, -1 when there is none
     :ivar job: the libvirt job that runs on the domain, or None
-    :ivar block_job: the block job on the root disk, in words, or None
-    :ivar chain: the layers of the root disk, the active one first
-    :ivar virtual_size: of the root disk, bytes
-    :ivar allocated: by all layers of the chain together, bytes
+    :ivar disks: those that are wanted, the root disk first; none where the
+        domain has no disk
     :ivar free: on the file system of ``snapshots_directory``, bytes
     """
 
@@ -68,18 +87,52 @@ class Facts:
     is_persistent: bool
     has_managed_save: bool
     job: str | None
-    block_job: str | None
+    disks: tuple[DiskFacts, ...]
+    free: int
+    nova_compute_runs: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedDisk:
+    """A disk that is read.
+
+    :ivar chain: its layers, the active one first
+    :ivar virtual_size: bytes
+    :ivar allocated: by all layers together, bytes
+    """
+
+    target_dev: str
     chain: tuple[layer_model.Layer, ...]
     virtual_size: int
     allocated: int
-    free: int
-    nova_compute_runs: bool
+
+    @property
+    def active_layer(self) -> layer_model.Layer:
+        """Return the layer the guest writes to."""
+        return self.chain[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedImage:
+    """An image that is made of a disk.
+
+    :ivar made_by: who has made its record, and deletes it if we fail
+    """
+
+    image_id: str
+    name: str
+    made_by: request_model.Party
+    image_format: str
+    compress: bool
+    disk: PlannedDisk
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What will be done to the guest.
 
+    :ivar nova: what Nova wrote into the domain; None for a guest of others
+    :ivar images: one for each disk that is read, the root disk first
     :ivar undefine: the live snapshot takes the domain's definition away for
         the moment in which the mirror starts, as Nova does
     :ivar wants_freeze: the guest's file systems are frozen through the agent
@@ -97,12 +150,8 @@ class Plan:
     method: Method
     state: domain_model.State
     qemu_id: int
-    target_dev: str
-    chain: tuple[layer_model.Layer, ...]
-    virtual_size: int
-    allocated: int
-    image_format: str
-    compress: bool
+    nova: nova_model.NovaMetadata | None
+    images: tuple[PlannedImage, ...]
     undefine: bool
     wants_freeze: bool
     requires_freeze: bool
@@ -112,24 +161,35 @@ class Plan:
     needed: int
     remarks: tuple[str, ...]
 
+    @property
+    def disks(self) -> tuple[PlannedDisk, ...]:
+        """Return the disks that are read, the root disk first."""
+        return tuple(image.disk for image in self.images)
+
     def sentences(self) -> tuple[str, ...]:
         """Say, one line each, what will happen."""
-        layers = ' on '.join(f'{layer.path} ({layer.format})'
-                             for layer in self.chain)
         lines = [
             f'{self.method} snapshot of {self.instance_name} '
             f'({self.instance_uuid}), which is {self.state}',
-            f'root disk {self.target_dev}: {layers}, '
-            f'{units.format_bytes(self.virtual_size)}',
+            *(_layers(disk, 'root disk' if disk is self.disks[0] else 'disk')
+              for disk in self.disks),
             _what_happens(self),
             *(f'{device} is taken out of the guest before and put back after'
               for device in self.hostdevs),
-            f'image format {self.image_format}'
-            + (', compressed' if self.compress else ''),
+            *(f'image format {image.image_format}'
+              + (', compressed' if image.compress else '')
+              for image in self.images),
             f'at most {units.format_bytes(self.needed)} are written to '
             'snapshots_directory',
         ]
         return (*lines, *self.remarks)
+
+
+def _layers(disk: PlannedDisk, what: str) -> str:
+    layers = ' on '.join(f'{layer.path} ({layer.format})'
+                         for layer in disk.chain)
+    return (f'{what} {disk.target_dev}: {layers}, '
+            f'{units.format_bytes(disk.virtual_size)}')
 
 
 def _what_happens(plan: Plan) -> str:
@@ -148,11 +208,19 @@ def _what_happens(plan: Plan) -> str:
             + frozen[plan.wants_freeze, plan.requires_freeze])
 
 
-def refuse_name(name: str) -> None:
-    """Refuse a name that Glance would refuse.
+def refuse_names(request: request_model.Request) -> None:
+    """Refuse names that Glance would refuse.
 
-    :raises Refused: saying what is wrong with it
+    An image that Nova has made has its name already.
+
+    :raises Refused: saying what is wrong with one
     """
+    for image in request.images:
+        if image.made_by == request_model.Party.US:
+            _refuse_name(image.name)
+
+
+def _refuse_name(name: str) -> None:
     if not name:
         raise errors.Refused(reason='The name of the image is empty')
     if len(name) > IMAGE_NAME_LENGTH:
@@ -177,9 +245,11 @@ def refuse_if_busy(facts: Facts) -> None:
         raise busy(f'it is {facts.state}; try again when it runs or is off')
     if facts.job is not None:
         raise busy(f'a {facts.job} of it is under way; wait for its end')
-    if facts.block_job is not None:
-        raise busy(f'{facts.block_job}, which is not ours to abort; wait '
-                   'for its end, or end it with "virsh blockjob --abort"')
+    for disk in facts.disks:
+        if disk.block_job is not None:
+            raise busy(f'{disk.block_job}, which is not ours to abort; wait '
+                       'for its end, or end it with "virsh blockjob '
+                       '--abort"')
 
 
 def unsupported(facts: Facts, reason: str) -> errors.Unsupported:

@@ -10,8 +10,13 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""How much room a snapshot may need in ``snapshots_directory``."""
+"""Decide whether there is room for a snapshot, or refuse it."""
 
+import collections.abc as cabc
+
+from nova_snap import errors
+from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import settings as settings_model
 from nova_snap import units
 
 QCOW2_CLUSTER = 64 * units.KiB
@@ -53,3 +58,30 @@ def live(virtual_size: int, allocated: int, *, worst_case: bool) -> int:
     only what is allocated now is counted, twice.
     """
     return 2 * flat_image(virtual_size, allocated, worst_case=worst_case)
+
+
+def needed(settings: settings_model.Settings,
+           disks: cabc.Iterable[plan_model.PlannedDisk],
+           method: plan_model.Method) -> int:
+    """Return the bytes that must be free in ``snapshots_directory``."""
+    count = live if method == plan_model.Method.LIVE else flat_image
+    return sum(count(disk.virtual_size, disk.allocated,
+                     worst_case=settings.worst_case_space) for disk in disks)
+
+
+def refuse_without(settings: settings_model.Settings, free: int,
+                   wanted: int) -> None:
+    """Refuse a snapshot that there is no room for.
+
+    :param free: bytes on the file system of ``snapshots_directory``
+    :raises NotEnoughSpace: naming the remedy
+    """
+    if wanted <= free:
+        return
+    remedy = 'Free that much, or put snapshots_directory elsewhere'
+    if settings.worst_case_space:
+        remedy += (', or set [nova_snap]worst_case_space to false to count '
+                   'only what is allocated now')
+    raise errors.NotEnoughSpace(
+        path=settings.snapshots_directory, remedy=remedy,
+        free_bytes=free, needed_bytes=wanted)

@@ -22,6 +22,7 @@ import dataclasses
 from nova_snap import errors
 from nova_snap.model import block_device
 from nova_snap.model import domain as domain_model
+from nova_snap.model import nova as nova_model
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model.plan import freeze as freeze_plan
 from nova_snap.model.plan import plan as plan_model
@@ -70,7 +71,10 @@ class VolumePlan:
 
     :ivar wants_freeze: the guest's file systems are frozen through the agent
     :ivar requires_freeze: and the snapshot fails when they cannot be
-    :ivar project_id: where the snapshots are made; None where nobody knows
+    :ivar nova: what Nova wrote into the domain
+    :ivar image: the one that names the snapshots
+    :ivar project_id: where the snapshots are made; None where that is not
+        known
     :ivar volumes: the root disk comes first
     :ivar local_entries: of the image's mapping, of disks that are no volumes
     :ivar remarks: what the operator should know before it starts
@@ -83,12 +87,13 @@ class VolumePlan:
     wants_freeze: bool
     requires_freeze: bool
     has_managed_save: bool
+    nova: nova_model.NovaMetadata
+    image: request_model.RequestedImage
     project_id: str | None
     volumes: tuple[AttachedVolume, ...]
     local_entries: tuple[block_device.Entry, ...]
     remarks: tuple[str, ...]
     method: plan_model.Method = plan_model.Method.VOLUMES
-    image_format: str = IMAGE_FORMAT
 
     def sentences(self) -> tuple[str, ...]:
         """Say, one line each, what will happen."""
@@ -163,10 +168,11 @@ def refuse_early(request: request_model.Request,
     :raises Unsupported: when this guest cannot be snapshotted
     :raises InstanceBusy: when something else is at work on it
     """
-    plan_model.refuse_name(request.name)
+    plan_model.refuse_names(request)
     if facts.domain.is_rescued:
         raise _unsupported(facts, disk_plan.IN_RESCUE)
-    if request.image_exists:
+    if any(image.made_by == request_model.Party.NOVA
+           for image in request.images):
         raise _unsupported(facts, disk_plan.VOLUME_BACKED)
     if request.image_format is not None:
         raise _unsupported(
@@ -191,6 +197,9 @@ def make_plan(request: request_model.Request, facts: VolumeFacts) -> (
         _refuse_volume(facts, attached)
     _refuse_over_quota(facts)
     wants, requires = _freeze(request, facts)
+    (image,) = request.images
+    # Only an instance of Nova's is known to be volume-backed.
+    assert guest.domain.nova is not None
     local = [(disk, block_device.of_local_disk(
         disk, facts.local_sizes.get(disk.target_dev, 0)))
         for disk in local_disks(guest.domain)]
@@ -198,6 +207,7 @@ def make_plan(request: request_model.Request, facts: VolumeFacts) -> (
         instance_uuid=guest.domain.uuid, instance_name=guest.domain.name,
         state=guest.state, qemu_id=guest.qemu_id, wants_freeze=wants,
         requires_freeze=requires, has_managed_save=guest.has_managed_save,
+        nova=guest.domain.nova, image=image,
         project_id=facts.project_id, volumes=facts.volumes,
         local_entries=tuple(entry for _, entry in local if entry),
         remarks=tuple(_remarks(facts, local)))

@@ -211,7 +211,7 @@ class CrashTests(Crashes):
                            process.calls.interrupt(at, when))
             # The commit was written, or is about to be: the command takes
             # no more cancellations then.
-            late = ('commit', 0, 0) in run.fake.said
+            late = ('before commit', 0, 0) in run.fake.said
             if late:
                 run.recover()
             elif not isinstance(run.ended, KeyboardInterrupt):

@@ -28,6 +28,7 @@ from oslotest import base
 from nova_snap.cmd import main as main_module
 from nova_snap.cmd import runtime as runtime_module
 from nova_snap.journal import record as record_model
+from nova_snap.model import layer as layer_model
 from nova_snap.steps import undefine as undefine_step
 from tests.fakes import node as fake_node
 
@@ -76,16 +77,16 @@ class CommandTestCase(base.BaseTestCase):
     def use_node(self, make_node):
         """Put another node at the edge of the command.
 
-        :param make_node: called with what shows the progress
+        :param make_node: called with the observer of the command
         """
         class Runtime(RealRuntime):
-            def __init__(self, conf, progress):
-                super().__init__(conf, progress)
-                self.progress = progress
+            def __init__(self, conf, observer):
+                super().__init__(conf, observer)
+                self.observer = observer
 
             def node(self, *, signed_in):
                 del signed_in
-                return make_node(self.progress)
+                return make_node(self.observer)
 
         self.use_runtime(Runtime)
 
@@ -93,11 +94,11 @@ class CommandTestCase(base.BaseTestCase):
         self.useFixture(fixtures.MonkeyPatch(
             'nova_snap.cmd.runtime.Runtime', kind))
 
-    def fake_node(self, progress, process=None, **world):
+    def fake_node(self, observer, process=None, **world):
         """Return a node, in a new process unless one is given."""
         node = (process or self.fake.process()).node
         return dataclasses.replace(node, world=dataclasses.replace(
-            node.world, progress=progress, **world))
+            node.world, observer=observer, **world))
 
     def run_command(self, *words, out=None, err=None):
         """Run nova-snap with these words.
@@ -118,23 +119,30 @@ class CommandTestCase(base.BaseTestCase):
 
     def leave(self, *entries, **changes):
         """Leave a record behind, as a process that was killed does."""
-        record = record_model.Record(**{
-            'id': '9b1c4f62-6f0e-4a35-8a53-0d6f4b1f2a77',
-            'operation': 'live', 'instance_uuid': fake_node.UUID,
-            'instance_name': fake_node.NAME, 'image_id': 'an-image',
-            'image_name': 'nightly', 'host': fake_node.HOST,
-            'machine_id': fake_node.MACHINE_ID,
-            'boot_id': fake_node.BOOT_ID,
-            'started_at': '2026-11-22T23:49:09+00:00',
-            'entries': list(entries), **changes})
+        record = record_model.Record(
+            **{
+                'id': '9b1c4f62-6f0e-4a35-8a53-0d6f4b1f2a77',
+                'operation': 'live',
+                'instance_uuid': fake_node.UUID,
+                'instance_name': fake_node.NAME,
+                'images': [record_model.Image('an-image', 'nightly')],
+                'host': fake_node.HOST,
+                'machine_id': fake_node.MACHINE_ID,
+                'boot_id': fake_node.BOOT_ID,
+                'started_at': '2026-11-22T23:49:09+00:00',
+                'entries': list(entries),
+                **changes,
+            }
+        )
         self.fake.process().store.write(record)
         return record
 
     def undefined(self, phase=Phase.DONE):
         """Return an entry with all the secrets of the guest."""
         domain = self.fake.process().world.host.domain(fake_node.UUID)
-        step = undefine_step.UndefineDomain.of(domain, domain.qemu_id(),
-                                          self.fake.disks[0])
+        step = undefine_step.UndefineDomain.of(
+            domain, domain.qemu_id(),
+            layer_model.Layer(self.fake.disks[0], 'qcow2'))
         return record_model.Entry(step.kind, Role.HOLD, phase, step.facts())
 
 

@@ -101,8 +101,8 @@ class CheckTestCase(scene.CommandTestCase):
     def test_nobody_says_how_to_sign_in(self):
         reason = errors.ConfigError(option='[nova_snap]auth_type',
                                     reason='is not set')
-        self.use_node(lambda progress: self.fake_node(
-            progress, images=signed_out.SignedOut(reason)))
+        self.use_node(lambda observer: self.fake_node(
+            observer, images=signed_out.SignedOut(reason)))
         self.assertIn('[nova_snap]auth_type', self.no())
 
     def test_cinder_is_asked_as_well(self):
@@ -114,7 +114,7 @@ class CheckTestCase(scene.CommandTestCase):
     def test_a_cloud_without_cinder_is_no_fault(self):
         process = self.fake.process()
         process.world.volumes.check = self.absent
-        self.use_node(lambda progress: self.fake_node(progress, process))
+        self.use_node(lambda observer: self.fake_node(observer, process))
         said = ' '.join(self.findings()[True])
         self.assertIn('Volume-backed instances are not snapshotted', said)
 
@@ -140,8 +140,8 @@ class CheckTestCase(scene.CommandTestCase):
         return folder
 
     def ask_for_our_driver(self):
-        self.use_node(lambda progress: self.fake_node(
-            progress, settings=dataclasses.replace(
+        self.use_node(lambda observer: self.fake_node(
+            observer, settings=dataclasses.replace(
                 self.fake.process().node.world.settings,
                 compute_driver='nova_snap.LibvirtDriver')))
 

@@ -56,16 +56,16 @@ class TakeTestCase(CreateTestCase):
         said = self.create('--json')
         self.assertEqual(main_module.ExitCode.DONE, said.code)
         found = said.json()
-        self.assertEqual({'image', 'method', 'consistency', 'seconds'},
+        self.assertEqual({'images', 'method', 'consistency', 'seconds'},
                          set(found))
         self.assertEqual(('live', 'none'),
                          (found['method'], found['consistency']))
         [image_id] = self.fake.glance.stored
         self.assertEqual(
             (image_id, 'nightly', 'active', 'qcow2'),
-            tuple(found['image'][key] for key in (
+            tuple(found['images'][0][key] for key in (
                 'image_id', 'name', 'status', 'disk_format')))
-        self.assertEqual(len(self.stored().data), found['image']['size'])
+        self.assertEqual(len(self.stored().data), found['images'][0]['size'])
 
     def test_progress_does_not_come_between(self):
         said = self.create('--json')
@@ -86,18 +86,18 @@ class TakeTestCase(CreateTestCase):
     def test_what_is_asked_for_is_done(self, words, expected):
         found = self.create('--json', *words).json()
         name, value = expected
-        self.assertEqual(value, {**found, **found['image']}[name])
+        self.assertEqual(value, {**found, **found['images'][0]}[name])
 
     def test_properties_arrive(self):
         found = self.create('--json', '--property', 'colour=blue',
                             '--property', 'colour=red',
                             '--property', 'size_of=a=b').json()
-        properties = found['image']['properties']
+        properties = found['images'][0]['properties']
         self.assertEqual(('red', 'a=b'),
                          (properties['colour'], properties['size_of']))
 
     def test_each_image_has_an_id_of_its_own(self):
-        ids = {self.create('--json').json()['image']['image_id']
+        ids = {self.create('--json').json()['images'][0]['image_id']
                for _ in range(2)}
         self.assertEqual(2, len(ids))
         for image_id in ids:
@@ -117,7 +117,7 @@ class TakeTestCase(CreateTestCase):
     @ddt.data((), ('--dry-run',))
     def test_a_name_that_glance_does_not_take_is_refused(self, more):
         process = self.fake.process()
-        self.use_node(lambda progress: self.fake_node(progress, process))
+        self.use_node(lambda observer: self.fake_node(observer, process))
         for name in ('', 'x' * 256):
             said = self.run_command('image-create', fake_node.NAME, name,
                                     *more)
@@ -132,7 +132,7 @@ class TakeTestCase(CreateTestCase):
     def test_a_name_may_begin_with_a_dash(self, words):
         said = self.run_command('image-create', *words)
         self.assertEqual(main_module.ExitCode.DONE, said.code, said.err)
-        self.assertEqual('-weird', said.json()['image']['name'])
+        self.assertEqual('-weird', said.json()['images'][0]['name'])
 
     def test_the_help_says_how(self):
         said = self.run_command('image-create', '--help')
@@ -148,7 +148,7 @@ class TakeTestCase(CreateTestCase):
     def test_a_failure_leaves_nothing(self):
         process = self.fake.process()
         process.calls.fail_named('upload', times=None)
-        self.use_node(lambda progress: self.fake_node(progress, process))
+        self.use_node(lambda observer: self.fake_node(observer, process))
         said = self.create()
         self.assertEqual(main_module.ExitCode.FAILED, said.code)
         self.assertEqual({}, self.fake.glance.stored)
@@ -163,7 +163,7 @@ class DryRunTestCase(CreateTestCase):
         super().setUp()
         self.process = self.fake.process()
         self.use_node(
-            lambda progress: self.fake_node(progress, self.process))
+            lambda observer: self.fake_node(observer, self.process))
 
     @ddt.named_data(
         ['in words', []],
@@ -183,13 +183,14 @@ class DryRunTestCase(CreateTestCase):
 
     def test_a_program_reads_the_plan(self):
         found = self.create('--dry-run', '--json').json()
+        disk = found['images'][0]['disk']
         self.assertEqual(
             ('live', 'running', 'vda', fake_node.UUID),
-            (found['method'], found['state'], found['target_dev'],
+            (found['method'], found['state'], disk['target_dev'],
              found['instance_uuid']))
         self.assertEqual(
             [(self.fake.disks[0], 'qcow2'), (self.fake.disks[1], 'raw')],
-            [(layer['path'], layer['format']) for layer in found['chain']])
+            [(layer['path'], layer['format']) for layer in disk['chain']])
 
     def test_a_plan_that_cannot_work_is_refused(self):
         said = self.create('--dry-run', '--cold', '--quiesce', 'require')

@@ -43,7 +43,7 @@ class DeleteTestCase(scene.CommandTestCase):
     def setUp(self):
         super().setUp()
         self.image_id = snapshot.take(
-            self.fake.process().node, flow_scene.request()).image.image_id
+            self.fake.process().node, flow_scene.request()).images[0].image_id
         self.stored = self.fake.glance.stored
         self.snapshots = self.fake.cinder.snapshots
         self.ids = {one.volume_id: one.snapshot_id

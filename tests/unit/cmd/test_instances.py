@@ -47,7 +47,7 @@ class ListTestCase(scene.CommandTestCase):
     def test_one_that_went_meanwhile_is_left_out(self):
         process = self.fake.process()
         process.calls.then('name', self.fake.delete_guest)
-        self.use_node(lambda progress: self.fake_node(progress, process))
+        self.use_node(lambda observer: self.fake_node(observer, process))
         said = self.run_command('list', '--json')
         self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertEqual([], said.json())

@@ -19,8 +19,10 @@ from oslotest import base
 
 from nova_snap.cmd import main as main_module
 from nova_snap import errors
-from nova_snap.flows import image as image_flow
+from nova_snap.model import phase as phase_model
 from tests.unit.cmd import scene
+
+Phase = phase_model.Phase
 
 ExitCode = main_module.ExitCode
 
@@ -124,7 +126,7 @@ class ExitCodeTestCase(scene.CommandTestCase):
 
     def fail_with(self, error):
         """Run a command that ends with an error."""
-        def fail(_progress):
+        def fail(_observer):
             raise error
 
         self.use_node(fail)
@@ -199,11 +201,11 @@ class CancelTestCase(scene.CommandTestCase):
     def run_flow(self, flow):
         """Run a command, and this in the place of what it does.
 
-        :param flow: is given what shows the progress
+        :param flow: is given the observer
         """
-        def make_node(progress):
-            flow(progress)
-            return self.fake_node(progress)
+        def make_node(observer):
+            flow(observer)
+            return self.fake_node(observer)
 
         self.use_node(make_node)
         return self.run_command('status')
@@ -212,7 +214,7 @@ class CancelTestCase(scene.CommandTestCase):
     def test_the_first_one_cancels(self, number):
         undone = []
 
-        def flow(_progress):
+        def flow(_observer):
             try:
                 signal.raise_signal(number)
             finally:
@@ -230,7 +232,7 @@ class CancelTestCase(scene.CommandTestCase):
     def test_no_other_stops_what_puts_the_guest_back(self, first, second):
         undone = []
 
-        def flow(_progress):
+        def flow(_observer):
             try:
                 signal.raise_signal(first)
             finally:
@@ -245,28 +247,28 @@ class CancelTestCase(scene.CommandTestCase):
     @ddt.data(*SIGNALS)
     def test_none_comes_between_after_the_upload(self, number):
         # What comes then cannot be taken back, and is short.
-        def flow(progress):
-            progress('upload', 1, 1)
-            progress(image_flow.COMMIT_PHASE, 0, 0)
+        def flow(observer):
+            observer.begins(Phase.UPLOAD)
+            observer.advances(1, 1)
+            observer.before_commit()
             signal.raise_signal(number)
 
         said = self.run_flow(flow)
         self.assertEqual(ExitCode.DONE, said.code)
         self.assertNotIn('cancel', said.err)
-        # It is not a phase that the operator hears of.
-        self.assertNotIn(image_flow.COMMIT_PHASE, said.err)
 
     @ddt.data(*SIGNALS)
     def test_one_works_until_then(self, number):
-        def flow(progress):
-            progress('upload', 1, 1)
+        def flow(observer):
+            observer.begins(Phase.UPLOAD)
+            observer.advances(1, 1)
             signal.raise_signal(number)
 
         self.assertEqual(ExitCode.CANCELLED,
                          self.run_flow(flow).code)
 
     def test_what_is_left_is_told_rather_than_the_cancellation(self):
-        def flow(_progress):
+        def flow(_observer):
             try:
                 signal.raise_signal(signal.SIGINT)
             except KeyboardInterrupt as exc:
@@ -278,16 +280,16 @@ class CancelTestCase(scene.CommandTestCase):
     @ddt.data(*SIGNALS)
     def test_afterwards_signals_are_the_callers_again(self, number):
         before = signal.getsignal(number)
-        self.run_flow(lambda progress: None)
+        self.run_flow(lambda observer: None)
         self.assertEqual(before, signal.getsignal(number))
 
     @ddt.data(*SIGNALS)
     def test_one_that_the_caller_ignores_stays_ignored(self, number):
         signal.signal(number, signal.SIG_IGN)
 
-        def flow(progress):
+        def flow(observer):
             signal.raise_signal(number)
-            progress(image_flow.COMMIT_PHASE, 0, 0)
+            observer.before_commit()
             signal.raise_signal(number)
 
         said = self.run_flow(flow)
@@ -303,7 +305,7 @@ class CancelTestCase(scene.CommandTestCase):
         signal.signal(ignored, signal.SIG_IGN)
         went_on = []
 
-        def flow(_progress):
+        def flow(_observer):
             signal.raise_signal(ignored)
             went_on.append(True)
             signal.raise_signal(number)

@@ -52,8 +52,9 @@ class StatusTestCase(scene.CommandTestCase):
         self.assertEqual(
             {'outcome': 'left', 'record': record.id, 'operation': 'live',
              'instance_uuid': fake_node.UUID,
-             'instance_name': fake_node.NAME, 'image_id': 'an-image',
-             'image_name': 'nightly', 'host': fake_node.HOST,
+             'instance_name': fake_node.NAME,
+             'images': [{'id': 'an-image', 'name': 'nightly'}],
+             'host': fake_node.HOST,
              'started_at': '2026-11-22T23:49:09+00:00', 'committed': False,
              'steps': [{'step': 'UndefineDomain', 'role': 'hold',
                         'phase': 'done'}]}, found)
@@ -77,7 +78,8 @@ class StatusTestCase(scene.CommandTestCase):
 
     @ddt.named_data(
         ['of another release', {'version': 99}, '99'],
-        ['that is broken', {'version': 1}, 'entries'],
+        ['that is broken', {'version': 2}, 'entries'],
+        ['of format 1 that is broken', {'version': 1}, 'image_id'],
     )
     def test_one_record(self, text, word):
         path = self.fake.process().store.path / 'x.json'
@@ -119,7 +121,7 @@ class RecoverTestCase(scene.CommandTestCase):
         self.fake.guest.undefineFlags(0)
         process = self.fake.process()
         process.calls.fail_named('defineXML', times=None)
-        self.use_node(lambda progress: self.fake_node(progress, process))
+        self.use_node(lambda observer: self.fake_node(observer, process))
         said = self.run_command('recover')
         self.assertEqual(main_module.ExitCode.LEFT, said.code)
         self.assertIn('failed', said.out)

@@ -23,8 +23,11 @@ from oslotest import base
 from nova_snap.cmd import show
 from nova_snap.model import domain as domain_model
 from nova_snap.model import layer as layer_model
+from nova_snap.model import phase as phase_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap import units
+
+Phase = phase_model.Phase
 
 
 class Mood(enum.Enum):
@@ -51,8 +54,12 @@ class ProgressTestCase(base.BaseTestCase):
     def show(self, stream, *steps, quiet=False):
         """Show phases, with half a second between any two looks."""
         progress = show.Progress(quiet=quiet, stream=stream)
-        for step in steps:
-            progress(*step)
+        begun = []
+        for phase, done, total in steps:
+            if phase not in begun:
+                progress.begins(phase)
+                begun.append(phase)
+            progress.advances(done, total)
             self.now += 0.5
         progress.end()
         return stream.getvalue()
@@ -84,9 +91,11 @@ class TerminalTestCase(ProgressTestCase):
         # The last look is shown, though it came at once after another.
         stream = Terminal()
         progress = show.Progress(quiet=False, stream=stream)
-        progress('mirror', 10, 100)
-        progress('mirror', 100, 100)
-        progress('convert', 1, 100)
+        progress.begins(Phase.MIRROR)
+        progress.advances(10, 100)
+        progress.advances(100, 100)
+        progress.begins(Phase.CONVERT)
+        progress.advances(1, 100)
         progress.end()
         mirror, convert = self.lines(stream.getvalue())
         self.assertIn('100%', mirror[-1])
@@ -96,8 +105,9 @@ class TerminalTestCase(ProgressTestCase):
     def test_it_is_not_redrawn_all_the_time(self):
         stream = Terminal()
         progress = show.Progress(quiet=False, stream=stream)
+        progress.begins(Phase.UPLOAD)
         for done in range(1000):
-            progress('upload', done, 1000)
+            progress.advances(done, 1000)
         self.assertEqual(1, stream.getvalue().count('\r'))
 
     def test_a_bar_does_not_pass_its_end(self):
@@ -124,9 +134,9 @@ class FileTestCase(ProgressTestCase):
         self.assertEqual('Copying the active layer ...\n'
                          'Uploading to Glance ...\n', text)
 
-    def test_an_unknown_phase_has_its_own_name(self):
-        self.assertEqual('flatten ...\n',
-                         self.show(io.StringIO(), ('flatten', 0, 0)))
+    def test_each_phase_has_words_of_its_own(self):
+        self.assertEqual(set(Phase), set(show.PHASES))
+        self.assertEqual(len(Phase), len(set(show.PHASES.values())))
 
     def test_nothing_is_shown_to_who_does_not_ask(self):
         self.assertEqual('', self.show(io.StringIO(), *UPLOAD, quiet=True))
@@ -142,28 +152,16 @@ class OutputTestCase(base.BaseTestCase):
         return out.getvalue()
 
     @ddt.named_data(
-        [
-            'words and numbers',
-            {'a': [1, 'b', None, True]},
-            {'a': [1, 'b', None, True]},
-        ],
-        [
-            'a word of ours',
-            [plan_model.Method.LIVE, domain_model.State.SHUTOFF],
-            ['live', 'shut off'],
-        ],
+        ['words and numbers', {'a': [1, 'b', None, True]},
+         {'a': [1, 'b', None, True]}],
+        ['a word of ours', [plan_model.Method.LIVE,
+                            domain_model.State.SHUTOFF],
+         ['live', 'shut off']],
         ['a word of others', [socket.AF_UNIX], [int(socket.AF_UNIX)]],
         ['a word that is neither', [Mood.GOOD], ['good']],
-        [
-            'a value of ours',
-            layer_model.Layer('/srv/x', 'raw', is_block=True),
-            {
-                'path': '/srv/x',
-                'format': 'raw',
-                'is_block': True,
-                'is_local': True,
-            },
-        ],
+        ['a value of ours',
+         layer_model.Layer('/srv/x', 'raw', layer_model.Storage.BLOCK),
+         {'path': '/srv/x', 'format': 'raw', 'storage': 'block'}],
         ['something else', {'where': Terminal}, {'where': str(Terminal)}],
     )
     def test_a_program_reads(self, value, expected):

@@ -25,8 +25,11 @@ from oslotest import base
 from nova_snap.cmd import main as main_module
 from nova_snap.cmd import show
 from nova_snap import errors
+from nova_snap.model import phase as phase_model
 from tests.fakes import node as fake_node
 from tests.unit.cmd import scene
+
+Phase = phase_model.Phase
 
 LISTS = ('list', 'status', 'check', 'image-create --dry-run VM n')
 
@@ -178,7 +181,7 @@ class ToldTestCase(StreamTestCase):
         # Its signal comes when nothing can be told any more.
         undone = []
 
-        def make_node(_progress):
+        def make_node(_observer):
             try:
                 signal.raise_signal(signal.SIGHUP)
             finally:
@@ -191,7 +194,7 @@ class ToldTestCase(StreamTestCase):
 
     @ddt.data(Unread, Hungup)
     def test_a_failure_has_its_exit_code(self, kind):
-        def make_node(_progress):
+        def make_node(_observer):
             raise errors.RollbackIncomplete(reason='no', undone='x',
                                             record='r')
 
@@ -206,12 +209,14 @@ class ProgressTestCase(base.BaseTestCase):
         master, slave = pty.openpty()
         with os.fdopen(slave, 'w') as stream:
             progress = show.Progress(quiet=False, stream=stream)
-            progress('mirror', 0, 10)
+            progress.begins(Phase.MIRROR)
+            progress.advances(0, 10)
             shown = os.read(master, 1000)
             self.assertIn(b'Copying the active layer', shown)
             os.close(master)
+            progress.begins(Phase.UPLOAD)
             for done in range(10):
-                progress('upload', done, 10)
+                progress.advances(done, 10)
             progress.complete()
 
 

@@ -64,8 +64,8 @@ class VolumesTestCase(scene.CommandTestCase):
         self.assertEqual('volumes, raw', found['snapshot'])
 
     def test_without_credentials_the_list_says_why(self):
-        self.use_node(lambda progress: self.fake_node(
-            progress, volumes=signed_out.SignedOutOfCinder(NOBODY)))
+        self.use_node(lambda observer: self.fake_node(
+            observer, volumes=signed_out.SignedOutOfCinder(NOBODY)))
         [found] = self.run_command('list', '--json').json()
         self.assertIn('auth_type', found['snapshot'])
 

@@ -171,7 +171,7 @@ class OneFileTestCase(FilesTestCase):
 
     def test_a_disk_that_is_not_there_is_refused(self):
         error = self.assertRaises(
-            errors.Refused, self.files.allocated_bytes, str(self.path))
+            errors.StorageError, self.files.allocated_bytes, str(self.path))
         self.assertIn(str(self.path), str(error))
         self.assertIn('mounted', str(error))
 
@@ -180,7 +180,7 @@ class OneFileTestCase(FilesTestCase):
             'os.stat', autospec=True,
             side_effect=PermissionError(errno.EACCES, 'Permission denied')))
         error = self.assertRaises(
-            errors.Refused, self.files.allocated_bytes, str(self.path))
+            errors.StorageError, self.files.allocated_bytes, str(self.path))
         self.assertIn('Run as root', str(error))
 
     def test_the_room_is_what_an_ordinary_user_has(self):
@@ -190,7 +190,7 @@ class OneFileTestCase(FilesTestCase):
             0 < free <= figures.f_bfree * figures.f_frsize, free)
 
     def test_the_room_of_nothing_is_refused(self):
-        error = self.assertRaises(errors.Refused, self.files.free_bytes,
+        error = self.assertRaises(errors.StorageError, self.files.free_bytes,
                                   str(self.path))
         self.assertIn(str(self.path), str(error))
 
@@ -217,8 +217,12 @@ class SnapshotsRoomTestCase(FilesTestCase):
     )
     def test_a_missing_one_is_refused(self, name, is_default):
         path = str(self.folder / name)
-        error = self.assertRaises(errors.Refused, files_module.snapshots_room,
-                                  path, is_default=is_default)
+        error = self.assertRaises(
+            errors.StorageError,
+            files_module.snapshots_room,
+            path,
+            is_default=is_default,
+        )
         self.assertIn(f'install -d -m 0755 {path}', str(error))
 
 
@@ -249,7 +253,7 @@ class QemuEntersTestCase(FilesTestCase):
     @ddt.data(0o700, 0o750, 0o754)
     def test_the_one_that_keeps_it_out_is_named(self, mode):
         self.outer.chmod(mode)
-        error = self.assertRaises(errors.Refused, self.check)
+        error = self.assertRaises(errors.StorageError, self.check)
         self.assertIn(f'chmod o+x {self.outer}', str(error))
         self.assertIn('64055', str(error))
 
@@ -276,14 +280,14 @@ class QemuEntersTestCase(FilesTestCase):
         if enters:
             self.check()
         else:
-            self.assertRaises(errors.Refused, self.check)
+            self.assertRaises(errors.StorageError, self.check)
 
     def test_a_group_that_its_user_is_in_counts(self):
         if os.geteuid() != 0:
             self.skipTest('only root can give directories away')
         os.chown(self.outer, 0, 4343)
         self.outer.chmod(0o710)
-        self.assertRaises(errors.Refused, self.check)
+        self.assertRaises(errors.StorageError, self.check)
 
         user = pwd.getpwuid(os.geteuid())
         self.useFixture(fixtures.MockPatch(
@@ -299,11 +303,11 @@ class QemuEntersTestCase(FilesTestCase):
         self.outer.chmod(0o701)
         self.check()
         self.outer.chmod(0o700)
-        self.assertRaises(errors.Refused, self.check)
+        self.assertRaises(errors.StorageError, self.check)
 
     def test_one_that_is_not_there_is_not_entered(self):
         self.inner.rmdir()
-        error = self.assertRaises(errors.Refused, self.check)
+        error = self.assertRaises(errors.StorageError, self.check)
         self.assertIn(str(self.inner), str(error))
 
 

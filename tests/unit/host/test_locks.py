@@ -100,10 +100,10 @@ class LocksTestCase(base.BaseTestCase):
             pass
 
     def assert_busy(self, uuid='an-instance'):
-        error = self.assertRaises(errors.InstanceBusy, self.assert_free,
+        error = self.assertRaises(errors.InstanceLocked, self.assert_free,
                                   uuid)
         self.assertIn(uuid, str(error))
-        self.assertIn('nova-snap status', str(error))
+        self.assertIn('its lock is not free', str(error))
 
 
 class TwoProcessesTestCase(LocksTestCase):
@@ -167,7 +167,7 @@ class TwoThreadsTestCase(LocksTestCase):
         def try_it():
             try:
                 self.assert_free()
-            except errors.InstanceBusy as exc:
+            except errors.InstanceLocked as exc:
                 refused.append(exc)
 
         with self.locks.instance('an-instance'):

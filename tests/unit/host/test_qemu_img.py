@@ -32,7 +32,9 @@ from tests.unit.host import program
 TOP = layer_model.Layer('/srv/guests/top.qcow2', 'qcow2')
 MIDDLE = layer_model.Layer('/srv/guests/middle.qcow2', 'qcow2')
 BASE = layer_model.Layer('/srv/guests/base.raw', 'raw')
-BLOCK = layer_model.Layer('/dev/vg/base', 'raw', is_block=True)
+BLOCK = layer_model.Layer(
+    '/dev/vg/base', 'raw', storage=layer_model.Storage.BLOCK
+)
 
 FLAT = qemu_img_module.Conversion(image_format='qcow2', compress=False,
                            bandwidth=0, expected=100, stall_timeout=60)

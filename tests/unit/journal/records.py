@@ -29,9 +29,15 @@ def entry(kind='UndefineDomain', role=record_model.Role.HOLD,
 def record(record_id='a-record', **changes):
     """Return a record without entries."""
     fields = {
-        'id': record_id, 'operation': 'live',
-        'instance_uuid': 'an-instance', 'instance_name': 'guest',
-        'image_id': 'an-image', 'image_name': 'nightly', 'host': 'node-1',
-        'machine_id': 'a-machine', 'boot_id': 'a-boot',
-        'started_at': '2026-11-22T23:49:09+00:00', **changes}
+        'id': record_id,
+        'operation': 'live',
+        'instance_uuid': 'an-instance',
+        'instance_name': 'guest',
+        'images': [record_model.Image('an-image', 'nightly')],
+        'host': 'node-1',
+        'machine_id': 'a-machine',
+        'boot_id': 'a-boot',
+        'started_at': '2026-11-22T23:49:09+00:00',
+        **changes,
+    }
     return record_model.Record(**fields)

@@ -55,7 +55,7 @@ class RecordTestCase(base.BaseTestCase):
         self.assertEqual(record, _parse(_written(record)))
 
     def test_it_says_its_format(self):
-        self.assertEqual(1, _written(records.record())['version'])
+        self.assertEqual(2, _written(records.record())['version'])
 
     @ddt.named_data(
         ['a role', Role.HOLD, 'hold'],
@@ -68,7 +68,7 @@ class RecordTestCase(base.BaseTestCase):
         self.assertEqual(f'"{word}"', json.dumps(value))
 
     @ddt.named_data(
-        ['of a release to come', {'version': 2}],
+        ['of a release to come', {'version': 3}],
         ['of none', {}],
         ['that is no number', {'version': 'one'}],
     )
@@ -81,7 +81,7 @@ class RecordTestCase(base.BaseTestCase):
 
     def test_a_release_to_come_may_write_what_it_likes(self):
         self.assertRaises(errors.JournalUnknownVersion, _parse,
-                          {'version': 2, 'entries': 'gone'})
+                          {'version': 3, 'entries': 'gone'})
 
     @ddt.named_data(
         ['a list', []],
@@ -148,16 +148,33 @@ class Version1TestCase(base.BaseTestCase):
         record = _parse(json.loads(
             data.text('journal', 'version-1-live.json')))
         self.assertEqual(
-            ('9b1c4f62-6f0e-4a35-8a53-0d6f4b1f2a77', 'live',
-             '0a608a7f-a14f-42bf-bf80-ca5745ad69d0', 'instance-00000009',
-             '3427ce57-c126-400e-8a83-3da400216938', 'nightly', 'node-1',
-             '5f0c3d0c7c5e4d7a9b7d1d1f6a3b2c4e',
-             '7d2b6c1e-4a53-4a0e-9a6f-3f1d0e5c8b21',
-             '2026-11-22T23:49:09+00:00', False),
-            (record.id, record.operation, record.instance_uuid,
-             record.instance_name, record.image_id, record.image_name,
-             record.host, record.machine_id, record.boot_id,
-             record.started_at, record.committed))
+            (
+                '9b1c4f62-6f0e-4a35-8a53-0d6f4b1f2a77',
+                'live',
+                '0a608a7f-a14f-42bf-bf80-ca5745ad69d0',
+                'instance-00000009',
+                '3427ce57-c126-400e-8a83-3da400216938',
+                'nightly',
+                'node-1',
+                '5f0c3d0c7c5e4d7a9b7d1d1f6a3b2c4e',
+                '7d2b6c1e-4a53-4a0e-9a6f-3f1d0e5c8b21',
+                '2026-11-22T23:49:09+00:00',
+                False,
+            ),
+            (
+                record.id,
+                record.operation,
+                record.instance_uuid,
+                record.instance_name,
+                record.images[0].id,
+                record.images[0].name,
+                record.host,
+                record.machine_id,
+                record.boot_id,
+                record.started_at,
+                record.committed,
+            ),
+        )
         self.assertEqual(
             [('CreateImage', Role.ARTIFACT, Phase.DONE),
              ('MakeScratch', Role.HOLD, Phase.DONE),
@@ -172,7 +189,7 @@ class Version1TestCase(base.BaseTestCase):
         record = _parse(json.loads(
             data.text('journal', 'version-1-cold-committed.json')))
         self.assertTrue(record.committed)
-        self.assertEqual('Sonntag früh', record.image_name)
+        self.assertEqual('Sonntag früh', record.images[0].name)
         self.assertEqual(
             {'uuid': '5f1c1f70-7f0a-4b0e-9d62-0c5d3a8f1e11', 'qemu_id': 3,
              'paused': True, 'timeout': 1800}, record.entries[2].facts)

@@ -135,13 +135,26 @@ class ChainTestCase(base.BaseTestCase):
     @ddt.named_data(
         ('nothing below', 'qcow2-without-backing.live', ()),
         ('nothing is told of a guest that is off', 'secrets.inactive', ()),
-        ('two files and a block device', 'chain-of-three.live', (
-            layer_model.Layer('/srv/guests/middle.qcow2', 'qcow2'),
-            layer_model.Layer('/srv/guests/low.qcow2', 'qcow2'),
-            layer_model.Layer('/dev/vg/base', 'raw', is_block=True))),
-        ('a name on another host is no file of this one',
-         'network-backing.live', (
-             layer_model.Layer('/etc/passwd', 'raw', is_local=False),)),
+        (
+            'two files and a block device',
+            'chain-of-three.live',
+            (
+                layer_model.Layer('/srv/guests/middle.qcow2', 'qcow2'),
+                layer_model.Layer('/srv/guests/low.qcow2', 'qcow2'),
+                layer_model.Layer(
+                    '/dev/vg/base', 'raw', storage=layer_model.Storage.BLOCK
+                ),
+            ),
+        ),
+        (
+            'a name on another host is no file of this one',
+            'network-backing.live',
+            (
+                layer_model.Layer(
+                    '/etc/passwd', 'raw', storage=layer_model.Storage.OTHER
+                ),
+            ),
+        ),
     )
     def test_layers_come_nearest_first(self, file, layers):
         self.assertEqual(layers, data.domain(file).root_disk.backing)
@@ -152,10 +165,18 @@ class ChainTestCase(base.BaseTestCase):
             data.nova34_domain('image-backed.live').root_disk.backing)
 
     @ddt.named_data(
-        ('a file', 'raw-root.live',
-         layer_model.Layer('/srv/guests/root.raw', 'raw')),
-        ('a block device', 'block-root.live',
-         layer_model.Layer('/dev/vg/guest_root', 'raw', is_block=True)),
+        (
+            'a file',
+            'raw-root.live',
+            layer_model.Layer('/srv/guests/root.raw', 'raw'),
+        ),
+        (
+            'a block device',
+            'block-root.live',
+            layer_model.Layer(
+                '/dev/vg/guest_root', 'raw', storage=layer_model.Storage.BLOCK
+            ),
+        ),
     )
     def test_the_active_layer_is_what_the_guest_writes(self, file,
                                                        layer):

@@ -38,10 +38,12 @@ IMAGE = {
 }
 
 
+ASKED = request_model.RequestedImage('an-id', 'a-snapshot')
+
+
 def _request(**changes):
     return dataclasses.replace(
-        request_model.Request(instance_uuid='an-instance', name='a-snapshot',
-                        image_id='an-id'), **changes)
+        request_model.Request('an-instance', (ASKED,)), **changes)
 
 
 def _nova(**changes):
@@ -81,7 +83,7 @@ class ImageSpecTestCase(base.BaseTestCase):
 
     def test_it_survives_the_journal(self):
         spec = image_model.snapshot_spec(
-            _request(properties={'colour': 'blue'}),
+            _request(properties={'colour': 'blue'}), ASKED,
             image_model.Origin(units.GiB, _nova(), _base()),
             disk_format='qcow2',
         )
@@ -97,8 +99,9 @@ class SnapshotSpecTestCase(base.BaseTestCase):
 
     def spec(self, metadata=None, base_image=None, *, virtual_size=units.GiB,
              non_inheritable=frozenset(), **changes):
+        request = _request(**changes)
         return image_model.snapshot_spec(
-            _request(**changes),
+            request, request.images[0],
             image_model.Origin(virtual_size, metadata, base_image),
             disk_format='qcow2', non_inheritable=non_inheritable)
 
@@ -127,8 +130,9 @@ class SnapshotSpecTestCase(base.BaseTestCase):
                               'os_require_quiesce': 'True'})
 
         spec = self.spec(
-            metadata, base_image, name=recorded.name,
-            image_id=recorded.image_id,
+            metadata, base_image,
+            images=(request_model.RequestedImage(recorded.image_id,
+                                                 recorded.name),),
             instance_uuid=recorded.properties['instance_uuid'],
             properties={'colour': 'blue'})
 

@@ -19,6 +19,8 @@ import ddt
 from oslotest import base
 
 from nova_snap.flows import recovery
+from nova_snap.journal import record as record_model
+from nova_snap.model import layer as layer_model
 from nova_snap.steps import freeze as freeze_step
 from nova_snap.steps import hostdev as hostdev_step
 from nova_snap.steps import image as image_step
@@ -44,7 +46,8 @@ STEPS = (
                        transient_job=False),
     scratch_step.MakeScratch(path='/srv/nova_snap-1'),
     undefine_step.UndefineDomain(
-        uuid='u', qemu_id=3, root_path='/srv/root.qcow2',
+        uuid='u', qemu_id=3,
+        root=layer_model.Layer('/srv/root.qcow2', 'qcow2'),
         xml=f"<graphics passwd='{SECRET}'/>", autostart=True,
         snapshots=[['before', SECRET]], checkpoints=[['daily', SECRET]]),
     volume_snapshot_step.CreateVolumeSnapshot(
@@ -63,7 +66,7 @@ class FactsTestCase(base.BaseTestCase):
     @ddt.named_data(*([step.kind, step] for step in STEPS))
     def test_it_is_built_again(self, step):
         facts = json.loads(json.dumps(step.facts()))
-        self.assertEqual(step, recovery.STEPS[step.kind](**facts))
+        self.assertEqual(step, recovery.STEPS[step.kind].from_facts(facts))
 
     @ddt.named_data(*([step.kind, step] for step in STEPS))
     def test_it_tells_no_secret_in_a_log(self, step):
@@ -72,10 +75,11 @@ class FactsTestCase(base.BaseTestCase):
     @ddt.data('version-1-live', 'version-1-cold-committed',
               'version-1-volumes')
     def test_what_an_earlier_release_wrote_is_built(self, name):
-        record = json.loads(data.text('journal', f'{name}.json'))
-        for entry in record['entries']:
-            step = recovery.STEPS[entry['kind']](**entry['facts'])
-            self.assertEqual(entry['facts'], step.facts())
+        record = record_model.Record.from_dict(
+            json.loads(data.text('journal', f'{name}.json')), name)
+        for entry in record.entries:
+            step = recovery.STEPS[entry.kind].from_facts(entry.facts)
+            self.assertEqual(entry.facts, step.facts())
 
     @ddt.named_data(*([step.kind, step] for step in STEPS))
     def test_the_page_about_the_journal_names_it(self, step):
@@ -91,4 +95,4 @@ class FactsTestCase(base.BaseTestCase):
         found = re.search(r'code-block:: json\n\n((?: {3}.*\n)+)',
                           data.document('journal'))
         for entry in json.loads(found[1])['entries']:
-            recovery.STEPS[entry['kind']](**entry['facts'])
+            recovery.STEPS[entry['kind']].from_facts(entry['facts'])

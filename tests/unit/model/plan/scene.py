@@ -31,7 +31,9 @@ SIZE = 10 * units.GiB
 ALLOCATED = 2 * units.GiB
 ROOT = layer_model.Layer('/srv/guests/root.qcow2', 'qcow2')
 BASE = layer_model.Layer('/srv/guests/base.raw', 'raw')
-BLOCK = layer_model.Layer('/dev/vg/guest_root', 'raw', is_block=True)
+BLOCK = layer_model.Layer(
+    '/dev/vg/guest_root', 'raw', storage=layer_model.Storage.BLOCK
+)
 
 
 def facts(guest='agent-connected.live', **changes):
@@ -39,18 +41,32 @@ def facts(guest='agent-connected.live', **changes):
     if isinstance(guest, str):
         guest = data.domain(guest)
     return dataclasses.replace(
-        plan_model.Facts(domain=guest, state=State.RUNNING, qemu_id=3,
-                   is_persistent=True, has_managed_save=False, job=None,
-                   block_job=None, chain=(ROOT, BASE), virtual_size=SIZE,
-                   allocated=ALLOCATED, free=100 * units.GiB,
-                   nova_compute_runs=False),
+        plan_model.Facts(
+            domain=guest, state=State.RUNNING, qemu_id=3, is_persistent=True,
+            has_managed_save=False, job=None,
+            disks=_disks(guest, changes), free=100 * units.GiB,
+            nova_compute_runs=False),
         **changes)
 
 
-def request(**changes):
+def _disks(guest, changes):
+    """Take what is said of the root disk out of the changes."""
+    about = {name: changes.pop(name)
+             for name in ('chain', 'virtual_size', 'allocated', 'block_job')
+             if name in changes}
+    if guest.root_disk is None:
+        return ()
+    return (dataclasses.replace(
+        plan_model.DiskFacts(guest.root_disk, chain=(ROOT, BASE),
+                             virtual_size=SIZE, allocated=ALLOCATED),
+        **about),)
+
+
+def request(name='a-snapshot', made_by=request_model.Party.US, **changes):
+    """Ask for one image, of the root disk."""
+    image = request_model.RequestedImage('an-image', name, made_by)
     return dataclasses.replace(
-        request_model.Request(instance_uuid='an-instance', name='a-snapshot',
-                        image_id='an-image'), **changes)
+        request_model.Request('an-instance', (image,)), **changes)
 
 
 def novas_guest(agent='connected', state_of_root='image', **properties):

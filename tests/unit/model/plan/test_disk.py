@@ -31,23 +31,49 @@ class UnsupportedTestCase(scene.PlanTestCase):
         ('a guest without a disk', 'no-disk.live', (), 'it has no disk'),
         ('a disk in Ceph', 'network-disk.live', (), 'type network'),
         ('a volume of a pool', 'pool-volume.live', (), 'type volume'),
-        ('a disk without a source', 'disk-without-source.inactive', (),
-         'sda has no source'),
-        ('an encrypted disk', 'encrypted-source.live',
-         (dataclasses.replace(scene.ROOT, format='raw'),), 'is encrypted'),
+        (
+            'a disk without a source',
+            'disk-without-source.inactive',
+            (),
+            'sda has no source',
+        ),
+        (
+            'an encrypted disk',
+            'encrypted-source.live',
+            (dataclasses.replace(scene.ROOT, format='raw'),),
+            'is encrypted',
+        ),
         ('a part of a file', 'sliced-root.live', (scene.BASE,), '(<slices>)'),
         ('a part of a file below', 'sliced-backing.live', (), '(<slices>)'),
-        ('a disk whose format nobody named', 'driver-without-format.live',
-         (), 'is not named in its XML'),
-        ('a layer whose format nobody named', 'raw-root.live',
-         (scene.ROOT, layer_model.Layer('/srv/old', '')),
-         'of the backing file /srv/old is not named'),
-        ('a layer of a format that is not read', 'raw-root.live',
-         (scene.ROOT, scene.BASE, layer_model.Layer('/srv/x', 'vmdk')),
-         'of the backing file /srv/x is vmdk'),
-        ('a layer on another host', 'network-backing.live',
-         (scene.ROOT, layer_model.Layer('/etc/passwd', 'raw', is_local=False)),
-         'given by a network address'),
+        (
+            'a disk whose format nobody named',
+            'driver-without-format.live',
+            (),
+            'is not named in its XML',
+        ),
+        (
+            'a layer whose format nobody named',
+            'raw-root.live',
+            (scene.ROOT, layer_model.Layer('/srv/old', '')),
+            'of the backing file /srv/old is not named',
+        ),
+        (
+            'a layer of a format that is not read',
+            'raw-root.live',
+            (scene.ROOT, scene.BASE, layer_model.Layer('/srv/x', 'vmdk')),
+            'of the backing file /srv/x is vmdk',
+        ),
+        (
+            'a layer on another host',
+            'network-backing.live',
+            (
+                scene.ROOT,
+                layer_model.Layer(
+                    '/etc/passwd', 'raw', storage=layer_model.Storage.OTHER
+                ),
+            ),
+            'given by a network address',
+        ),
     )
     def test_it_is_refused_by_name(self, guest, chain, words):
         said = self.refusal(

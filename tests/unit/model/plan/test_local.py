@@ -16,8 +16,10 @@ import ddt
 
 from nova_snap import errors
 from nova_snap.model import domain as domain_model
+from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model.plan import room as room_plan
+from nova_snap.model import request as request_model
 from nova_snap import units
 from tests.unit import data
 from tests.unit.model.plan import scene
@@ -66,7 +68,9 @@ class MethodTestCase(scene.PlanTestCase):
             {
                 'chain': (
                     scene.ROOT,
-                    dataclasses.replace(scene.BASE, is_block=True),
+                    dataclasses.replace(
+                        scene.BASE, storage=layer_model.Storage.BLOCK
+                    ),
                 )
             },
             {},
@@ -117,12 +121,13 @@ class MethodTestCase(scene.PlanTestCase):
 
     def test_the_plan_names_what_was_seen(self):
         made = self.plan(scene.facts(qemu_id=7))
+        [disk] = made.disks
         self.assertEqual(
             ('5f1c1f70-7f0a-4b0e-9d62-0c5d3a8f1e11', 'guest', State.RUNNING,
              7, 'vda', (scene.ROOT, scene.BASE), scene.SIZE, scene.ALLOCATED),
             (made.instance_uuid, made.instance_name, made.state,
-             made.qemu_id, made.target_dev, made.chain, made.virtual_size,
-             made.allocated))
+             made.qemu_id, disk.target_dev, disk.chain, disk.virtual_size,
+             disk.allocated))
 
     def test_the_same_facts_give_the_same_plan(self):
         self.assertEqual(self.plan(scene.facts()), self.plan(scene.facts()))
@@ -147,7 +152,10 @@ class NameTestCase(scene.PlanTestCase):
         self.plan(scene.facts(), scene.request(name=name))
 
     def test_one_that_is_there_is_called_already(self):
-        self.plan(scene.facts(), scene.request(name='', image_exists=True))
+        self.plan(
+            scene.facts(),
+            scene.request(name='', made_by=request_model.Party.NOVA),
+        )
 
 
 @ddt.ddt
@@ -274,7 +282,7 @@ class FormatTestCase(scene.PlanTestCase):
         made = self.plan(scene.facts(chain=(layer,)),
                          scene.request(image_format=asked),
                          snapshot_image_format=option)
-        self.assertEqual(expected, made.image_format)
+        self.assertEqual(expected, made.images[0].image_format)
 
     def test_glance_takes_no_other(self):
         said = self.refusal(errors.Unsupported, scene.facts(),
@@ -293,7 +301,7 @@ class FormatTestCase(scene.PlanTestCase):
             scene.request(image_format=image_format),
             snapshot_compression=option,
         )
-        self.assertEqual(expected, made.compress)
+        self.assertEqual(expected, made.images[0].compress)
 
 
 @ddt.ddt

@@ -48,9 +48,10 @@ IMAGE_METADATA = {
 UNKNOWN = {'boot_roles'}
 
 # Nova writes this one as it is called at the moment.
+ASKED = request_model.RequestedImage(RECORD['id'], 'bfv-1')
 REQUEST = request_model.Request(
-    instance_uuid=data.nova34_domain('volume-backed.live').uuid,
-    name='bfv-1', image_id=RECORD['id'], properties={'colour': 'blue'})
+    data.nova34_domain('volume-backed.live').uuid, (ASKED,),
+    properties={'colour': 'blue'})
 
 SWAP = domain_model.Disk(
     target_dev='vdc', source_type='file', source_path='/i/u/disk.swap',
@@ -58,6 +59,12 @@ SWAP = domain_model.Disk(
     backing=(), mirror=None, bus='virtio')
 EPHEMERAL = dataclasses.replace(SWAP, target_dev='vdb',
                                 source_path='/i/u/disk.eph0')
+
+
+def _request(name=ASKED.name, made_by=ASKED.made_by, **changes):
+    return dataclasses.replace(
+        REQUEST, images=(dataclasses.replace(ASKED, name=name,
+                                             made_by=made_by),), **changes)
 
 
 def _volume(disk, **changes):
@@ -77,9 +84,15 @@ def _attached(domain):
 def _guest(domain, **changes):
     return dataclasses.replace(plan_model.Facts(
         domain=domain, state=domain_model.State.RUNNING, qemu_id=3,
-        is_persistent=True, has_managed_save=False, job=None, block_job=None,
-        chain=(), virtual_size=0, allocated=0, free=0,
+        is_persistent=True, has_managed_save=False, job=None,
+        disks=_disks(domain, changes.pop('block_job', None)), free=0,
         nova_compute_runs=True), **changes)
+
+
+def _disks(domain, block_job):
+    if domain.root_disk is None:
+        return ()
+    return (plan_model.DiskFacts(domain.root_disk, block_job=block_job),)
 
 
 def _facts(domain, **changes):
@@ -109,7 +122,7 @@ class LikeNovaTestCase(base.BaseTestCase):
     def test_the_record_is_what_nova_34_wrote(self):
         domain = data.nova34_domain('volume-backed.live')
         plan = volumes_plan.make_plan(REQUEST, _facts(domain))
-        spec = volume_image.spec(REQUEST, domain.nova, IMAGE_METADATA,
+        spec = volume_image.spec(REQUEST, ASKED, domain.nova, IMAGE_METADATA,
                                  frozenset())
         ours = {**spec.properties, **block_device.properties(
             plan.mapping([entry['snapshot_id'] for entry in MAPPING]),
@@ -207,7 +220,7 @@ class PlanTestCase(base.BaseTestCase):
                     .disks))
 
     def refusal(self, kind, facts, **asked):
-        request = dataclasses.replace(REQUEST, **asked)
+        request = _request(**asked)
 
         def plan():
             volumes_plan.refuse_early(request, facts.guest)
@@ -251,10 +264,15 @@ class PlanTestCase(base.BaseTestCase):
                      'openstack quota set'):
             self.assertIn(word, said)
 
-    @ddt.data(({'image_format': 'raw'}, '--format'), ({'cold': True},
-                                                      '--cold'),
-              ({'name': ''}, 'is empty'),
-              ({'image_exists': True}, 'openstack server image create'))
+    @ddt.data(
+        ({'image_format': 'raw'}, '--format'),
+        ({'cold': True}, '--cold'),
+        ({'name': ''}, 'is empty'),
+        (
+            {'made_by': request_model.Party.NOVA},
+            'openstack server image create',
+        ),
+    )
     @ddt.unpack
     def test_what_cannot_be_asked_for(self, asked, words):
         self.assertIn(words, self.refusal(
@@ -303,7 +321,7 @@ class PlanTestCase(base.BaseTestCase):
          (False, False)])
     def test_a_freeze(self, guest, asked, expected):
         plan = volumes_plan.make_plan(
-            dataclasses.replace(REQUEST, **asked), _facts(
+            _request(**asked), _facts(
                 self.domain, guest=_guest(self.domain, **guest)))
         self.assertEqual(expected, (plan.wants_freeze, plan.requires_freeze))
 
@@ -331,7 +349,7 @@ class FileTestCase(base.BaseTestCase):
 
     def plan(self, guest=(), **asked):
         return volumes_plan.make_plan(
-            dataclasses.replace(REQUEST, **asked), _facts(
+            _request(**asked), _facts(
                 self.domain, guest=_guest(self.domain, **dict(guest))))
 
     def test_nova_freezes_for_each_of_them(self):
@@ -367,7 +385,7 @@ class SpecTestCase(base.BaseTestCase):
     def spec(self, metadata=IMAGE_METADATA, non_inheritable=frozenset(),
              **asked):
         return volume_image.spec(
-            dataclasses.replace(REQUEST, **asked),
+            _request(**asked), ASKED,
             data.nova34_domain('volume-backed.live').nova, metadata,
             non_inheritable)
 
