@@ -12,21 +12,27 @@
 
 import ddt
 from keystoneauth1 import noauth
+from keystoneauth1 import session
 from oslotest import base
 from requests_mock.contrib import fixture as requests_fixture
 
 from nova_snap import errors
+from nova_snap.model import image as image_model
 from nova_snap.services.glance import wire as wire_module
 from nova_snap.services import sessions
 from tests.unit.services import fake_keystone
 from tests.unit.services.glance import fake_glance
 
 IMAGES = f'{fake_glance.ENDPOINT}/v2/images'
+SPEC = image_model.ImageSpec(
+    image_id='an-id', name='nightly', disk_format='raw',
+    container_format='bare', min_disk=1, min_ram=0, owner=None,
+    visibility='private', properties={})
 
 
-def make_wire(auth=None, session=(), **options):
+def make_wire(auth, session_options=(), **options):
     return wire_module.Wire(
-        sessions.make_session(auth, dict(session)),
+        sessions.make_session(auth, dict(session_options)),
         {'endpoint_override': fake_glance.ENDPOINT, **options},
         sessions.Timeouts())
 
@@ -59,6 +65,55 @@ class WireTestCase(base.BaseTestCase):
         self.assertRaises(errors.ImageServiceUnavailable, self.wire.look,
                           'an-id')
         self.assertEqual(1, len(self.http.request_history))
+
+    @ddt.data(400, 404, 408, 409, 410, 413, 415, 429, 500, 503, 504, 507)
+    def test_every_status_of_a_failure_is_told(self, status):
+        self.http.post(IMAGES, status_code=status)
+
+        error = self.assertRaises(errors.ImageServiceError, self.wire.post,
+                                  SPEC)
+
+        self.assertEqual(status, error.status)
+
+    @ddt.named_data(
+        ['JSON without an error', {'json': {'message': 'no'}}],
+        ['a list', {'json': ['no']}],
+        ['JSON that is none', {'text': '{'}],
+        ['another encoding', {'content': 'für später'.encode('latin-1')}],
+    )
+    def test_a_failure_may_come_with(self, page):
+        for content_type in ('application/json', 'text/html', 'text/plain'):
+            self.http.post(IMAGES, status_code=503, **page,
+                           headers={'Content-Type': content_type})
+
+            self.assertRaises(errors.ImageServiceUnavailable,
+                              self.wire.post, SPEC)
+
+    def test_each_request_ends_where_the_session_would_wait_for_ever(self):
+        # As Nova's session does, which has no timeout of its own.
+        self.wire = wire_module.Wire(
+            session.Session(noauth.NoAuth()),
+            {'endpoint_override': fake_glance.ENDPOINT},
+            sessions.Timeouts(answer=7))
+        fake_glance.FakeGlance(self.http, fake_glance.Clock())
+
+        self.wire.post(SPEC)
+        self.wire.patch('an-id', {'colour': 'blue'})
+        self.wire.look('an-id')
+        self.wire.delete('an-id')
+
+        self.assertEqual([('POST', 7), ('PATCH', 7), ('GET', 7),
+                          ('DELETE', 7)],
+                         [(request.method, request.timeout)
+                          for request in self.http.request_history])
+
+    def test_glance_sees_who_asks(self):
+        self.http.get(f'{IMAGES}/an-id', status_code=404)
+
+        self.wire.look('an-id')
+
+        self.assertIn('nova_snap/',
+                      self.http.last_request.headers['User-Agent'])
 
     def test_a_certificate_that_is_not_there_is_an_error_of_glance(self):
         wire = make_wire(noauth.NoAuth(), {'verify': '/missing.pem'},
