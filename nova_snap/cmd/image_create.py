@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              'the root disk)')
     parser.add_argument('--cold', action='store_true',
                         help='save the guest, read its disk, start it again; '
-                             'it stands still meanwhile')
+                             'it stands still for that time')
     parser.add_argument('--quiesce', choices=('want', 'require'),
                         help='freeze the guest\'s file systems through its '
                              'agent; "require" fails where that cannot be '

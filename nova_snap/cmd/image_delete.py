@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace,
         runtime: runtime_module.Runtime) -> None:
     """Show what will be deleted, ask, and delete it.
 
-    :raises Refused: when it is not to be deleted, or nobody says yes
+    :raises Refused: when it must not be deleted, or the answer is no
     :raises SnapError: as :func:`nova_snap.flows.image_delete.run`
     :raises OutputLost: when it cannot be shown what would be deleted
     """
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace,
 def _ask() -> None:
     """Ask the operator.
 
-    :raises Refused: when there is nobody to ask, or the answer is no
+    :raises Refused: when there is no terminal to ask at, or the answer is no
     """
     if not sys.stdin.isatty():
         raise errors.Refused(

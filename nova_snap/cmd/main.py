@@ -50,13 +50,13 @@ credentials in [nova_snap], else, for Cinder, with those in [cinder], else
 with those in [service_user].
 
 exit codes:
-  0  done; an image that is there is a 0 even if nobody can be told
+  0  done; an image that is there is a 0 even if that cannot be printed
   1  failed; the guest is as it was and nothing is left
   2  wrong arguments or a bad option in nova.conf
   3  refused before anything was touched
   4  something could not be put back; "nova-snap recover" tries again
   130  cancelled; the guest is as it was and nothing is left
-  141  nobody reads what is printed, as in "nova-snap list | head -0"
+  141  what is printed has no reader, as in "nova-snap list | head -0"
 """
 
 

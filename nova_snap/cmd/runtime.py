@@ -32,7 +32,7 @@ from nova_snap.model import observer as observer_module
 from nova_snap.services import sign_in
 from nova_snap.steps import world as world_module
 
-# nova.conf, and nova-snap.conf beside it for what only the command reads.
+# nova.conf, and nova-snap.conf next to it for what only the command reads.
 PROJECT = 'nova'
 PROGRAM = 'nova-snap'
 

@@ -34,13 +34,13 @@ def look(compute_driver: str | None) -> str:
     """Say whether the Nova of this Python, if any, can load the driver.
 
     :param compute_driver: what nova.conf says
-    :raises Refused: when nova.conf asks for our driver and the Nova beside
+    :raises Refused: when nova.conf asks for our driver and the Nova next to
         this command does not find it
     """
     nova = _folder_of_nova()
     is_wanted = (compute_driver or '').startswith(DRIVER_PREFIX)
     if nova is None:
-        words = 'Nova is not installed beside this command'
+        words = 'Nova is not installed where this command is'
         if is_wanted:
             words += (f', which cannot tell whether it finds {compute_driver}'
                       ': that must be installed by the pip of nova-compute')

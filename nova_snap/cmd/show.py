@@ -12,10 +12,9 @@
 
 """What the operator sees: a bar on a terminal, quiet lines otherwise.
 
-Whoever listens may go away, as head(1) does at the end of a pipe or a
-terminal at the end of its session. What is told on standard error is then
-told nobody; a list that cannot be printed is a failure; and what was done
-stays done.
+A reader may go away, as head(1) does at the end of a pipe or a terminal at
+the end of its session. What is written on standard error is then lost; a list
+that cannot be printed is a failure; and what was done stays done.
 """
 
 import collections.abc as cabc
@@ -50,7 +49,7 @@ PHASES = {
 class OutputLost(errors.SnapError):
     """What was to be printed cannot be.
 
-    :ivar is_unread: its reader has gone; nobody wants to hear of it
+    :ivar is_unread: its reader has gone, and needs no message
     """
 
     template = 'Standard output cannot be written: %(reason)s'
@@ -61,8 +60,8 @@ class OutputLost(errors.SnapError):
 def open_closed() -> None:
     """Put something in the place of standard streams that are closed.
 
-    The next file that is opened would be one of them, and what is told the
-    operator would be written into it. To be called before any is opened.
+    The next file that is opened would be one of them, and what the operator
+    should read would be written into it. To be called before any is opened.
 
     :source: open(2), "the lowest-numbered file descriptor not currently
         open"; gnulib lib/stdopen.c
@@ -101,7 +100,7 @@ def _drop(stream: ty.TextIO) -> None:
 
 
 def say(words: str) -> None:
-    """Tell the operator on standard error, if anybody listens."""
+    """Tell the operator on standard error, if that can be written."""
     try:
         print(words, file=sys.stderr, flush=True)
     except OSError:
@@ -196,7 +195,7 @@ class Progress:
         try:
             print(text, end='', file=self._stream, flush=True)
         except OSError:
-            # A snapshot does not fail because nobody looks.
+            # A snapshot does not fail because its progress has no reader.
             _drop(self._stream)
             self._quiet, self._bar = True, False
 

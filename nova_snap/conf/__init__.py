@@ -193,7 +193,7 @@ def _check(is_good: collections.abc.Callable[[ty.Any], bool],
 def _is_outside_package(path: str) -> bool:
     """Say whether a directory is not that of this package.
 
-    With Nova's default state_path, which nobody means, the journal would
+    With Nova's default state_path, which is never meant, the journal would
     come to lie there, and the package be closed to all other users.
     """
     package = os.path.realpath(os.path.join(os.path.dirname(__file__), '..'))

@@ -69,7 +69,7 @@ Possible values:
                help="""
 How often a call to Cinder is tried again that got no answer.
 
-The guest may stand frozen meanwhile, but never for longer than
+The guest may stand frozen until then, but never for longer than
 ``[nova_snap]quiesce_limit``. A snapshot is never asked for twice: whether it
 was made is looked up.
 

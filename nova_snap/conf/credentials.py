@@ -57,11 +57,11 @@ class Credentials:
 
     :ivar auth: a plugin of keystoneauth1
     :ivar session_options: keyword arguments of
-        ``keystoneauth1.session.Session``, beside ``auth``
+        ``keystoneauth1.session.Session``, besides ``auth``
     :ivar adapter_options: keyword arguments of
         ``keystoneauth1.adapter.Adapter``. Options of [glance] that make the
         adapter retry are not among them: it would go on in the middle of an
-        image that is being sent. For Cinder, beside some of them, what
+        image that is being sent. For Cinder, besides some of them, what
         ``nova_snap.services.cinder.volumes.Volumes`` takes
     :ivar source: where the credentials come from, as a phrase for messages
     """

@@ -62,7 +62,7 @@ def sample_auth_opts(
 
     They are registered when the plugin is known, by credentials.py.
 
-    :param more: names of plugins beside the usual ones
+    :param more: names of plugins besides the usual ones
     """
     opts = {opt.dest: opt for opt in common_auth_opts()}
     for plugin in (*_SAMPLE_PLUGINS, *more):

@@ -84,7 +84,7 @@ def from_environ(environ: Environ) -> Found | None:
             # Older openrc files say internalURL.
             'interface': interface and [interface.removesuffix('URL')],
             'region_name': environ.get('OS_REGION_NAME'),
-            # Beside a plugin that does not take it, OS_ENDPOINT is Keystone's.
+            # With a plugin that does not take it, OS_ENDPOINT is Keystone's.
             'endpoint_override': getattr(auth, 'endpoint', None),
         })
 

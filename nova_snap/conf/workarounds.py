@@ -34,7 +34,7 @@ snapshots failed under load, and Nova no longer supports that version.
 Take every guest down for its snapshot.
 
 When it is true, no snapshot is taken live: a running guest is saved to disk,
-copied and started again, and answers to nobody in the meantime. For the bug
+copied and started again, and does not answer in the meantime. For the bug
 behind it see https://bugs.launchpad.net/nova/+bug/1334398.
 
 Possible values:

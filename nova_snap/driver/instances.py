@@ -32,7 +32,7 @@ EVACUATED = ('accepted', 'pre-migrating', 'done')
 def why_away(uuid: str) -> str | None:
     """Say why a guest must not be started or defined here, if it must not.
 
-    Raises what Nova's database raises: then nobody can tell.
+    Raises what Nova's database raises: then it cannot be told.
 
     :source: nova/compute/manager.py _destroy_evacuated_instances
     """

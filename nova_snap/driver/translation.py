@@ -29,7 +29,7 @@ from nova_snap import errors
 
 LOG = logging.getLogger(__name__)
 
-# What a tenant is told; the first class that fits, so the narrow ones first.
+# What a tenant reads; the first class that fits, so the narrow ones first.
 _TOLD: tuple[tuple[type[errors.SnapError], str], ...] = (
     (errors.InstanceBusy, 'another operation on its disk is under way'),
     (errors.NotEnoughSpace, 'its host has not enough room for the image'),
@@ -60,8 +60,8 @@ def in_novas_words(instance_id: str, image_id: str) -> cabc.Iterator[None]:
     """Turn our errors into those that nova-compute knows what to do with.
 
     :raises InstanceNotRunning: when there was no domain to begin with
-    :raises InstanceNotFound: when it disappeared meanwhile
-    :raises ImageNotFound: when the image was deleted meanwhile
+    :raises InstanceNotFound: when it has disappeared since
+    :raises ImageNotFound: when the image was deleted since
     :raises InstanceQuiesceFailed: when file systems had to be frozen
     :raises ImageNotAuthorized, ImageQuotaExceeded: when Glance says so
     :raises SnapshotFailed: for everything else
@@ -89,7 +89,7 @@ def quiesce_in_novas_words() -> cabc.Iterator[None]:
 
 def _translated(exc: errors.SnapError, instance_id: str,
                 image_id: str) -> exception.NovaException:
-    # What could not be cleaned up is in its record; Nova is told why the
+    # What could not be cleaned up is in its record; Nova reads why the
     # snapshot failed in the first place.
     cause = exc
     while isinstance(cause, (errors.RollbackIncomplete, errors.UndoFailed)):

@@ -54,8 +54,8 @@ class Frozen(ty.Protocol):
 class Watchdog:
     """Thaws a guest that stands frozen for too long (Q4).
 
-    It thaws beside the flow, in another thread, and writes nothing into the
-    journal: the hold is let go by the flow, which thaws once more.
+    It thaws in a thread of its own, while the flow goes on, and writes nothing
+    into the journal: the hold is let go by the flow, which thaws once more.
 
     :ivar rang: the time was over; from then on the guest writes
     """
@@ -86,7 +86,7 @@ class Watchdog:
                     self._step.timeout + freeze_step.THAW_PAUSE_SECONDS))
 
     def check(self) -> None:
-        """Demand that the guest is frozen still.
+        """Fail unless the guest is still frozen.
 
         :raises QuiesceFailed: when it is not
         """
@@ -125,7 +125,7 @@ class Freeze:
     def consistency(self) -> str:
         """Tell, after the block, whether the thaw found the guest frozen.
 
-        It does not find a guest that was started meanwhile, that we or
+        It does not find a guest that was started since, that we or
         others have thawed, or that has thawed itself: Windows holds writes
         for ten seconds, and its agent says so only when it is to thaw.
 
@@ -142,7 +142,7 @@ class Freeze:
             reason = self._watchdog.why()
         elif self.step.frozen:
             reason = ('it was not frozen any more when it was to be thawed: '
-                      'it was started meanwhile, or thawed by somebody else, '
+                      'it was started since, or thawed by another program, '
                       'or by itself')
         else:
             # It was asked to, which is all that Nova requires.

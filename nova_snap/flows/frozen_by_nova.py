@@ -89,7 +89,7 @@ class Quiesced:
         return True
 
     def thaw_all(self) -> None:
-        """Thaw every guest: nobody will be there to do it later."""
+        """Thaw every guest: this process ends and cannot do it later."""
         for uuid in tuple(self._held):
             self._thaw_unasked(uuid, 'the service stops')
 

@@ -13,7 +13,7 @@
 """Delete a volume-backed image together with the snapshots it names (V8).
 
 The image goes last: as long as anything of it is left the image says what,
-and whoever is interrupted, or stopped by a snapshot in use, runs it again.
+and one who is interrupted, or stopped by a snapshot in use, runs it again.
 """
 
 import dataclasses
@@ -30,8 +30,8 @@ from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
 
-# Set on an image before the first of its snapshots goes: whoever looks at it
-# knows not to boot it, and whoever may not set it may not delete it either.
+# Set on an image before the first of its snapshots goes: its readers know not
+# to boot it, and a user who cannot set it cannot delete the image either.
 DELETING_PROPERTY = 'nova_snap_deleting'
 
 

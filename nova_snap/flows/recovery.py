@@ -12,8 +12,8 @@
 
 """Settle what a dead process left: roll back before commit, finish after.
 
-A request is never run again. An owner is dead when nobody holds the lock of
-its instance; a record of another host or of another release is reported and
+A request is never run again. An owner is dead when the lock of its instance
+is free; a record of another host or of another release is reported and
 left alone.
 """
 
@@ -62,7 +62,7 @@ class Outcome(enum.StrEnum):
 
     #: its owner is at work
     UNDER_WAY = 'under way'
-    #: nobody works on it, and nothing was done yet
+    #: its owner is dead, and nothing was done yet
     LEFT = 'left'
     SETTLED = 'settled'
     #: it cannot be settled, or not all of it: the record stays
@@ -103,7 +103,7 @@ def _look(node: world_module.Node, record: record_model.Record) -> Finding:
     except errors.JournalError as exc:
         return Finding(Outcome.FAILED, record, str(exc))
     return Finding(Outcome.LEFT, record,
-                   'nobody works on it; "nova-snap recover" settles it')
+                   'its owner is dead; "nova-snap recover" settles it')
 
 
 def recover(node: world_module.Node, *, nova_is_stopped: bool = False,
@@ -146,7 +146,7 @@ def _recover_one(node: world_module.Node, record: record_model.Record,
         with node.locks.instance(record.instance_uuid):
             # Read again: its owner may have finished before we got the lock.
             if record.id not in node.store.ids():
-                return Finding(Outcome.SETTLED, record, 'finished meanwhile')
+                return Finding(Outcome.SETTLED, record, 'finished in the end')
             return _settle(node, node.store.read(record.id),
                            nova_is_stopped, artifacts)
     except errors.InstanceLocked:
@@ -163,10 +163,10 @@ def _settle(node: world_module.Node, record: record_model.Record,
             node.store, record, _world(node, nova_is_stopped),
             steps).settle(artifacts=artifacts)
     except errors.SnapError as exc:
-        # Whoever asked says it to its reader, once.
+        # The caller says it to its reader, once.
         LOG.debug('Record %s of %s is not settled: %s', record.id,
                   record.instance_name, exc)
-        # The name of the record stands beside the reason.
+        # The caller shows the record together with the reason.
         return Finding(Outcome.FAILED, record,
                        exc.undone if isinstance(
                            exc, errors.RollbackIncomplete) else str(exc))

@@ -72,7 +72,7 @@ def plan(node: world_module.Node, request: request_model.Request,
 
 def spec(world: world_module.World, request: request_model.Request,
          made: VolumePlan) -> image_model.ImageSpec:
-    """Say what the image's record holds, beside the mapping.
+    """Say what the image's record holds, besides the mapping.
 
     :raises Refused: when the image cannot have a property
     :raises ImageServiceError: when Glance does not answer or would not take

@@ -23,7 +23,7 @@ import stat
 from nova_snap import errors
 from nova_snap.model import layer as layer_model
 
-# QEMU, another user, must be able to enter, and nobody to list.
+# QEMU, another user, must be able to enter, and no user to list.
 # :source: nova/virt/libvirt/driver.py snapshot; bugs.launchpad.net/nova/
 #     +bug/1227027
 SCRATCH_MODE = 0o701
@@ -68,7 +68,7 @@ class Files:
         return figures.f_bavail * figures.f_frsize
 
     def make_scratch(self, path: str) -> None:
-        """Make a directory that QEMU can enter and nobody can list.
+        """Make a directory that QEMU can enter and no other user can list.
 
         The one above it is made as well: it was checked in the plan.
 
@@ -194,7 +194,7 @@ def snapshots_room(path: str, *, is_default: bool) -> str:
 
 
 def check_qemu_enters(path: str, user: tuple[int, int] | None) -> None:
-    """Demand that QEMU's user can walk down to a directory.
+    """Fail unless QEMU's user can walk down to a directory.
 
     :param user: uid and gid of QEMU; None where libvirt does not tell
     :raises StorageError: naming the first directory it cannot enter
@@ -206,7 +206,7 @@ def check_qemu_enters(path: str, user: tuple[int, int] | None) -> None:
     for directory in (*reversed(resolved.parents), resolved):
         if not _may_enter(directory, user[0], groups):
             raise errors.StorageError(
-                reason=f'QEMU (uid {user[0]}, gid {user[1]}) may not enter '
+                reason=f'QEMU (uid {user[0]}, gid {user[1]}) cannot enter '
                        f'{directory}, and [libvirt]snapshots_directory is '
                        f'{path}. Allow it: chmod o+x {directory}')
 
@@ -256,7 +256,7 @@ def file_system_type(path: str) -> str:
 
 
 def check_local(path: str) -> None:
-    """Demand a directory on a disk of this host.
+    """Fail unless a directory is on a disk of this host.
 
     Another host must never read our records and locks as its own.
 

@@ -14,8 +14,8 @@
 
 Between fork and exec Python runs code of its own, in both processes, with
 locks held: what a signal handler raises there is dropped, and the locks with
-it. So whoever forks defers interrupts, and whoever turns a signal into an
-exception delivers it here.
+it. So the code that forks defers interrupts, and the code that turns a
+signal into an exception delivers it here.
 
 :source: os.register_at_fork; Lib/logging/__init__.py _after_at_fork_child
 """

@@ -135,7 +135,7 @@ def _image(data: ty.Any) -> Image:
 
 
 def _checked(value: _Value) -> _Value:
-    """Demand that each field is of its type.
+    """Refuse a field that is not of its type.
 
     A word where a boolean belongs would be true, and what must be undone
     would remain. What the field holds is not told: it may be a secret.

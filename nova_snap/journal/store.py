@@ -115,7 +115,7 @@ class Store:
 
         Such a record was never there: nothing had been done yet.
 
-        :param is_held: tells whether somebody alive holds an instance
+        :param is_held: tells whether a living process holds an instance
         :raises JournalError: when one cannot be removed
         """
         try:
@@ -148,7 +148,7 @@ class Store:
         return record
 
     def ids(self) -> list[str]:
-        """Return the ids of all records, whoever owns them.
+        """Return the ids of all records, also of other hosts.
 
         :raises JournalError: when the directory cannot be read
         """

@@ -142,7 +142,7 @@ class Transaction(ty.Generic[World]):
         except (errors.RollbackIncomplete, errors.JournalError) as failure:
             if not self.record.committed:
                 raise failure from exc
-            # The image is there: nobody may be told that it is not.
+            # The image is there: no caller must hear that it is not.
             LOG.error('Record %s is left: %s', self.record.id, failure)
 
     def artifact(self, step: Step[World]) -> None:
@@ -265,7 +265,7 @@ class Transaction(ty.Generic[World]):
             return True
         try:
             held.step.undo(self.world)
-        # Law 6: whatever one undo raises, the others run, and it is told.
+        # Law 6: whatever one undo raises, the others run, and it is kept.
         except Exception as exc:  # noqa: BLE001
             held.failure = exc
             LOG.warning('%s of record %s is not undone yet: %s',

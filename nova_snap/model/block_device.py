@@ -15,8 +15,8 @@
 One entry a disk, in the words of Nova's block device mapping. An image of a
 volume-backed instance has no data: this mapping is all of it.
 
-What neither the domain nor Cinder tells is written as Nova writes it where
-nobody chose otherwise: a volume that is not the root has no boot index, and
+What neither the domain nor Cinder tells is written as Nova writes it by
+default: a volume that is not the root has no boot index, and
 none is deleted with the instance.
 """
 
@@ -148,7 +148,7 @@ def snapshots_named(image_properties: cabc.Mapping[str, str]) -> (
         tuple[str, ...] | None):
     """Return the snapshots of volumes that an image's mapping names.
 
-    Whoever may write an image may write anything into it.
+    The owner of an image may write anything into it.
 
     :returns: each once, in order; None for an image that is not
         volume-backed: nothing is to be made from a snapshot

@@ -13,7 +13,7 @@
 """Devices of the host that a guest has in its hands.
 
 A guest that has one cannot be saved: what the device holds of its state
-nobody can write down. It is taken out of the running guest before, and put
+cannot be written down. It is taken out of the running guest before, and put
 back after, at the same place.
 """
 

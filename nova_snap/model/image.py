@@ -12,10 +12,10 @@
 
 """An image as it is asked for, and as Glance has it.
 
-What a snapshot's record must say is decided here, from values alone; nobody
-is asked. Nova splits the work: its API makes the record with what the
-instance inherited, its driver adds formats and state with the upload. Both
-halves are written here at once.
+What a snapshot's record must say is decided here, from values alone. Nova
+splits the work: its API makes the record with what the instance inherited, its
+driver adds formats and state with the upload. Both halves are written here at
+once.
 """
 
 import collections.abc as cabc
@@ -42,7 +42,7 @@ ATTRIBUTES = frozenset({
 # :source: glance/api/v2/images.py RequestDeserializer
 RESERVED = frozenset({'deleted', 'deleted_at', 'location'})
 
-# What a snapshot says about itself; an operator's property may not lie.
+# What a snapshot says about itself; an operator's property must not lie.
 OURS = frozenset({
     'base_image_ref',
     'image_location',

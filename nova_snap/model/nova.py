@@ -73,7 +73,7 @@ def _metadata(instance: etree._Element, prefix: str) -> NovaMetadata:
         return '' if element is None else element.get(name, '')
 
     def number(path: str) -> int:
-        # Whoever may write metadata may write anything into it.
+        # Metadata can be written by others than Nova, and hold anything.
         word = text(path)
         return int(word) if word.isdecimal() else 0
 

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What the record of a volume-backed image says, beside its mapping.
+"""What the record of a volume-backed image says, besides its mapping.
 
 Nova's API makes this record alone, and says less in it than it and its
 driver say in the record of any other snapshot.

@@ -45,7 +45,7 @@ class Volume:
     """What Cinder says about a volume.
 
     :ivar size_gib: GiB, as Cinder and Nova count it
-    :ivar project_id: None where we may not know it
+    :ivar project_id: None where we are not allowed to know it
     :ivar attachments: the device ('/dev/vda') by the server that has it
     :ivar image_metadata: of the image that it was made from
     """
@@ -82,7 +82,7 @@ class Volume:
 class VolumeSnapshot:
     """What Cinder says about a snapshot of a volume.
 
-    :ivar project_id: None where we may not know it
+    :ivar project_id: None where we are not allowed to know it
     """
 
     snapshot_id: str
@@ -129,7 +129,7 @@ class SnapshotSpec:
     def is_of(self, snapshot: VolumeSnapshot) -> bool:
         """Tell whether a snapshot is the one that was asked for.
 
-        Its name does not: Cinder strips spaces, and anybody may rename it.
+        Its name does not: Cinder strips spaces, and a user may rename it.
 
         :source: cinder/api/openstack/wsgi.py clean_name_and_description
         """

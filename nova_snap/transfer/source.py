@@ -29,7 +29,7 @@ from nova_snap.model import stream
 from nova_snap.transfer import rate
 from nova_snap import units
 
-# As much as is read and hashed at once when nobody else sets the size: large
+# As much as is read and hashed at once when no other size is asked for: large
 # enough to keep the interpreter out of the way, small enough for the caches.
 CHUNK_BYTES = units.MiB
 
@@ -153,10 +153,6 @@ class FileReader:
     def close(self) -> None:
         """Close the file; the hash of what was read stays readable."""
         self._file.close()
-
-    @property
-    def done_bytes(self) -> int:
-        return self._done
 
     def sha512(self) -> str:
         return self._hash.hexdigest()

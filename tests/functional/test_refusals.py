@@ -92,12 +92,12 @@ class RunningGuestTestCase(refusals.RefusalTest):
 
     def test_snapshots_directory_is_closed_to_qemu(self):
         self.snapshots.chmod(0o700)
-        self.refuse(REFUSED, says=(f'may not enter {self.snapshots}',
+        self.refuse(REFUSED, says=(f'cannot enter {self.snapshots}',
                                    f'chmod o+x {self.snapshots}'))
 
     def test_a_folder_above_is_closed_to_qemu(self):
         self.folder.chmod(0o700)
-        self.refuse(REFUSED, says=(f'may not enter {self.folder},',))
+        self.refuse(REFUSED, says=(f'cannot enter {self.folder},',))
 
     @ddt.data((), ('--cold',))
     def test_a_block_job_of_somebody_else(self, arguments):

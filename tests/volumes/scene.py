@@ -191,7 +191,7 @@ class VolumeTest(kills.KillTest):
     @contextlib.contextmanager
     def not_frozen(self,
                    guest: guest_domain.Guest) -> cabc.Iterator[None]:
-        """Assert that a guest is not frozen meanwhile."""
+        """Assert that a guest writes on."""
         before = guest.console().count(FROZEN)
         yield
         self.assertEqual(before, guest.console().count(FROZEN))

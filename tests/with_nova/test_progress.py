@@ -89,7 +89,8 @@ class ProgressTestCase(scene.SceneTestCase):
         with self.looked_at_often():
             with progress_module.InstanceProgress(
                     self.context, self.instance) as progress:
-                progress('upload', 1, 1)
+                progress.begins(Phase.UPLOAD)
+                progress.advances(1, 1)
                 self.look.wait(0.1)
         self.assertEqual([], self.written)
 

@@ -33,7 +33,7 @@ from nova_snap import units
 State = domain_model.State
 AttachedVolume = block_device.AttachedVolume
 
-# Cinder makes snapshots of no others, whatever it is told.
+# Cinder makes snapshots of no others, also when it is forced.
 # :source: cinder/volume/api.py create_snapshot_in_db
 SNAPSHOT_STATES = frozenset({'available', 'in-use'})
 # What Nova gives an image without data.
@@ -98,9 +98,9 @@ class VolumePlan:
     def sentences(self) -> tuple[str, ...]:
         """Say, one line each, what will happen."""
         frozen = {(False, False): 'its file systems are not frozen',
-                  (True, False): 'its file systems are frozen meanwhile if '
+                  (True, False): 'its file systems are frozen until then if '
                                  'the guest agent answers',
-                  (True, True): 'its file systems are frozen meanwhile'}
+                  (True, True): 'its file systems are frozen until then'}
         return (
             f'snapshot of the volumes of {self.instance_name} '
             f'({self.instance_uuid}), which is {self.state}',
