@@ -12,8 +12,8 @@
 
 """What the journal remembers of one operation.
 
-The format on disk is described in doc/source/journal.rst; a change of it is
-a new :data:`FORMAT_VERSION`, and each version before stays readable.
+The format on disk is described in doc/source/reference/journal.rst; a change
+of it is a new :data:`FORMAT_VERSION`, and each version before stays readable.
 """
 
 import dataclasses

@@ -26,7 +26,7 @@ def text(*parts):
 
 
 def document(name):
-    """Read a page of the documents."""
+    """Read a page of the documents: 'reference/journal'."""
     return (DOCUMENTS / f'{name}.rst').read_text()
 
 

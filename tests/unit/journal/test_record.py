@@ -200,7 +200,7 @@ class DocumentTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        self.page = data.document('journal')
+        self.page = data.document('reference/journal')
 
     def test_its_example_is_a_record(self):
         found = re.search(r'code-block:: json\n\n((?: {3}.*\n)+)',

@@ -83,7 +83,7 @@ class FactsTestCase(base.BaseTestCase):
 
     @ddt.named_data(*([step.kind, step] for step in STEPS))
     def test_the_page_about_the_journal_names_it(self, step):
-        page = data.document('journal')
+        page = data.document('reference/journal')
         section = page[page.index('The facts of each step'):]
         found = re.search(rf'^``{step.kind}``, an? (\w+)\n((?: .*\n)+)',
                           section, re.M)
@@ -93,6 +93,6 @@ class FactsTestCase(base.BaseTestCase):
 
     def test_the_example_of_that_page_is_built(self):
         found = re.search(r'code-block:: json\n\n((?: {3}.*\n)+)',
-                          data.document('journal'))
+                          data.document('reference/journal'))
         for entry in json.loads(found[1])['entries']:
             recovery.STEPS[entry['kind']].from_facts(entry['facts'])
