@@ -25,14 +25,13 @@ nova-snap command signs in.
 
 # Each of these is a field of model.settings.Settings.
 SNAPSHOT_OPTS: list[cfg.Opt] = [
-    cfg.StrOpt(
-        'live_method',
-        default='rebase',
-        choices=[
-            ('rebase', "libvirt's blockRebase, the path of Nova"),
-            ('copy', "libvirt's blockCopy with a transient job"),
-        ],
-        help="""
+    cfg.StrOpt('live_method',
+               default='rebase',
+               choices=[
+                   ('rebase', 'libvirt\'s blockRebase, the path of Nova'),
+                   ('copy', 'libvirt\'s blockCopy with a transient job'),
+               ],
+               help="""
 What a running guest goes through while its disk is copied.
 
 With ``rebase`` the definition of the guest is taken out of libvirt while the
@@ -40,12 +39,10 @@ copy is started, and put back as soon as that runs; the guest runs on
 throughout. With ``copy`` it stays defined all the time, but a copy is lost
 when libvirt loses the guest's process. A guest whose virtual TPM would not
 survive the first is always copied by the second.
-""",
-    ),
-    cfg.StrOpt(
-        'journal_dir',
-        default='$state_path/nova_snap',
-        help="""
+"""),
+    cfg.StrOpt('journal_dir',
+               default='$state_path/nova_snap',
+               help="""
 Where is written down what has to be put back for a guest.
 
 What was changed for a snapshot is put back from here after a crash, so
@@ -61,17 +58,15 @@ Possible values:
 Related options:
 
 * ``state_path``
-""",
-    ),
-    cfg.IntOpt(
-        'ready_timeout',
-        default=10800,
-        min=1,
-        help="""
+"""),
+    cfg.IntOpt('ready_timeout',
+               default=10800,
+               min=1,
+               help="""
 How long a running guest's disk may be copied until the copy is complete.
 
-The guest runs on, somewhat slower. When the time is over the
-copy is ended, the guest is left as it was and the snapshot has failed. The
+The guest runs on, somewhat slower. When the time is over the copy is ended,
+the guest is left as it was and the snapshot has failed. The
 unit is seconds. The default of three hours is what 1 TiB takes at 100 MiB/s;
 a guest that writes faster than its disk is copied is never ready, and is left
 alone after this time.
@@ -84,13 +79,11 @@ Related options:
 
 * ``stall_timeout``
 * ``bandwidth``
-""",
-    ),
-    cfg.IntOpt(
-        'stall_timeout',
-        default=120,
-        min=1,
-        help="""
+"""),
+    cfg.IntOpt('stall_timeout',
+               default=120,
+               min=1,
+               help="""
 How long the copy of a running guest's disk may stand still.
 
 When no byte was copied for so long, the copy is ended, the guest is left as
@@ -106,13 +99,11 @@ Possible values:
 Related options:
 
 * ``ready_timeout``
-""",
-    ),
-    cfg.IntOpt(
-        'freeze_timeout',
-        default=60,
-        min=1,
-        help="""
+"""),
+    cfg.IntOpt('freeze_timeout',
+               default=60,
+               min=1,
+               help="""
 How long a guest's agent may take to freeze its file systems, and to thaw them.
 
 Programs in the guest that write are held while its file systems are frozen.
@@ -124,13 +115,11 @@ waits for a freeze: to wait longer gains nothing.
 Possible values:
 
 * A number of seconds, at least 1.
-""",
-    ),
-    cfg.IntOpt(
-        'quiesce_limit',
-        default=120,
-        min=1,
-        help="""
+"""),
+    cfg.IntOpt('quiesce_limit',
+               default=120,
+               min=1,
+               help="""
 How long a guest may stand frozen while its volumes are snapshotted.
 
 Nova freezes a volume-backed guest, takes a snapshot of each volume, and then
@@ -149,13 +138,11 @@ Related options:
 
 * ``freeze_timeout``
 * ``volume_snapshot_timeout``
-""",
-    ),
-    cfg.IntOpt(
-        'volume_snapshot_timeout',
-        default=300,
-        min=1,
-        help="""
+"""),
+    cfg.IntOpt('volume_snapshot_timeout',
+               default=300,
+               min=1,
+               help="""
 How long Cinder may take to make the snapshots of a guest's volumes.
 
 The guest stands frozen for that time if its file systems are frozen at all,
@@ -172,13 +159,11 @@ Possible values:
 Related options:
 
 * ``quiesce_limit``
-""",
-    ),
-    cfg.IntOpt(
-        'detach_timeout',
-        default=60,
-        min=1,
-        help="""
+"""),
+    cfg.IntOpt('detach_timeout',
+               default=60,
+               min=1,
+               help="""
 How long a guest may take to release a passed-through device.
 
 A guest with such devices cannot be saved, so for a cold snapshot it is asked
@@ -191,13 +176,11 @@ PCI Express slot take.
 Possible values:
 
 * A number of seconds, at least 1.
-""",
-    ),
-    cfg.IntOpt(
-        'save_timeout',
-        default=1800,
-        min=1,
-        help="""
+"""),
+    cfg.IntOpt('save_timeout',
+               default=1800,
+               min=1,
+               help="""
 How long a guest may be saved to disk for a cold snapshot.
 
 The guest stands still for that time. When the time is over the save is given
@@ -207,13 +190,11 @@ default of half an hour is what 350 GiB of memory take at 200 MiB/s.
 Possible values:
 
 * A number of seconds, at least 1.
-""",
-    ),
-    cfg.IntOpt(
-        'lock_timeout',
-        default=5,
-        min=0,
-        help="""
+"""),
+    cfg.IntOpt('lock_timeout',
+               default=5,
+               min=0,
+               help="""
 How long a snapshot waits for another operation on the same guest.
 
 The guest is not touched before. When the time is over the snapshot is
@@ -224,13 +205,11 @@ snapshot: a second one is refused rather than queued.
 Possible values:
 
 * A number of seconds; 0 refuses at once.
-""",
-    ),
-    cfg.IntOpt(
-        'bandwidth',
-        default=0,
-        min=0,
-        help="""
+"""),
+    cfg.IntOpt('bandwidth',
+               default=0,
+               min=0,
+               help="""
 The rate at which a guest's disk is copied, converted and uploaded, at most.
 
 A limit leaves the guests of this host more of the disk and the network, and
@@ -243,12 +222,10 @@ Possible values:
 Related options:
 
 * ``ready_timeout``: it has to last for the whole disk at this rate
-""",
-    ),
-    cfg.BoolOpt(
-        'verify_upload',
-        default=True,
-        help="""
+"""),
+    cfg.BoolOpt('verify_upload',
+                default=True,
+                help="""
 Compare the hash that Glance made of an image with our own.
 
 The guest is not affected: it runs on as before when an upload begins. When
@@ -260,12 +237,10 @@ Possible values:
 * True: the image is read a second time on its way, and Glance's hash of it
   is waited for
 * False: only the sizes are compared
-""",
-    ),
-    cfg.BoolOpt(
-        'worst_case_space',
-        default=True,
-        help="""
+"""),
+    cfg.BoolOpt('worst_case_space',
+                default=True,
+                help="""
 Refuse a snapshot that could fill its file system.
 
 The guests whose disks are on the same file system stop when it is full, so
@@ -280,8 +255,7 @@ Possible values:
 Related options:
 
 * ``[libvirt]snapshots_directory``
-""",
-    ),
+"""),
 ]
 
 # The options of the plugin that auth_type names follow in credentials.py.
