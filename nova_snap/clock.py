@@ -16,6 +16,10 @@ import collections.abc as cabc
 import contextlib
 import threading
 import time
+import typing as ty
+
+# Waits so many seconds.
+Wait: ty.TypeAlias = cabc.Callable[[float], None]
 
 
 class Clock:
@@ -33,6 +37,35 @@ class Clock:
         """Return seconds since 1970."""
         return time.time()
 
+    def stopwatch(self) -> 'Stopwatch':
+        """Count the seconds from now on."""
+        return Stopwatch(self)
+
+    def looks(self, timeout: float, *, first_pause: float,
+              longest_pause: float,
+              wait: Wait | None = None) -> cabc.Iterator[None]:
+        """Yield each time a look is due: at once, and last at the deadline.
+
+        What is waited for was not seen in time when the loop ends by itself.
+        Each pause is twice as long as the one before.
+
+        :param timeout: seconds from the first look to the last one; 0 is for
+            one look
+        :param first_pause: seconds after the first look
+        :param longest_pause: seconds, for each pause after many
+        :param wait: waits so many seconds, or less when there may be news;
+            the clock's own sleep unless it is given
+        """
+        deadline = self.monotonic() + timeout
+        pause = first_pause
+        while True:
+            yield
+            left = deadline - self.monotonic()
+            if left <= 0:
+                return
+            (wait or self.sleep)(min(pause, left))
+            pause = min(2 * pause, longest_pause)
+
     @contextlib.contextmanager
     def alarm(self, seconds: float,
               action: cabc.Callable[[], None]) -> cabc.Iterator[None]:
@@ -48,3 +81,19 @@ class Clock:
             yield
         finally:
             timer.cancel()
+
+
+class Stopwatch:
+    """Seconds since it was started, on a clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._started = clock.monotonic()
+
+    def restart(self) -> None:
+        """Count from now on."""
+        self._started = self._clock.monotonic()
+
+    def seconds(self) -> float:
+        """Return what has passed since the start."""
+        return self._clock.monotonic() - self._started

@@ -61,10 +61,10 @@ def _without_hostdevs(txn: world_module.Transaction,
     world = txn.world
     domain = world.host.domain(plan.instance_uuid)
     with contextlib.ExitStack() as detached:
-        for device in plan.hostdevs:
-            detached.enter_context(txn.hold(hostdev_step.DetachHostdev.of(
-                domain, plan.qemu_id, device,
-                world.settings.detach_timeout)))
+        for step in hostdev_step.DetachHostdev.all_of(
+                domain, plan.qemu_id, plan.hostdevs,
+                world.settings.detach_timeout):
+            detached.enter_context(txn.hold(step))
         yield
 
 

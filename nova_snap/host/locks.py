@@ -32,7 +32,11 @@ from nova_snap import errors
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
-PAUSE_SECONDS = 0.1
+
+# Between two tries: who only looks whether a lock is held lets it go at once,
+# and a snapshot that ends may take a while.
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 0.5
 
 # The threads that hold an instance. Not oslo.concurrency's own, which go by
 # the name alone: Nova holds one of an instance's UUID while it shelves it.
@@ -65,15 +69,18 @@ class Locks:
         :raises JournalError: when the lock file cannot be made or opened
         """
         with contextlib.ExitStack() as stack:
-            deadline = self._clock.monotonic() + self._timeout
-            while not self._try(stack, uuid):
-                if self._clock.monotonic() >= deadline:
-                    raise errors.InstanceLocked(
-                        instance=uuid,
-                        reason='its lock is not free within '
-                               f'{self._timeout} s')
-                self._clock.sleep(PAUSE_SECONDS)
+            self._acquire(stack, uuid)
             yield
+
+    def _acquire(self, stack: contextlib.ExitStack, uuid: str) -> None:
+        for _ in self._clock.looks(self._timeout,
+                                   first_pause=FIRST_PAUSE_SECONDS,
+                                   longest_pause=LONGEST_PAUSE_SECONDS):
+            if self._try(stack, uuid):
+                return
+        raise errors.InstanceLocked(
+            instance=uuid,
+            reason=f'its lock is not free within {self._timeout} s')
 
     def is_held(self, uuid: str) -> bool:
         """Tell whether somebody alive holds the instance.

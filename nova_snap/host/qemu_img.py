@@ -23,11 +23,11 @@ import dataclasses
 import json
 import os
 import threading
-import time
 import typing as ty
 
 from oslo_concurrency import processutils
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.host import interrupts
 from nova_snap.model import layer as layer_model
@@ -82,7 +82,9 @@ class QemuImg:
     :param address_space: bytes of memory for one look into a file
     """
 
-    def __init__(self, cpu_time: int, address_space: int) -> None:
+    def __init__(self, cpu_time: int, address_space: int,
+                 clock: clock_module.Clock | None = None) -> None:
+        self._clock = clock or clock_module.Clock()
         # :source: nova/privsep/qemu.py QEMU_IMG_LIMITS
         self._limits = processutils.ProcessLimits(
             cpu_time=cpu_time, address_space=address_space)
@@ -136,7 +138,8 @@ class QemuImg:
             command += ['-r', str(conversion.bandwidth)]
         command += ['json:' + json.dumps(describe(chain)), path]
         _make_private(path)
-        child = _Child(path, conversion, progress)
+        child = _Child(path, conversion, progress,
+                       self._clock.stopwatch())
         with _translated('write', path), child.watched():
             _execute(*DIE_WITH_US, *command, on_execute=child.started)
 
@@ -204,8 +207,10 @@ class _Child:
     """A qemu-img that is looked after while it writes a file."""
 
     def __init__(self, path: str, conversion: Conversion,
-                 progress: Progress) -> None:
+                 progress: Progress,
+                 still: clock_module.Stopwatch) -> None:
         self._path = path
+        self._still = still
         self._conversion = conversion
         self._progress = progress
         self._process: ty.Any = None
@@ -246,7 +251,8 @@ class _Child:
                 thread.join()
 
     def _watch(self) -> None:
-        last, moved = '', time.monotonic()
+        last = ''
+        self._still.restart()
         while not self._done.wait(PROGRESS_SECONDS):
             with contextlib.suppress(OSError):
                 written = os.stat(self._path).st_blocks * STAT_BLOCK
@@ -257,8 +263,9 @@ class _Child:
                     self._stop(exc)
             counters = self._counters()
             if counters != last or self._process is None:
-                last, moved = counters, time.monotonic()
-            elif time.monotonic() - moved > self._conversion.stall_timeout:
+                last = counters
+                self._still.restart()
+            elif self._still.seconds() > self._conversion.stall_timeout:
                 self._stop(errors.StorageError(
                     reason=f'qemu-img moved no byte of {self._path} for '
                            f'{self._conversion.stall_timeout} s and was '

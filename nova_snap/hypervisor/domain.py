@@ -25,6 +25,7 @@ import libvirt
 from nova_snap import errors
 from nova_snap.hypervisor import errors as hypervisor_errors
 from nova_snap.model import domain as domain_model
+from nova_snap.model import hostdev as hostdev_model
 
 if ty.TYPE_CHECKING:
     from nova_snap.hypervisor import host as host_module
@@ -244,8 +245,7 @@ class Domain:
 
     def mirror(self, target_dev: str) -> domain_model.Mirror | None:
         """Return the mirror on a disk, as the live XML has it."""
-        disk = self.model().disk(target_dev)
-        return None if disk is None else disk.mirror
+        return domain_model.parse_mirror(self.xml(), target_dev)
 
     def block_job(self, target_dev: str) -> BlockJob | None:
         """Return the block job on a disk, None when there is none."""
@@ -333,6 +333,10 @@ class Domain:
             (wait or clock.sleep)(ABORT_POLL_SECONDS)
 
     # Its devices
+
+    def hostdevs(self) -> tuple[hostdev_model.Hostdev, ...]:
+        """Return the passed-through devices that it has now."""
+        return domain_model.parse_hostdevs(self.xml())
 
     def detach_device(self, xml: str) -> None:
         """Ask the running guest to release a device.

@@ -169,10 +169,7 @@ class Domain:
 
 def parse(xml: str) -> Domain:
     """Read the XML of a domain, live or inactive."""
-    # The XML is libvirt's own, but its metadata is written by others: no
-    # entity is expanded and nothing is fetched.
-    parser = etree.XMLParser(resolve_entities=False, no_network=True)
-    root = etree.fromstring(xml.encode(), parser)
+    root = _root(xml)
     nova = nova_model.find(root)
     return Domain(
         uuid=_text(root, './uuid'),
@@ -193,6 +190,26 @@ def parse(xml: str) -> Domain:
             "./devices/disk[@device='cdrom']")
             if _source_path(e) is not None),
     )
+
+
+def parse_mirror(xml: str, target_dev: str) -> Mirror | None:
+    """Read the mirror of one disk; None without one, or without the disk."""
+    for element in _root(xml).findall('./devices/disk'):
+        if _attribute(element, './target', 'dev') == target_dev:
+            return _mirror(element)
+    return None
+
+
+def parse_hostdevs(xml: str) -> tuple[hostdev_model.Hostdev, ...]:
+    """Read the passed-through devices that can be taken out for a save."""
+    return tuple(hostdev_model.find(_root(xml)))
+
+
+def _root(xml: str) -> etree._Element:
+    # The XML is libvirt's own, but its metadata is written by others: no
+    # entity is expanded and nothing is fetched.
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    return etree.fromstring(xml.encode(), parser)
 
 
 def _text(element: etree._Element, path: str, default: str = '') -> str:

@@ -12,13 +12,18 @@
 
 """A device of the host, out of the guest's hands."""
 
+import collections.abc as cabc
 import dataclasses
+import functools
 import os
 
 from oslo_log import log as logging
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
+from nova_snap.hypervisor import device_events as device_events_module
 from nova_snap.hypervisor import domain as domain_module
+from nova_snap.model import domain as domain_model
 from nova_snap.model import hostdev as hostdev_model
 from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
@@ -30,8 +35,11 @@ LOG = logging.getLogger(__name__)
 PCI_DEVICES = '/sys/bus/pci/devices'
 MEDIATED_DEVICES = '/sys/bus/mdev/devices'
 
-# An event ends the wait earlier, where there is one.
-POLL_SECONDS = 0.2
+# Between two looks at a device that is to be released: most guests let go
+# within a moment, and one with a busy driver needs seconds. An event ends a
+# pause early, where there is one.
+FIRST_LOOK_SECONDS = 0.1
+LONGEST_LOOK_SECONDS = 1.0
 
 
 @dataclasses.dataclass
@@ -61,13 +69,14 @@ class DetachHostdev(step_module.Step):
     _has_waited = False
 
     @classmethod
-    def of(cls, domain: domain_module.Domain, qemu_id: int,
-           device: hostdev_model.Hostdev, timeout: int) -> 'DetachHostdev':
+    def all_of(cls, domain: domain_module.Domain, qemu_id: int,
+               devices: cabc.Sequence[hostdev_model.Hostdev],
+               timeout: int) -> list['DetachHostdev']:
         """Read what has to be given back."""
-        return cls(uuid=domain.uuid, qemu_id=qemu_id, xml=device.xml,
-                   is_defined=hostdev_model.is_defined(
-                       device, domain.definition_xml()),
-                   timeout=timeout)
+        definition = domain.definition_xml() if devices else ''
+        return [cls(uuid=domain.uuid, qemu_id=qemu_id, xml=device.xml,
+                    is_defined=hostdev_model.is_defined(device, definition),
+                    timeout=timeout) for device in devices]
 
     def do(self, world: world_module.World) -> None:
         """Ask the guest for it, and wait until it is released.
@@ -76,7 +85,7 @@ class DetachHostdev(step_module.Step):
             does not ask; the guest has it
         """
         domain = world.host.domain(self.uuid)
-        with world.host.device_events(self.uuid) as bell:
+        with world.host.device_events(self.uuid) as events:
             self._refuse_other_process(domain)
             try:
                 domain.detach_device(self.xml)
@@ -84,22 +93,26 @@ class DetachHostdev(step_module.Step):
                 raise
             except errors.HypervisorError as exc:
                 raise self._stuck(exc.reason) from exc
-            deadline = world.clock.monotonic() + self.timeout
-            while (found := self._found(domain)) is not None:
-                self._refuse_other_process(domain)
-                if found.alias in bell.refused:
-                    self._has_waited = True
-                    raise self._stuck('the guest refuses')
-                if world.clock.monotonic() > deadline:
-                    self._has_waited = True
-                    raise self._stuck(
-                        f'the guest has not done so within {self.timeout} s '
-                        '([nova_snap]detach_timeout); does it run a driver '
-                        'that lets go of it? If it does so later, it is '
-                        'without it until "virsh attach-device" or its next '
-                        'start')
-                bell.wait(POLL_SECONDS)
+            self._await_release(world, domain, events)
         self.is_released = True
+
+    def _await_release(self, world: world_module.World,
+                       domain: domain_module.Domain,
+                       events: device_events_module.DeviceEvents) -> None:
+        for _ in self._looks(world, events.wait):
+            found = self._among(domain.hostdevs())
+            if found is None:
+                return
+            self._refuse_other_process(domain)
+            if found.alias in events.refused:
+                self._has_waited = True
+                raise self._stuck('the guest refuses')
+        self._has_waited = True
+        raise self._stuck(
+            f'the guest has not done so within {self.timeout} s '
+            '([nova_snap]detach_timeout); does it run a driver that lets go '
+            'of it? If it does so later, it is without it until "virsh '
+            'attach-device" or its next start')
 
     def undo(self, world: world_module.World) -> None:
         """Give the device back to the guest, if it has not got it.
@@ -125,9 +138,8 @@ class DetachHostdev(step_module.Step):
 
     def _give_back(self, world: world_module.World,
                    domain: domain_module.Domain) -> None:
-        if self._stays(world, domain):
-            return
-        if not world.lets_return(domain.model()):
+        model = self._model_without(world, domain)
+        if model is None or not world.lets_return(model):
             return
         if self.is_defined and not hostdev_model.is_defined(
                 self._device, domain.definition_xml()):
@@ -140,7 +152,7 @@ class DetachHostdev(step_module.Step):
             raise
         except errors.HypervisorError as exc:
             raise self._lost(exc.reason + self._why_not(world)) from exc
-        if (found := self._found(domain)) != self._device:
+        if (found := self._among(domain.hostdevs())) != self._device:
             raise self._lost(f'it came back as {found!r}')
 
     def _why_not(self, world: world_module.World) -> str:
@@ -150,33 +162,40 @@ class DetachHostdev(step_module.Step):
             else PCI_DEVICES, self._device.host_address)
         return '' if world.files.exists(path) else f'; there is no {path}'
 
-    def _stays(self, world: world_module.World,
-               domain: domain_module.Domain) -> bool:
-        """Tell whether the guest has the device and keeps it.
+    def _model_without(self, world: world_module.World,
+                       domain: domain_module.Domain) -> (
+                           domain_model.Domain | None):
+        """Return the guest without the device, None when it keeps it.
 
         A guest that was asked by a process that is dead may release it yet.
         """
-        deadline = world.clock.monotonic() + self.timeout
-        while self._found(domain) is not None:
+        for _ in self._looks(world):
+            model = domain.model()
+            if self._among(model.hostdevs) is None:
+                return model
             if (self.is_released or self._has_waited
-                    or domain.qemu_id() != self.qemu_id
-                    or world.clock.monotonic() > deadline):
-                return True
-            world.clock.sleep(POLL_SECONDS)
-        return False
+                    or domain.qemu_id() != self.qemu_id):
+                return None
+        return None
+
+    def _looks(self, world: world_module.World,
+               wait: clock_module.Wait | None = None) -> cabc.Iterator[None]:
+        return world.clock.looks(
+            self.timeout, first_pause=FIRST_LOOK_SECONDS,
+            longest_pause=LONGEST_LOOK_SECONDS, wait=wait)
 
     def _refuse_other_process(self, domain: domain_module.Domain) -> None:
         if domain.qemu_id() != self.qemu_id:
             raise self._stuck('the guest was stopped or started meanwhile')
 
-    @property
+    @functools.cached_property
     def _device(self) -> hostdev_model.Hostdev:
         return hostdev_model.parse(self.xml)
 
-    def _found(self, domain: domain_module.Domain) -> (
+    def _among(self, hostdevs: cabc.Iterable[hostdev_model.Hostdev]) -> (
             hostdev_model.Hostdev | None):
         """Return the device as the running guest has it."""
-        return next((found for found in domain.model().hostdevs
+        return next((found for found in hostdevs
                      if found.is_same(self._device)), None)
 
     def _stuck(self, reason: str) -> errors.HostdevStuck:

@@ -25,8 +25,7 @@ from nova_snap.steps import world as world_module
 # for it: after so long a request that got no answer has come to nothing.
 APPEAR_SECONDS = 10.0
 
-# Seconds between two looks at a snapshot: most are made and removed within
-# one. Each wait is twice as long as the one before.
+# Between two looks at a snapshot: most are made and removed within a second.
 FIRST_LOOK_SECONDS = 0.25
 LONGEST_LOOK_SECONDS = 2.0
 
@@ -167,16 +166,9 @@ def delete(world: world_module.World, volumes: volumes_module.Volumes,
 
 def _looks(world: world_module.World,
            timeout: float) -> cabc.Iterator[None]:
-    """Yield each time a look is due: at once, and last when time is over."""
-    deadline = world.clock.monotonic() + timeout
-    pause = FIRST_LOOK_SECONDS
-    while True:
-        yield
-        left = deadline - world.clock.monotonic()
-        if left <= 0:
-            return
-        world.clock.sleep(min(pause, left))
-        pause = min(2 * pause, LONGEST_LOOK_SECONDS)
+    """Look until the time is over, less and less often."""
+    return world.clock.looks(timeout, first_pause=FIRST_LOOK_SECONDS,
+                             longest_pause=LONGEST_LOOK_SECONDS)
 
 
 def _failed(snapshot_id: str, volume_id: str,

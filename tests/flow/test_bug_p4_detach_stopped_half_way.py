@@ -32,8 +32,9 @@ class HalfWayTestCase(flow_scene.FlowTestCase):
         self.life = self.fake.guest.hostdevs.life
 
     def test_guest_may_take_its_time(self):
-        self.life.released_after = 30
+        self.life.released_after = 15
         self.take(cold=True)
+        self.assertLess(10, self.fake.clock.monotonic())
         self.assert_guest_untouched(self.before)
 
     def test_second_one_is_stuck_and_the_first_comes_back(self):

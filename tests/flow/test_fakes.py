@@ -64,7 +64,8 @@ class ShapeTestCase(base.BaseTestCase):
     @ddt.data(
         (fake_glance.FakeImages, images_module.Images, set()),
         (fake_qemu_img.FakeQemuImg, qemu_img_module.QemuImg, set()),
-        (fake_clock.FakeClock, clock_module.Clock, set()),
+        # Real, over seconds that do not pass by themselves.
+        (fake_clock.FakeClock, clock_module.Clock, {'looks', 'stopwatch'}),
         # Real, over a fake connection.
         (fake_libvirtd.FakeHost, host_module.Host,
          public(host_module.Host) - {'block_job_events'}),

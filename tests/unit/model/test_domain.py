@@ -92,6 +92,18 @@ class DiskTestCase(base.BaseTestCase):
         self.assertIsNone(
             data.domain('cdrom-first.live').disk(target_dev))
 
+    @ddt.named_data(
+        ('one that is ready', 'mirror-ready.live', 'vda'),
+        ('one that is being ended', 'mirror-aborting.live', 'vda'),
+        ('none', 'chain-of-three.live', 'vda'),
+        ('none of a disk that is not there', 'mirror-ready.live', 'vdz'),
+    )
+    def test_a_mirror_is_the_same_read_alone(self, file, target_dev):
+        disk = data.domain(file).disk(target_dev)
+        self.assertEqual(
+            disk and disk.mirror,
+            domain_model.parse_mirror(data.xml(file), target_dev))
+
     def test_a_volume_of_nova_has_its_id_as_serial_number(self):
         guest = data.nova34_domain('volume-backed.live')
         self.assertEqual(

@@ -16,6 +16,7 @@ import ddt
 from lxml import etree
 from oslotest import base
 
+from nova_snap.model import domain as domain_model
 from nova_snap.model import hostdev as hostdev_model
 from tests.fakes import devices
 from tests.unit import data
@@ -55,6 +56,11 @@ class ReadTestCase(base.BaseTestCase):
         self.assertEqual(
             ['hostdev pci', 'hostdev mdev', 'interface'],
             [device.kind for device in self.found()])
+
+    def test_they_are_the_same_read_alone(self):
+        self.assertEqual(
+            self.found(), domain_model.parse_hostdevs(
+                data.xml('hostdevs.live')))
 
     def test_what_cannot_be_taken_out_is_named(self):
         root = etree.fromstring(
