@@ -229,6 +229,8 @@ class Libvirtd:
         no_kvm.touch()
         no_kvm.chmod(0)
         works = kvm.kvm_works()
+        if works:
+            kvm.make_device(self.folder / 'kvm')
         self._kvm_file.write_text('yes\n' if works else 'no\n')
         place.make_dir(self._mounts)
         if not self._mounts.is_mount():

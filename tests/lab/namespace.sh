@@ -18,8 +18,13 @@ mount --bind "$folder/cache" /var/cache/libvirt
 mount --bind "$folder/etc" /etc/libvirt
 
 # A /dev/kvm that opens and does not work makes libvirt throw away what it
-# knows of QEMU at every look: each start of a domain then takes a minute.
-if [ "$show_kvm" = no ] && [ -e /dev/kvm ]; then
-    mount --bind "$folder/no-kvm" /dev/kvm
+# knows of QEMU at every look: each start of a domain then takes a minute. One
+# that works may be root's alone, and QEMU runs as a user of its own.
+if [ -e /dev/kvm ]; then
+    if [ "$show_kvm" = yes ]; then
+        mount --bind "$folder/kvm" /dev/kvm
+    else
+        mount --bind "$folder/no-kvm" /dev/kvm
+    fi
 fi
 exec "$@"
