@@ -154,7 +154,7 @@ class Scene:
         wrong = [name for name, right in (
             ('mounts', found.mounted), ('has no errors', not found.errors),
             ('has its files', found.data_ok),
-            ('has its records', found.is_prefix)) if not right]
+            ('has its records', found.records_ok)) if not right]
         checks.expect(not wrong, f'no copy that {", ".join(wrong)}: {found}')
         proof.check_instant(found.records - 1, reported_before=taken.before,
                             reported_after=taken.after)

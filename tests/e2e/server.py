@@ -38,7 +38,7 @@ VOLUME_TIMEOUT = 300
 VOLUME_GIB = 1
 
 # A word of the guest, once its recorder knows what it found.
-RECORDS = re.compile(r'^GUEST records (\d+) prefix (yes|no)', re.MULTILINE)
+RECORDS = re.compile(r'^GUEST records (\d+) (ok|bad)', re.MULTILINE)
 
 
 class Server:
@@ -150,8 +150,7 @@ class Server:
 
     def last_record(self) -> int:
         """Return the last record that the guest reported; -1 for none."""
-        numbers = guest_domain.RECORD.findall(self.console())
-        return int(numbers[-1]) if numbers else -1
+        return guest_domain.last_reported(self.console_file)
 
     def wait_writing(self, after: int | None = None) -> None:
         """Wait until the guest reports new records.

@@ -23,6 +23,7 @@ from tests.lab.guest import copy as guest_copy
 from tests.lab.guest import domain as guest_domain
 from tests.lab import process
 from tests.lab import proof
+from tests.lab import records
 
 # Seconds for a guest to power off in order.
 SHUT_DOWN_TIMEOUT = 60
@@ -53,7 +54,7 @@ class ColdTest(base.FunctionalTest):
         proof.assert_sound(path, image_format)
         proof.assert_same_content(path, image_format, self.at_rest.copy,
                                   'raw')
-        proof.check_prefix(proof.read_records(path, image_format))
+        records.check_sequence(proof.read_records(path, image_format))
         return result, path
 
     def test_running_guest(self):
@@ -63,7 +64,7 @@ class ColdTest(base.FunctionalTest):
         self.assertEqual('cold', result.plan.method)
         self.assertEqual(libvirt.VIR_DOMAIN_RUNNING, self.at_upload.state)
         self.assert_guest_untouched(guest, seen, same_process=False)
-        last = proof.check_prefix(proof.read_records(path, 'qcow2'))
+        last = records.check_sequence(proof.read_records(path, 'qcow2'))
         self.assertGreaterEqual(last, before)
         # It went on where it stood: no record twice, none left out.
         numbers = [int(number) for number
@@ -140,7 +141,7 @@ class ColdTest(base.FunctionalTest):
         self.assert_guest_untouched(guest, seen)
         self.assertEqual(
             guest.last_record(),
-            proof.check_prefix(proof.read_records(path, 'qcow2')))
+            records.check_sequence(proof.read_records(path, 'qcow2')))
         self.assertTrue(proof.ext4_is_clean(path, 'qcow2'))
 
     def test_suspended_guest(self):

@@ -29,6 +29,7 @@ from tests.lab.guest import build as guest_build
 from tests.lab.guest import copy as guest_copy
 from tests.lab import process
 from tests.lab import proof
+from tests.lab import records
 
 # How long a mirror shall take that is to be looked at, and of how much: QEMU
 # copies up to 1 MiB before it looks at the clock.
@@ -83,7 +84,7 @@ class LiveTest(base.FunctionalTest):
         found = guest_copy.assert_boots(self.lab.libvirtd, path, 'qcow2',
                                   recovered=True)
         self.assertEqual(
-            proof.check_prefix(proof.read_records(path, 'qcow2')) + 1,
+            records.check_sequence(proof.read_records(path, 'qcow2')) + 1,
             found.records)
 
     def test_disk_on_two_backing_files(self):

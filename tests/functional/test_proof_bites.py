@@ -22,10 +22,12 @@ from tests.lab.guest import build as guest_build
 from tests.lab.guest import copy as guest_copy
 from tests.lab import process
 from tests.lab import proof
+from tests.lab import records
 
 # What QEMU copies at once, and what a qcow2 file is made of.
 CLUSTER = 65536
-RECORD = proof.RECORD_SIZE
+RECORD = records.RECORD_SIZE
+PER_CLUSTER = CLUSTER // RECORD
 # Fewer zeros than this has only a cluster of random bytes: 256 are expected.
 RANDOM_ZEROS = 1024
 
@@ -36,7 +38,7 @@ class ProofBitesTest(base.FunctionalTest):
     def test_planted_faults(self):
         guest = self.guest()
         # So that a whole cluster of records is followed by another.
-        guest.wait_for(rf'^REC {2 * CLUSTER // RECORD}\s*$')
+        guest.wait_for(rf'^REC {2 * PER_CLUSTER}\s*$')
         instant = watch.Instant(guest)
         result = self.take(
             guest, base.Hooks({'domain.abort_block_job': instant}))
@@ -45,7 +47,7 @@ class ProofBitesTest(base.FunctionalTest):
         last = instant.check(good, 'qcow2')
         for said, plant in (
                 # A cluster of records is lost.
-                ('slot 0 is empty but slot 16 holds record 16',
+                ('slot 0 is empty, but record 0 belongs there',
                  {0: bytes(CLUSTER)}),
                 # The image is of an earlier instant.
                 (f'but record {instant.before} was durable before',
@@ -53,13 +55,13 @@ class ProofBitesTest(base.FunctionalTest):
                                bytes(RECORD))),
                 # Two records are swapped.
                 (f'slot 3 holds record {last}',
-                 {3: proof.make_record(last), last: proof.make_record(3)}),
+                 {3: records.make_record(last), last: records.make_record(3)}),
                 # A bit of one is not what the guest wrote.
                 ('slot 5 holds a damaged record',
-                 {5: proof.make_record(5)[:-1] + b'?'}),
+                 {5: records.make_record(5)[:-1] + b'?'}),
                 # Writes that came after the point in time.
                 ('the guest had reported no more than',
-                 {number: proof.make_record(number) for number
+                 {number: records.make_record(number) for number
                   in range(last + 1, instant.after + 3)})):
             bad = self._plant(good, {
                 guest_build.RECORDS_OFFSET + slot * RECORD: content
@@ -84,6 +86,38 @@ class ProofBitesTest(base.FunctionalTest):
             file.write(bytes(CLUSTER))
         self.assertRaises(errors.ProofFailed, proof.assert_sound, bad,
                           'qcow2')
+
+    def test_planted_faults_after_the_first_lap(self):
+        self.options['libvirt']['snapshot_image_format'] = 'qcow2'
+        guest = self.guest('raw', boot=False)
+        slots = guest_build.RECORDS_SIZE // RECORD
+        # As if it had run for so long that few slots are empty.
+        with guest.spec.disk.path.open('r+b') as disk:
+            disk.seek(guest_build.RECORDS_OFFSET)
+            for number in range(slots - PER_CLUSTER):
+                disk.write(records.make_record(number))
+        guest.boot()
+        # So that a whole cluster of the second lap is there.
+        guest.wait_for(rf'^REC {slots + PER_CLUSTER}\s*$')
+        instant = watch.Instant(guest)
+        result = self.take(
+            guest, base.Hooks({'domain.abort_block_job': instant}))
+        guest.destroy()
+        good = self.download(result.image.image_id)
+        self.assertGreater(instant.check(good, 'qcow2'), slots)
+        for said, slot, content in (
+                # What was there a lap before.
+                (f'slot 0 holds record 0, but record {slots} belongs there',
+                 0, b''.join(map(records.make_record, range(PER_CLUSTER)))),
+                # What the guest has not come back to yet.
+                (f'slot {slots - 1} is empty, but record {slots - 1} belongs',
+                 slots - 1, records.EMPTY)):
+            bad = self._plant(good, {
+                guest_build.RECORDS_OFFSET + slot * RECORD: content})
+            proof.assert_sound(bad, 'qcow2')
+            exc = self.assertRaises(errors.ProofFailed, instant.check, bad,
+                                    'qcow2')
+            self.assertIn(said, str(exc))
 
     def _plant(self, good: pathlib.Path,
                faults: dict[int, bytes]) -> pathlib.Path:

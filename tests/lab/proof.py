@@ -12,12 +12,11 @@
 
 """Is an image the disk as it was at one instant? Say so, or say where not.
 
-The guest's recorder writes record i to slot i of the second partition, each
+The guest's recorder writes numbered records to the second partition, each
 durable before the console reports it, and reported before the next is
-written. So an image of one instant holds records 0..N without a gap, then
-nothing, and N lies between what the console had reported before that instant
-and one more than what it had reported after it. The layout of a record is in
-``guest/recorder.c``.
+written. So an image of one instant holds the newest records up to N without a
+gap (see ``records.py``), and N lies between what the console had reported
+before that instant and one more than what it had reported after it.
 
 Only qemu-img is asked, always with the format said and, for what came from
 outside, with the backing file switched off. The guest's word on the same
@@ -26,25 +25,18 @@ image is in ``tests/lab/guest/copy.py``.
 
 import collections.abc
 import contextlib
-import dataclasses
 import json
 import pathlib
 import struct
 import subprocess
 import tempfile
 import typing as ty
-import zlib
 
 from tests.lab import errors
 from tests.lab import process
+from tests.lab import records
 
 SECTOR = 512
-RECORD_SIZE = 4096
-MAGIC = b'NSRECORD'
-# Magic, number, CRC-32, boot id.
-RECORD_HEAD = struct.Struct('<8sQI40s')
-CRC_OFFSET = 16
-EMPTY = bytes(RECORD_SIZE)
 
 # In the master boot record: four entries of 16 bytes, each with the first
 # sector and their number at 8 and 12.
@@ -67,46 +59,8 @@ EXT4_NEEDS_RECOVERY = 0x4
 CHECKED_FORMATS = ('qcow2', 'vdi', 'vmdk')
 
 
-@dataclasses.dataclass(frozen=True)
-class Slot:
-    """What one slot of the record area holds.
-
-    :ivar number: None when it holds no valid record
-    :ivar empty: nothing but zeros
-    """
-
-    number: int | None
-    empty: bool = False
-    boot_id: str = ''
-
-
-def make_record(number: int, boot_id: str = '') -> bytes:
-    """Make a record as the guest does, for tests of this file."""
-    head = RECORD_HEAD.pack(MAGIC, number, 0, boot_id.encode())
-    noise = (number.to_bytes(8, 'little') * RECORD_SIZE)
-    block = bytearray((head + noise)[:RECORD_SIZE])
-    block[CRC_OFFSET:CRC_OFFSET + 4] = zlib.crc32(block).to_bytes(4, 'little')
-    return bytes(block)
-
-
-def parse_slot(block: bytes) -> Slot:
-    """Read one slot; a damaged record has no number."""
-    if block == EMPTY:
-        return Slot(None, empty=True)
-    magic, number, crc, boot_id = RECORD_HEAD.unpack_from(block)
-    bare = block[:CRC_OFFSET] + bytes(4) + block[CRC_OFFSET + 4:]
-    if magic != MAGIC or crc != zlib.crc32(bare):
-        return Slot(None)
-    return Slot(number, boot_id=boot_id.rstrip(b'\0').decode())
-
-
-def parse_slots(area: collections.abc.Iterable[bytes]) -> list[Slot]:
-    """Read all slots of a record area, given block by block."""
-    return [parse_slot(block) for block in area]
-
-
 def read_records(image: pathlib.Path | str, fmt: str, *,
-                 backing: bool = False) -> list[Slot]:
+                 backing: bool = False) -> list[records.Slot]:
     """Read the record area of an image.
 
     :param fmt: qemu's name of the format; never probed
@@ -117,55 +71,8 @@ def read_records(image: pathlib.Path | str, fmt: str, *,
     with _as_raw(image, fmt, backing=backing) as raw:
         start, size = _partition(raw, RECORD_PARTITION)
         raw.seek(start)
-        return parse_slots(raw.read(RECORD_SIZE)
-                           for _ in range(size // RECORD_SIZE))
-
-
-def read_device(image: pathlib.Path, slots: int) -> list[Slot]:
-    """Read the first slots of a raw image that is a record area as a whole."""
-    with image.open('rb') as raw:
-        return parse_slots(raw.read(RECORD_SIZE) for _ in range(slots))
-
-
-def interleave(areas: collections.abc.Sequence[
-        collections.abc.Sequence[Slot]]) -> list[Slot]:
-    """Put areas that were written in turn into the order of writing."""
-    return [slot for turn in zip(*areas, strict=True) for slot in turn]
-
-
-def renumber(area: collections.abc.Iterable[Slot], first: int,
-             step: int) -> list[Slot]:
-    """Number the records of one of several areas as if it were alone.
-
-    One that belongs to another area counts as damaged.
-    """
-    return [slot if slot.number is None else dataclasses.replace(
-        slot, number=None if (slot.number - first) % step
-        else (slot.number - first) // step) for slot in area]
-
-
-def check_prefix(slots: collections.abc.Sequence[Slot]) -> int:
-    """Check that records 0..N fill slots 0..N and nothing follows.
-
-    :returns: N; -1 where there is no record at all
-    :raises ProofFailed: naming the first slot that is wrong
-    """
-    last = -1
-    ended = False
-    for place, slot in enumerate(slots):
-        if slot.empty:
-            ended = True
-            continue
-        if slot.number is None:
-            raise errors.ProofFailed(f'slot {place} holds a damaged record')
-        if slot.number != place:
-            raise errors.ProofFailed(f'slot {place} holds record '
-                                     f'{slot.number}')
-        if ended:
-            raise errors.ProofFailed(f'slot {last + 1} is empty but slot '
-                                     f'{place} holds record {place}')
-        last = place
-    return last
+        return records.parse_slots(raw.read(records.RECORD_SIZE)
+                           for _ in range(size // records.RECORD_SIZE))
 
 
 def check_instant(last: int, *, reported_before: int,
@@ -196,7 +103,7 @@ def assert_point_in_time(image: pathlib.Path | str, fmt: str, *,
     :returns: the last record in the image
     :raises ProofFailed: saying what is wrong
     """
-    last = check_prefix(read_records(image, fmt))
+    last = records.check_sequence(read_records(image, fmt))
     check_instant(last, reported_before=reported_before,
                   reported_after=reported_after)
     return last

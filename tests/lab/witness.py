@@ -36,13 +36,6 @@ from tests.lab.guest import domain as guest_domain
 USAGE = 'usage: python -m tests.lab.witness CONSOLE NOTES -- ARGUMENTS'
 
 
-def last_reported(console: pathlib.Path) -> int:
-    """Return the last record on a console; -1 for none."""
-    numbers = guest_domain.RECORD.findall(
-        console.read_bytes().decode(errors='replace'))
-    return int(numbers[-1]) if numbers else -1
-
-
 def watch_abort(console: pathlib.Path, notes: dict[str, ty.Any]) -> None:
     """Note the last reported record before and after the abort."""
     abort = domain_module.Domain.abort_block_job
@@ -50,9 +43,9 @@ def watch_abort(console: pathlib.Path, notes: dict[str, ty.Any]) -> None:
     @functools.wraps(abort)
     def watched(self: domain_module.Domain, *args: ty.Any,
                 **kwargs: ty.Any) -> None:
-        notes['reported_before'] = last_reported(console)
+        notes['reported_before'] = guest_domain.last_reported(console)
         abort(self, *args, **kwargs)
-        notes['reported_after'] = last_reported(console)
+        notes['reported_after'] = guest_domain.last_reported(console)
 
     domain_module.Domain.abort_block_job = watched
 
@@ -70,9 +63,9 @@ def watch_convert(console: pathlib.Path, copy: pathlib.Path,
                 **kwargs: ty.Any) -> None:
         if 'reported_before' not in notes:
             # The guest stands still: nothing comes between the two.
-            notes['reported_before'] = last_reported(console)
+            notes['reported_before'] = guest_domain.last_reported(console)
             copy_disk(chain)
-            notes['reported_after'] = last_reported(console)
+            notes['reported_after'] = guest_domain.last_reported(console)
         convert(self, chain, *args, **kwargs)
 
     def copy_disk(chain: ty.Any) -> None:

@@ -28,6 +28,7 @@ from tests.lab.guest import domain as guest_domain
 from tests.lab.guest import volumes as guest_volumes
 from tests.lab import proof
 from tests.lab import proxy
+from tests.lab import records
 from tests.lab import storage as storage_module
 
 # Of an instance of Nova's that was booted from a volume, and whose image has
@@ -156,9 +157,9 @@ class VolumeTest(kills.KillTest):
         return [one for one in self.cinder.snapshots()
                 if one['id'] not in self.snapshots_before]
 
-    def areas(self, image: Json) -> list[list[proof.Slot]]:
+    def areas(self, image: Json) -> list[list[records.Slot]]:
         """Read the records in an image's snapshots, straight from Ceph."""
-        found: list[list[proof.Slot]] = []
+        found: list[list[records.Slot]] = []
         for entry in mapping(image):
             snapshot = self.cinder.show('snapshot', entry['snapshot_id'])
             assert snapshot is not None
@@ -166,7 +167,7 @@ class VolumeTest(kills.KillTest):
             self.storage.ceph.export(
                 f'volume-{snapshot["volume_id"]}@snapshot-{snapshot["id"]}',
                 path)
-            found.append(proof.read_device(path, len(found[0])) if found
+            found.append(records.read_device(path, len(found[0])) if found
                          else proof.read_records(path, 'raw'))
             path.unlink()
         return found

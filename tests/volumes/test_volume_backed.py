@@ -18,6 +18,7 @@ from nova_snap.model import block_device
 from tests.functional import base
 from tests.lab import errors
 from tests.lab import proof
+from tests.lab import records
 from tests.volumes import scene
 
 
@@ -32,14 +33,14 @@ class VolumeBackedTestCase(scene.VolumeTest):
         self.assert_nothing_left(image['id'])
         self.assertEqual('frozen', image['nova_snap_consistency'])
 
-        last = proof.check_prefix(proof.interleave(self.areas(image)))
+        last = records.check_sequence(records.interleave(self.areas(image)))
         proof.check_instant(last, reported_before=earliest,
                             reported_after=latest)
         found = self.boot_image(image)
         self.assertTrue(found.mounted and found.data_ok, found)
         # A frozen file system needs no replay of its journal.
         self.assertFalse(found.recovered or found.errors, found)
-        self.assertTrue(found.is_prefix, found)
+        self.assertTrue(found.records_ok, found)
         self.assertEqual(last + 1, found.records)
 
     def test_without_an_agent_each_is_consistent_for_itself(self):
@@ -52,16 +53,16 @@ class VolumeBackedTestCase(scene.VolumeTest):
         self.assertEqual('none', image['nova_snap_consistency'])
         areas = self.areas(image)
         for number, area in enumerate(areas):
-            last = proof.check_prefix(
-                proof.renumber(area, number, len(areas)))
+            last = records.check_sequence(
+                records.renumber(area, number, len(areas)))
             proof.check_instant(
                 len(areas) * last + number,
                 reported_before=reported_before - len(areas),
                 reported_after=reported_after + len(areas))
         # The guest wrote between the two: were this of one moment, the proof
         # of the other test would prove nothing.
-        self.assertRaises(errors.ProofFailed, proof.check_prefix,
-                          proof.interleave(areas))
+        self.assertRaises(errors.ProofFailed, records.check_sequence,
+                          records.interleave(areas))
         found = self.boot_image(image)
         self.assertTrue(found.mounted and found.data_ok, found)
         self.assertTrue(found.recovered, found)

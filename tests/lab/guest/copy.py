@@ -32,8 +32,9 @@ class Found:
 
     :ivar recovered: ext4 had to replay its journal
     :ivar data_ok: every file has the content it was made with
-    :ivar records: how many records there are, from the first on
-    :ivar is_prefix: and nothing but zeros after them
+    :ivar records: the number that follows the last record
+    :ivar records_ok: each slot of the ring holds the newest record that
+        belongs there, and nothing where there is none yet
     """
 
     mounted: bool
@@ -41,7 +42,7 @@ class Found:
     errors: bool
     data_ok: bool
     records: int
-    is_prefix: bool
+    records_ok: bool
 
 
 def boot_copy(libvirtd: hypervisor.Libvirtd, image: pathlib.Path | str,
@@ -89,13 +90,13 @@ def parse(console: str) -> Found:
                                   f'{console}')
         return match
 
-    records = said(r'records (\d+) prefix (yes|no) stray -?\d+')
+    records = said(r'records (\d+) (ok|bad) stray -?\d+')
     return Found(
         mounted=said('ext4 (mounted|failed)')[1] == 'mounted',
         recovered=said('ext4 recovered (yes|no)')[1] == 'yes',
         errors=said('ext4 errors (yes|no)')[1] == 'yes',
         data_ok=said('data (ok|bad)')[1] == 'ok',
-        records=int(records[1]), is_prefix=records[2] == 'yes')
+        records=int(records[1]), records_ok=records[2] == 'ok')
 
 
 def assert_boots(libvirtd: hypervisor.Libvirtd, image: pathlib.Path | str,
@@ -108,7 +109,7 @@ def assert_boots(libvirtd: hypervisor.Libvirtd, image: pathlib.Path | str,
     """
     found = boot_copy(libvirtd, image, fmt)
     wanted = {'mounted': True, 'errors': False, 'data_ok': True,
-              'is_prefix': True, **wanted}
+              'records_ok': True, **wanted}
     wrong = {name: getattr(found, name) for name, value in wanted.items()
              if getattr(found, name) != value}
     if wrong:

@@ -218,8 +218,7 @@ class Guest:
 
     def last_record(self) -> int:
         """Return the last record that the guest reported; -1 for none."""
-        numbers = RECORD.findall(self.console())
-        return int(numbers[-1]) if numbers else -1
+        return last_reported(self.spec.console)
 
     def is_writing(self, timeout: float = RECORD_TIMEOUT) -> bool:
         """Tell whether the guest reports new records, within a time."""
@@ -230,6 +229,19 @@ class Guest:
         except errors.LabError:
             return False
         return True
+
+
+def last_reported(console: pathlib.Path) -> int:
+    """Return the last record that a guest reported on its console.
+
+    :returns: -1 where there is none, or no console
+    """
+    try:
+        said = console.read_bytes().decode(errors='replace')
+    except FileNotFoundError:
+        return -1
+    numbers = RECORD.findall(said)
+    return int(numbers[-1]) if numbers else -1
 
 
 def domain_xml(spec: Spec, parts: guest_build.Parts, *, kvm: bool) -> str:

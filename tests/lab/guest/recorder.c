@@ -15,21 +15,24 @@
 /*
  * recorder [--gate FILE] DEVICE..., recorder --scan DEVICE...
  *
- * Counts the records on block devices and, without --scan, goes on writing
- * numbered ones, each durable before it is reported and reported before the
- * next is written. So at every instant
+ * Counts the records on block devices (or files) and, without --scan, goes on
+ * writing numbered ones, each durable before it is reported and reported
+ * before the next is written. So at every instant
  *
  *     last reported <= last durable <= last reported + 1
  *
- * and an image of the devices as they were at one instant holds records 0..N
- * without a gap. tests/lab/proof.py knows the same layout.
+ * The devices are a ring: after their last slot the first is written again,
+ * and the numbers go on. An image of the devices as they were at one instant
+ * holds the newest records up to one, as many as there are slots, each in its
+ * slot; in the first lap the slots after the last record hold zeros.
+ * tests/lab/records.py knows the same layout.
  *
  * --gate writes a byte to a file before each record. That waits while the
  * file system is frozen: no more than one record is written in a freeze, and
  * images of several devices that were made in it are of one instant.
  *
- * A record is one block of 4096 bytes. Of n devices record i is on device
- * i % n, in slot i / n (little endian):
+ * A record is one block of 4096 bytes. Of n devices with s slots each record i
+ * is on device i % n, in slot i / n % s (little endian):
  *
  *     0   8 bytes  magic
  *     8   8 bytes  number
@@ -41,12 +44,10 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -57,6 +58,12 @@ enum {
     SCAN_BLOCKS = 256,          /* read 1 MiB at a time */
     DEVICES = 8,                /* more than a guest of the lab has */
     PERIOD_NS = 20 * 1000000,   /* 50 records a second at most */
+};
+
+/* What a slot without a number holds. */
+enum {
+    EMPTY = -1,
+    DAMAGED = -2,
 };
 
 static const char MAGIC[8] = {'N', 'S', 'R', 'E', 'C', 'O', 'R', 'D'};
@@ -109,16 +116,14 @@ static void report(const char *line)
 }
 
 /*
- * Count the records of one device from slot 0 on, whose numbers are first,
- * first + step and so on. Anything but zeros after the last one is a stray: a
- * disk copied at several instants looks so.
+ * Read which record each slot of one device holds, into every step-th of the
+ * numbers.
  */
-static uint64_t scan(int fd, uint64_t slots, uint64_t first, uint64_t step,
-                     int64_t *stray)
+static void read_numbers(int fd, uint64_t slots, uint64_t step,
+                         int64_t *numbers)
 {
     static const struct record empty;
     struct record *block = aligned_alloc(BLOCK, SCAN_BLOCKS * BLOCK);
-    uint64_t found = 0;
 
     for (uint64_t slot = 0; slot < slots; slot++) {
         const struct record *record = &block[slot % SCAN_BLOCKS];
@@ -126,37 +131,44 @@ static uint64_t scan(int fd, uint64_t slots, uint64_t first, uint64_t step,
         if (slot % SCAN_BLOCKS == 0 &&
             pread(fd, block, SCAN_BLOCKS * BLOCK, slot * BLOCK) < BLOCK)
             die("read");
-        if (found == slot && !memcmp(record->magic, MAGIC, sizeof(MAGIC)) &&
-            record->number == first + slot * step &&
-            record->crc == crc32_of(record)) {
-            found++;
-        } else if (memcmp(record, &empty, BLOCK)) {
-            *stray = (int64_t)(first + slot * step);
-            break;
-        }
+        if (!memcmp(record, &empty, BLOCK))
+            numbers[slot * step] = EMPTY;
+        else if (memcmp(record->magic, MAGIC, sizeof(MAGIC)) ||
+                 record->crc != crc32_of(record))
+            numbers[slot * step] = DAMAGED;
+        else
+            numbers[slot * step] = (int64_t)record->number;
     }
     free(block);
-    return found;
 }
 
 /*
- * Count the records of all devices. A number that is missing on one of them
- * is no stray of its own, but the next one is.
+ * Return the number that follows the last record. The first place of the ring
+ * that does not hold the newest record that belongs there is a stray: disks
+ * that were copied at several instants look so.
  */
-static uint64_t scan_all(const int *fds, uint64_t count, uint64_t slots,
-                         int64_t *stray)
+static uint64_t scan(const int *fds, uint64_t count, uint64_t slots,
+                     int64_t *stray)
 {
-    uint64_t found[DEVICES], sum = 0;
+    int64_t places = (int64_t)(slots * count), last = -1;
+    int64_t *numbers = calloc(slots * count, sizeof(*numbers));
 
-    *stray = -1;
-    for (uint64_t i = 0; i < count; i++) {
-        found[i] = scan(fds[i], slots, i, count, stray);
-        sum += found[i];
-    }
+    if (!numbers)
+        die("memory");
     for (uint64_t i = 0; i < count; i++)
-        if (found[i] > (sum + count - 1 - i) / count)
-            *stray = (int64_t)((found[i] - 1) * count + i);
-    return sum;
+        read_numbers(fds[i], slots, count, numbers + i);
+    for (int64_t place = 0; place < places; place++)
+        if (numbers[place] > last)
+            last = numbers[place];
+    *stray = -1;
+    for (int64_t place = 0; place < places && *stray < 0; place++) {
+        int64_t wanted = last - (last + places - place) % places;
+
+        if (numbers[place] != (wanted < 0 ? EMPTY : wanted))
+            *stray = place;
+    }
+    free(numbers);
+    return (uint64_t)(last + 1);
 }
 
 static void fill(struct record *record, uint64_t number, const char *boot_id)
@@ -189,14 +201,18 @@ static void read_boot_id(char *boot_id)
 /* Open the devices, and return how many slots the smallest of them has. */
 static uint64_t open_all(char **paths, uint64_t count, int *fds)
 {
-    uint64_t size, slots = UINT64_MAX;
+    uint64_t slots = UINT64_MAX;
 
     for (uint64_t i = 0; i < count; i++) {
+        off_t size = -1;
+
         fds[i] = open(paths[i], O_RDWR | O_DIRECT);
-        if (fds[i] < 0 || ioctl(fds[i], BLKGETSIZE64, &size) < 0)
+        if (fds[i] >= 0)
+            size = lseek(fds[i], 0, SEEK_END);
+        if (size < BLOCK)
             die(paths[i]);
-        if (size / BLOCK < slots)
-            slots = size / BLOCK;
+        if ((uint64_t)size / BLOCK < slots)
+            slots = (uint64_t)size / BLOCK;
     }
     return slots;
 }
@@ -232,20 +248,20 @@ int main(int argc, char **argv)
     crc_prepare();
     slots = open_all(argv + 1, count, fds);
     read_boot_id(boot_id);
-    number = scan_all(fds, count, slots, &stray);
-    snprintf(line, sizeof(line), "GUEST records %llu prefix %s stray %lld\n",
-             (unsigned long long)number, stray < 0 ? "yes" : "no",
+    number = scan(fds, count, slots, &stray);
+    snprintf(line, sizeof(line), "GUEST records %llu %s stray %lld\n",
+             (unsigned long long)number, stray < 0 ? "ok" : "bad",
              (long long)stray);
     report(line);
     if (scan_only || stray >= 0)
         return stray >= 0;
 
-    for (; number < slots * count; number++) {
+    for (;; number++) {
         pass(gate);
         clock_gettime(CLOCK_MONOTONIC, &next);
         fill(record, number, boot_id);
         if (pwrite(fds[number % count], record, BLOCK,
-                   number / count * BLOCK) != BLOCK ||
+                   number / count % slots * BLOCK) != BLOCK ||
             fdatasync(fds[number % count]) < 0)
             die("write");
         snprintf(line, sizeof(line), "REC %llu\n",
@@ -258,6 +274,4 @@ int main(int argc, char **argv)
         }
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
     }
-    report("GUEST records full\n");
-    return 0;
 }

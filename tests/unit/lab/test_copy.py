@@ -22,7 +22,7 @@ GUEST ext4 mounted\r
 GUEST ext4 recovered no\r
 GUEST ext4 errors no\r
 GUEST data ok\r
-GUEST records 21 prefix yes stray -1\r
+GUEST records 21 ok stray -1\r
 GUEST ready\r
 """
 
@@ -32,7 +32,7 @@ GOOD = guest_copy.Found(
     errors=False,
     data_ok=True,
     records=21,
-    is_prefix=True,
+    records_ok=True,
 )
 
 
@@ -47,8 +47,8 @@ class ParseTest(base.BaseTestCase):
         ('was_replayed', 'recovered no', 'recovered yes', 'recovered', True),
         ('has_errors', 'errors no', 'errors yes', 'errors', True),
         ('lost_a_file', 'data ok', 'data bad', 'data_ok', False),
-        ('has_a_gap', 'prefix yes stray -1', 'prefix no stray 48',
-         'is_prefix', False))
+        ('has_a_gap', 'records 21 ok stray -1', 'records 21 bad stray 48',
+         'records_ok', False))
     @ddt.unpack
     def test_copy_that(self, _sentence, line, instead, name, value):
         found = guest_copy.parse(CONSOLE.replace(line, instead))

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-import pathlib
 import struct
 
 import ddt
@@ -19,38 +18,44 @@ from oslotest import base
 from nova_snap import units
 from tests.lab import errors
 from tests.lab import proof
+from tests.lab import records
 
 # What qemu-img copies as a whole.
 CLUSTER = 64 * units.KiB
-PER_CLUSTER = CLUSTER // proof.RECORD_SIZE
+PER_CLUSTER = CLUSTER // records.RECORD_SIZE
 
 RECORDS = 100
 SLOTS = 160
+# Records of a guest that is in its third lap.
+LAPPED = 2 * SLOTS + RECORDS
 RECORDS_START = units.MiB
-DISK_SIZE = RECORDS_START + SLOTS * proof.RECORD_SIZE
+DISK_SIZE = RECORDS_START + SLOTS * records.RECORD_SIZE
 
 
-def disk(records=RECORDS):
-    """Make a raw disk as the guest leaves it, with a record area alone."""
+def disk(length=RECORDS):
+    """Make a raw disk as the guest leaves it, with a record area alone.
+
+    :param length: records that the guest has written
+    """
     content = bytearray(DISK_SIZE)
     content[510:512] = b'\x55\xaa'
     entry = proof.PARTITION_TABLE + proof.PARTITION_ENTRY.size
     proof.PARTITION_ENTRY.pack_into(
         content, entry, RECORDS_START // proof.SECTOR,
-        SLOTS * proof.RECORD_SIZE // proof.SECTOR)
-    for number in range(records):
-        put(content, number, proof.make_record(number, 'a boot'))
+        SLOTS * records.RECORD_SIZE // proof.SECTOR)
+    for number in range(length):
+        put(content, number % SLOTS, records.make_record(number, 'a boot'))
     return content
 
 
 def put(content, slot, block):
-    start = RECORDS_START + slot * proof.RECORD_SIZE
+    start = RECORDS_START + slot * records.RECORD_SIZE
     content[start:start + len(block)] = block
 
 
 def get(content, slot):
-    start = RECORDS_START + slot * proof.RECORD_SIZE
-    return bytes(content[start:start + proof.RECORD_SIZE])
+    start = RECORDS_START + slot * records.RECORD_SIZE
+    return bytes(content[start:start + records.RECORD_SIZE])
 
 
 class ProofCase(base.BaseTestCase):
@@ -88,6 +93,10 @@ class GoodImageTest(ProofCase):
     def test_full_area(self):
         self.assertEqual(SLOTS - 1, self.prove(disk(SLOTS), 0, SLOTS - 1))
 
+    def test_area_that_was_begun_again(self):
+        self.assertEqual(LAPPED - 1,
+                         self.prove(disk(LAPPED), LAPPED - 1, LAPPED - 1))
+
     def test_slots_know_the_boot_that_wrote_them(self):
         slots = proof.read_records(self.image(disk()), 'raw')
         self.assertEqual('a boot', slots[0].boot_id)
@@ -99,12 +108,12 @@ class PlantedFaultTest(ProofCase):
     def test_zeroed_first_cluster(self):
         content = disk()
         put(content, 0, bytes(CLUSTER))
-        self.assert_red('slot 0 is empty but slot 16 holds', content)
+        self.assert_red('slot 0 is empty, but record 0 belongs', content)
 
     def test_zeroed_cluster_in_the_middle(self):
         content = disk()
         put(content, 2 * PER_CLUSTER, bytes(CLUSTER))
-        self.assert_red('slot 32 is empty but slot 48 holds', content)
+        self.assert_red('slot 32 is empty, but record 32 belongs', content)
 
     def test_zeroed_last_cluster(self):
         content = disk()
@@ -117,34 +126,34 @@ class PlantedFaultTest(ProofCase):
         first, second = get(content, 40), get(content, 41)
         put(content, 40, second)
         put(content, 41, first)
-        self.assert_red('slot 40 holds record 41', content)
+        self.assert_red('slot 40 holds record 41, but record 40', content)
 
     def test_last_two_records_swapped(self):
         content = disk()
         first, second = get(content, 98), get(content, 99)
         put(content, 98, second)
         put(content, 99, first)
-        self.assert_red('slot 98 holds record 99', content)
+        self.assert_red('slot 98 holds record 99, but record 98', content)
 
     def test_record_twice(self):
         content = disk()
         put(content, 50, get(content, 49))
-        self.assert_red('slot 50 holds record 49', content)
+        self.assert_red('slot 50 holds record 49, but record 50', content)
 
     def test_one_bit_flipped_in_the_noise(self):
         content = disk()
-        content[RECORDS_START + 7 * proof.RECORD_SIZE + 4000] ^= 1
+        content[RECORDS_START + 7 * records.RECORD_SIZE + 4000] ^= 1
         self.assert_red('slot 7 holds a damaged record', content)
 
     def test_half_a_record_written(self):
         content = disk()
-        put(content, RECORDS, proof.make_record(RECORDS)[:512])
+        put(content, RECORDS, records.make_record(RECORDS)[:512])
         self.assert_red('slot 100 holds a damaged record', content)
 
     def test_stray_record_after_the_end(self):
         content = disk()
-        put(content, 120, proof.make_record(120))
-        self.assert_red('slot 100 is empty but slot 120 holds', content)
+        put(content, 120, records.make_record(120))
+        self.assert_red('slot 100 is empty, but record 100 belongs', content)
 
     def test_image_older_than_the_snapshot(self):
         self.assert_red('ends with record 89, but record 99 was durable',
@@ -153,6 +162,24 @@ class PlantedFaultTest(ProofCase):
     def test_image_newer_than_the_snapshot(self):
         self.assert_red('ends with record 99, but the guest had reported no '
                         'more than 97', disk(), before=90, after=97)
+
+    def test_cluster_of_the_lap_before(self):
+        content = disk(LAPPED)
+        for slot in range(PER_CLUSTER):
+            put(content, slot, records.make_record(SLOTS + slot))
+        self.assert_red(f'slot 0 holds record {SLOTS}, but record '
+                        f'{2 * SLOTS} belongs there', content)
+
+    def test_zeroed_cluster_of_the_lap_before(self):
+        content = disk(LAPPED)
+        put(content, SLOTS - PER_CLUSTER, bytes(CLUSTER))
+        self.assert_red('slot 144 is empty, but record 304 belongs there',
+                        content)
+
+    def test_image_that_is_a_whole_lap_too_old(self):
+        self.assert_red('ends with record 259, but record 419 was durable',
+                        disk(LAPPED - SLOTS), before=LAPPED - 1,
+                        after=LAPPED - 1)
 
     def test_no_partition_table(self):
         self.assert_red('no partition table', bytes(DISK_SIZE))
@@ -213,41 +240,3 @@ class ReferencesTest(base.BaseTestCase):
     @ddt.unpack
     def test_nothing_in(self, _sentence, info):
         self.assertEqual([], proof.find_references(info))
-
-
-class SeveralAreasTestCase(base.BaseTestCase):
-    """Records that were written to two devices in turn."""
-
-    def areas(self, *lengths, slots=8):
-        """Make areas with so many records of their own."""
-        return [proof.parse_slots(
-            [proof.make_record(turn * len(lengths) + first)
-             for turn in range(length)] + [proof.EMPTY] * (slots - length))
-            for first, length in enumerate(lengths)]
-
-    def test_one_moment(self):
-        for lengths, last in (((3, 3), 5), ((4, 3), 6), ((0, 0), -1)):
-            self.assertEqual(last, proof.check_prefix(
-                proof.interleave(self.areas(*lengths))))
-
-    def test_two_moments(self):
-        for lengths in ((3, 4), (5, 3)):
-            self.assertRaises(errors.ProofFailed, proof.check_prefix,
-                              proof.interleave(self.areas(*lengths)))
-
-    def test_each_for_itself(self):
-        first, second = self.areas(5, 3)
-        self.assertEqual(4, proof.check_prefix(proof.renumber(first, 0, 2)))
-        self.assertEqual(2, proof.check_prefix(proof.renumber(second, 1, 2)))
-
-    def test_one_in_the_wrong_place(self):
-        first, _ = self.areas(5, 3)
-        self.assertRaises(errors.ProofFailed, proof.check_prefix,
-                          proof.renumber(first, 1, 2))
-
-    def test_a_device_without_partitions(self):
-        path = pathlib.Path(self.create_tempfiles(
-            [('device', b''.join(map(proof.make_record, (1, 3))) + bytes(
-                2 * proof.RECORD_SIZE))], ext='', default_encoding=None)[0])
-        self.assertEqual([1, 3, None, None], [
-            slot.number for slot in proof.read_device(path, 4)])
