@@ -43,12 +43,34 @@ def extract_all(world: world_module.World, plan: plan_model.Plan,
     """Write the flat image of each disk, as it lies there.
 
     :returns: their paths, in the order of the plan's images
-    :raises StorageError: when a disk was changed, or one cannot be written
+    :raises StorageError: when a disk was changed, or was in use, or when one
+        image cannot be written
     :raises ImageUnsafe: when what was written refers to another file
     """
     refuse_other_chains(world, plan)
-    return [extract(world, image, image.disk.chain, scratch)
-            for image in plan.images]
+    before = _changed_at(world, plan)
+    paths = [extract(world, image, image.disk.chain, scratch)
+             for image in plan.images]
+    if (world.host.domain(plan.instance_uuid).is_active()
+            or _changed_at(world, plan) != before):
+        raise errors.StorageError(
+            reason=f'{plan.instance_name} was started while its disk was '
+                   'read: what was read is of no one moment. Take the '
+                   'snapshot again')
+    return paths
+
+
+def _changed_at(world: world_module.World,
+                plan: plan_model.Plan) -> list[int]:
+    """Return when the disks were last written to, as far as that is kept.
+
+    qemu-img's lock keeps a guest from its disk, but not on each file system;
+    one that was started and is off again has left its time there. A block
+    device has none.
+    """
+    return [world.files.changed_at(disk.active_layer.path)
+            for disk in plan.disks
+            if disk.active_layer.storage == layer_model.Storage.FILE]
 
 
 def extract(world: world_module.World, image: plan_model.PlannedImage,

@@ -147,6 +147,19 @@ class Files:
         """Tell whether there is such a file."""
         return os.path.exists(path)
 
+    def changed_at(self, path: str) -> int:
+        """Return when the content of a file was last changed.
+
+        :returns: nanoseconds since 1970
+        :raises StorageError: when it cannot be looked at
+        """
+        try:
+            return os.stat(path).st_mtime_ns
+        except OSError as exc:
+            raise errors.StorageError(
+                reason=f'{path} cannot be looked at: {exc.strerror}'
+            ) from exc
+
     def is_block_device(self, path: str) -> bool:
         """Tell whether it is a block device; what is absent is none."""
         return pathlib.Path(path).is_block_device()

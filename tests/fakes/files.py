@@ -30,7 +30,8 @@ JOURNAL = 'journal'
 
 # What only looks, and whether it can fail; the others have an answer for
 # everything.
-LOOKS = {'free_bytes': True, 'allocated_bytes': True, 'exists': False,
+LOOKS = {'free_bytes': True, 'allocated_bytes': True,
+         'changed_at': True, 'exists': False,
          'is_block_device': False}
 
 

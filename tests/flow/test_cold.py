@@ -243,8 +243,11 @@ class FailsTestCase(flow_scene.FlowTestCase):
     def test_guest_that_somebody_started_is_left_as_it_is(self):
         self.process.calls.then('convert', lambda: (
             self.fake.guest.create(), self.fake.guest.suspend()))
-        self.take(self.process, cold=True)
+        error = self.assertRaises(errors.StorageError, self.take,
+                                  self.process, cold=True)
+        self.assertIn('started while its disk was read', str(error))
         self.assertEqual(PAUSED, self.fake.guest.now)
+        self.assertEqual({}, self.fake.glance.stored)
         self.assertNotIn('createWithFlags', self.process.calls.names())
 
     def test_guest_that_was_thrown_away_is_not_started(self):

@@ -72,6 +72,31 @@ class StoppedTestCase(flow_scene.FlowTestCase):
         self.assertEqual([], self.records())
         self.assertEqual(1, self.fake.guest.starts)
 
+    def test_guest_started_where_no_lock_keeps_it_from_its_disk(self):
+        process = self.fake.process()
+        process.calls.then('convert', self.fake.guest.create)
+
+        error = self.assertRaises(errors.StorageError, self.take, process)
+
+        self.assertIn('started while its disk was read', str(error))
+        self.assertEqual({}, self.fake.glance.stored)
+        self.assertEqual([], self.records())
+
+    def test_guest_started_and_stopped_while_its_disk_is_read(self):
+        def live():
+            self.fake.guest.create()
+            self.fake.guest.live_on()
+            self.fake.guest.flush()
+            self.fake.guest.destroy()
+
+        process = self.fake.process()
+        process.calls.then('convert', live)
+
+        error = self.assertRaises(errors.StorageError, self.take, process)
+
+        self.assertIn('started while its disk was read', str(error))
+        self.assertEqual({}, self.fake.glance.stored)
+
 
 @ddt.ddt
 class SuspendedTestCase(flow_scene.FlowTestCase):
@@ -109,6 +134,31 @@ class SuspendedTestCase(flow_scene.FlowTestCase):
 
         self.assert_nothing_left(before)
         self.assertEqual(1, self.fake.guest.starts)
+
+    def test_guest_started_where_no_lock_keeps_it_from_its_disk(self):
+        process = self.fake.process()
+        process.calls.then('convert', self.fake.guest.create)
+
+        error = self.assertRaises(errors.StorageError, self.take, process)
+
+        self.assertIn('started while its disk was read', str(error))
+        self.assertEqual({}, self.fake.glance.stored)
+        self.assertEqual([], self.records())
+
+    def test_guest_started_and_stopped_while_its_disk_is_read(self):
+        def live():
+            self.fake.guest.create()
+            self.fake.guest.live_on()
+            self.fake.guest.flush()
+            self.fake.guest.destroy()
+
+        process = self.fake.process()
+        process.calls.then('convert', live)
+
+        error = self.assertRaises(errors.StorageError, self.take, process)
+
+        self.assertIn('started while its disk was read', str(error))
+        self.assertEqual({}, self.fake.glance.stored)
 
 
 @ddt.ddt
