@@ -122,7 +122,9 @@ class LibvirtDriver(driver.LibvirtDriver):
                                                   self._snap.settings)
             watch = progress_module.Watch(progress, self._snap.work.check,
                                           before_upload)
-            with translation.in_novas_words(instance.uuid, image_id), \
+            domain = self._snap.domain(instance.uuid)
+            with translation.in_novas_words(instance.uuid, image_id,
+                                            has_domain=domain.exists), \
                     self._snap.work, self._known(instance), \
                     self._claimed(instance):
                 snapshot.take(self._snap.node(images, watch),

@@ -228,6 +228,10 @@ class Runtime:
         files_module.check_local(self.settings.journal_dir)
         self.store.prepare()
 
+    def domain(self, uuid: str) -> domain_module.Domain:
+        """Return the domain of this UUID, which may be gone."""
+        return self._host.domain(uuid)
+
     def local_node(self) -> world_module.Node:
         """Put the node together for what needs no Glance."""
         return self.node(signed_out.SignedOut(_nobody()))

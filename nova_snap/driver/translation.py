@@ -30,6 +30,9 @@ from nova_snap import errors
 LOG = logging.getLogger(__name__)
 
 # What a tenant reads; the first class that fits, so the narrow ones first.
+# Of a guest that has gone off for a moment without a definition.
+OFF = 'its guest was switched off while the snapshot was taken'
+
 _TOLD: tuple[tuple[type[errors.SnapError], str], ...] = (
     (errors.InstanceBusy, 'another operation on its disk is under way'),
     (errors.NotEnoughSpace, 'its host has not enough room for the image'),
@@ -56,11 +59,14 @@ class SnapshotFailed(exception.NovaException):
 
 
 @contextlib.contextmanager
-def in_novas_words(instance_id: str, image_id: str) -> cabc.Iterator[None]:
+def in_novas_words(instance_id: str, image_id: str, *,
+                   has_domain: cabc.Callable[[], bool]) -> (
+                       cabc.Iterator[None]):
     """Turn our errors into those that nova-compute knows what to do with.
 
+    :param has_domain: tells whether libvirt has the domain now
     :raises InstanceNotRunning: when there was no domain to begin with
-    :raises InstanceNotFound: when it has disappeared since
+    :raises InstanceNotFound: when it has disappeared since, and not come back
     :raises ImageNotFound: when the image was deleted since
     :raises InstanceQuiesceFailed: when file systems had to be frozen
     :raises ImageNotAuthorized, ImageQuotaExceeded: when Glance says so
@@ -71,7 +77,7 @@ def in_novas_words(instance_id: str, image_id: str) -> cabc.Iterator[None]:
         yield
     except errors.SnapError as exc:
         LOG.error('The snapshot of instance %s failed: %s', instance_id, exc)
-        raise _translated(exc, instance_id, image_id) from exc
+        raise _translated(exc, instance_id, image_id, has_domain) from exc
 
 
 @contextlib.contextmanager
@@ -87,8 +93,9 @@ def quiesce_in_novas_words() -> cabc.Iterator[None]:
         raise exception.InstanceQuiesceFailed(reason=_told(exc)) from exc
 
 
-def _translated(exc: errors.SnapError, instance_id: str,
-                image_id: str) -> exception.NovaException:
+def _translated(exc: errors.SnapError, instance_id: str, image_id: str,
+                has_domain: cabc.Callable[[], bool]) -> (
+                    exception.NovaException):
     # What could not be cleaned up is in its record; Nova reads why the
     # snapshot failed in the first place.
     cause = exc
@@ -100,6 +107,10 @@ def _translated(exc: errors.SnapError, instance_id: str,
             break
         cause = why
     instance = {'instance_id': instance_id}
+    if isinstance(cause, errors.DomainGone) and has_domain():
+        # It switched itself off while it was undefined, and we have defined
+        # it again. Told that it is not found, Nova would do nothing at all.
+        return SnapshotFailed(**instance, reason=OFF)
     image = {'image_id': image_id}
     for kind, novas, facts in (
             (errors.InstanceNotFound, exception.InstanceNotRunning, instance),

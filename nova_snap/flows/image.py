@@ -19,6 +19,8 @@ and looked at, uploaded, and then committed, all of them at once.
 import collections.abc as cabc
 import os
 
+from oslo_log import log as logging
+
 from nova_snap import errors
 from nova_snap.flows import facts as facts_module
 from nova_snap.host import qemu_img as qemu_img_module
@@ -31,6 +33,8 @@ from nova_snap.model import result as result_model
 from nova_snap.model import stream
 from nova_snap.steps import world as world_module
 from nova_snap.transfer import source as source_module
+
+LOG = logging.getLogger(__name__)
 
 # With the target of the disk, where there are several.
 FLAT_NAME = 'image'
@@ -208,8 +212,24 @@ def upload(world: world_module.World, image_id: str,
     :raises ImageServiceError: when Glance has not got it all
     """
     world.observer.begins(phase_model.Phase.UPLOAD)
-    return world.disk_work(world.images.upload, image_id, source,
-                           progress=world.observer.advances)
+    try:
+        return world.disk_work(world.images.upload, image_id, source,
+                               progress=world.observer.advances)
+    except errors.ImageCorrupt:
+        # It is active. Nova deletes the image of a snapshot that failed, but
+        # not that of a shelved instance, which it would be unshelved from.
+        # :source: nova/compute/manager.py delete_image_on_error,
+        #     _shelve_instance
+        _delete_corrupt(world, image_id)
+        raise
+
+
+def _delete_corrupt(world: world_module.World, image_id: str) -> None:
+    try:
+        world.images.delete(image_id)
+    except errors.ImageServiceError as exc:
+        LOG.error('Image %s is corrupt and could not be deleted: %s. Delete '
+                  'it: openstack image delete %s', image_id, exc, image_id)
 
 
 def commit(txn: world_module.Transaction) -> None:

@@ -12,7 +12,10 @@
 
 """A snapshot into an image whose record Nova has made."""
 
+import logging
+
 import ddt
+import fixtures
 
 from nova_snap import errors
 from nova_snap.flows import recovery
@@ -97,6 +100,30 @@ class WhatNovaKnowsTestCase(flow_scene.FlowTestCase):
     def test_the_image_asks_for_none(self):
         result = self.take(image_properties={'os_require_quiesce': 'False'})
         self.assertEqual('none', result.consistency)
+
+
+class CorruptTestCase(flow_scene.FlowTestCase):
+    """Nova keeps the image of a shelved instance, also of one that failed."""
+
+    def setUp(self):
+        super().setUp()
+        self.fake.glance.stored[flow_scene.IMAGE] = fake_glance.Stored(
+            RECORD, {})
+        self.fake.glance.corrupts = True
+
+    def test_a_corrupt_image_is_deleted_although_nova_made_it(self):
+        self.assertRaises(errors.ImageCorrupt, self.take,
+                          made_by=request_model.Party.NOVA)
+        self.assertEqual({}, self.fake.glance.stored)
+
+    def test_one_that_cannot_be_deleted_is_logged_with_the_remedy(self):
+        process = self.fake.process()
+        process.calls.fail_named('delete')
+        log = self.useFixture(fixtures.FakeLogger(level=logging.ERROR))
+        self.assertRaises(errors.ImageCorrupt, self.take, process,
+                          made_by=request_model.Party.NOVA)
+        self.assertIn(f'openstack image delete {flow_scene.IMAGE}',
+                      log.output)
 
 
 class Stopper(observer_module.Observer):

@@ -90,6 +90,15 @@ class DriverTestCase(scene.SceneTestCase):
         self.fail(exception.InstanceNotFound)
         self.assertEqual({}, self.fake.libvirtd.domains)
 
+    def test_a_guest_that_goes_off_without_a_definition_has_failed(self):
+        # Nova passes over an instance that is not found: the image vanished
+        # and the task state stayed.
+        self.calls.then('undefineFlags', self.fake.power_off_guest)
+        raised = self.fail(translation.SnapshotFailed)
+        self.assertIn(translation.OFF, str(raised))
+        domain = self.fake.libvirtd.domains[UUID]
+        self.assertTrue(domain.isPersistent())
+
     def test_no_image(self):
         del self.glance.images[IMAGE]
         self.fail(exception.ImageNotFound)
@@ -211,7 +220,9 @@ class NotPutBackTestCase(scene.SceneTestCase):
         undo.__cause__, left.__cause__ = lost, undo
 
         def fail():
-            with translation.in_novas_words(UUID, IMAGE):
+            with translation.in_novas_words(
+                UUID, IMAGE, has_domain=lambda: True
+            ):
                 raise left
 
         error = self.assertRaises(translation.SnapshotFailed, fail)
