@@ -97,7 +97,7 @@ class MoodsTestCase(QuiesceTestCase):
         process = self.thawed_meanwhile()
         error = self.assertRaises(errors.QuiesceFailed, self.take, process,
                                   quiesce='require')
-        self.assertIn('thawed by somebody else', str(error))
+        self.assertIn('thawed by another program', str(error))
         self.assertNotIn('upload', process.calls.names())
         self.assert_nothing_left(before)
 
