@@ -14,6 +14,7 @@
 
 Everything lies below one folder, ``NOVA_SNAP_LAB`` or
 /var/tmp/nova_snap-lab, which QEMU's own user (libvirt-qemu) can traverse.
+Another user than root has a folder with the user's number in its name.
 """
 
 import os
@@ -39,7 +40,7 @@ def lab_dir() -> pathlib.Path:
     :raises LabError: when it belongs to another user, is no real folder or
         others may write to it; nothing was changed
     """
-    path = pathlib.Path(os.environ.get('NOVA_SNAP_LAB') or DEFAULT)
+    path = pathlib.Path(os.environ.get('NOVA_SNAP_LAB') or _default())
     if not path.is_absolute():
         raise errors.LabError(f'NOVA_SNAP_LAB={path} is not an absolute path')
     path.mkdir(mode=MODE, parents=True, exist_ok=True)
@@ -49,6 +50,11 @@ def lab_dir() -> pathlib.Path:
                               f'{os.geteuid()}: set NOVA_SNAP_LAB to another')
     path.chmod(MODE)
     return path
+
+
+def _default() -> str:
+    user = os.geteuid()
+    return f'{DEFAULT}-{user}' if user else DEFAULT
 
 
 def make_dir(path: pathlib.Path, mode: int = MODE) -> pathlib.Path:
@@ -74,25 +80,22 @@ def default_run_dir() -> pathlib.Path:
 def services_python() -> pathlib.Path:
     """Name the Python of Glance's own virtual environment.
 
-    :raises LabError: when ``make_services_venv`` of tools/lib.sh has not
-        been run
+    :raises LabError: when no tool has made it yet
     """
-    return _python('services', 'make_services_venv')
+    return _python('services', 'tools/demo')
 
 
 def cinder_python() -> pathlib.Path:
     """Name the Python of the virtual environment of Cinder and Keystone.
 
-    :raises LabError: when ``make_cinder_venv`` of tools/lib.sh has not been
-        run
+    :raises LabError: when no tool has made it yet
     """
-    return _python('cinder', 'make_cinder_venv')
+    return _python('cinder', 'tools/test volumes')
 
 
 def _python(venv: str, maker: str) -> pathlib.Path:
-    # Not what it links to: the environment is told by the path.
+    # Not what it links to: the path says which environment it is.
     python = lab_dir() / venv / 'bin' / 'python'
     if not python.exists():
-        raise errors.LabError(f'{python} is missing: run '
-                              f'". tools/lib.sh && {maker}"')
+        raise errors.LabError(f'{python} is missing: run "{maker}"')
     return python

@@ -1,0 +1,165 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The stages: what each of them checks, and by which commands."""
+
+import collections.abc as cabc
+import dataclasses
+import enum
+
+from tests.lab import place
+from tests.stages import figures
+from tests.stages import ground as ground_module
+from tests.stages import nova
+from tests.stages import packages
+from tests.stages import performance
+from tests.stages import shared_lab
+
+# Seconds for one test. One of the flow tests kills a flow at each of its
+# calls, dozens of times; the functional tests boot guests without KVM.
+UNIT_TEST_TIMEOUT = 60
+FLOW_TEST_TIMEOUT = 300
+FUNCTIONAL_TEST_TIMEOUT = 900
+# Seconds for all of them.
+FUNCTIONAL_LIMIT = 3600
+VOLUMES_LIMIT = 1800
+
+# What the judges of the source are called with. {logs} is the folder of the
+# logs, where what a judge remembers is kept as well.
+LINTERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    'lint': (('ruff', 'check', '--no-cache', '--output-format', 'concise'),
+             ('flake8',)),
+    'codespell': (('codespell',),),
+    'doc8': (('doc8', 'README.rst', 'CONTRIBUTING.rst', 'doc/source',
+              'releasenotes/notes'),),
+    'mypy': (('mypy', '--cache-dir', '{logs}/mypy'),),
+    'imports': (('lint-imports', '--no-cache'),),
+}
+
+# As the linters.
+DOCUMENTS = (
+    ('sphinx-build', '-q', '-W', '--keep-going', '-d', '{logs}/doctrees',
+     '-b', 'html', 'doc/source', 'doc/build/html'),
+    ('reno', 'lint'),
+    ('sphinx-build', '-q', '-W', '--keep-going', '-d',
+     '{logs}/notes-doctrees', '-b', 'html', 'releasenotes/source',
+     'releasenotes/build/html'))
+
+LAB = shared_lab.SharedLab()
+
+Perform = cabc.Callable[[performance.Performance], figures.Figures]
+
+
+class Lane(enum.Enum):
+    """Stages of one lane are performed one after the other."""
+
+    #: on the lab
+    LAB = enum.auto()
+    #: on nothing that is shared
+    ALONE = enum.auto()
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    :ivar has_tests: it is made of tests, of which some can be named
+    :ivar takes_long: --fast leaves it out
+    :ivar on_request: only when it is named
+    """
+
+    name: str
+    perform: Perform
+    lane: Lane = Lane.ALONE
+    has_tests: bool = True
+    takes_long: bool = False
+    on_request: bool = False
+
+
+def _judge(run: performance.Performance) -> figures.Figures:
+    venv = run.ground.linters()
+    return run.checks(*_commands(run, venv.program, LINTERS[run.stage]))
+
+
+def _documents(run: performance.Performance) -> figures.Figures:
+    venv = run.ground.product()
+    return run.checks(*_commands(run, venv.program, DOCUMENTS))
+
+
+def _commands(run: performance.Performance,
+              program: cabc.Callable[[str], str],
+              lines: cabc.Iterable[tuple[str, ...]]) -> list[list[str]]:
+    return [[program(name), *(word.format(logs=run.logs) for word in words)]
+            for name, *words in lines]
+
+
+def _unit(run: performance.Performance) -> figures.Figures:
+    return run.tests(run.ground.product(), 'unit',
+                     test_timeout=UNIT_TEST_TIMEOUT)
+
+
+def _flow(run: performance.Performance) -> figures.Figures:
+    return run.tests(run.ground.product(), 'flow',
+                     test_timeout=FLOW_TEST_TIMEOUT)
+
+
+def _packaging(run: performance.Performance) -> figures.Figures:
+    run.ground.install(*packages.BUILD)
+    status, output = run.run(str(place.CHECKOUT / 'tools/packaging-check'))
+    return figures.of_checks(output, status)
+
+
+def _functional(run: performance.Performance) -> figures.Figures:
+    run.ground.need_root('it starts a libvirtd of its own')
+    run.ground.install(*packages.BUILD, *packages.HYPERVISOR)
+    run.ground.services()
+    LAB.up(run)
+    return run.tests(run.ground.product(), 'functional', serial=True,
+                     test_timeout=FUNCTIONAL_TEST_TIMEOUT,
+                     limit=FUNCTIONAL_LIMIT)
+
+
+def prepare_volumes(ground: ground_module.Ground) -> None:
+    """Install and make what the volumes need, but for the lab.
+
+    :raises LabError: when that fails, and for another user than root
+    """
+    ground.need_root('it starts a Ceph and a Cinder of its own')
+    ground.all_at_once(
+        lambda: ground.install(*packages.BUILD, *packages.HYPERVISOR,
+                               *packages.VOLUMES),
+        ground.cinder, ground.services)
+
+
+def _volumes(run: performance.Performance) -> figures.Figures:
+    prepare_volumes(run.ground)
+    LAB.up(run, '--volumes')
+    return run.tests(run.ground.product(), 'volumes', serial=True,
+                     test_timeout=FUNCTIONAL_TEST_TIMEOUT,
+                     limit=VOLUMES_LIMIT)
+
+
+# In the order in which those of one lane are performed.
+STAGES = (
+    *(Stage(name, _judge, has_tests=False) for name in LINTERS),
+    Stage('unit', _unit),
+    Stage('flow', _flow),
+    Stage('packaging', _packaging, has_tests=False),
+    Stage('docs', _documents, has_tests=False),
+    Stage('nova', nova.with_nova),
+    Stage('nova-own', nova.own),
+    # What it runs is almost all Nova's.
+    Stage('nova-functional', nova.functional, on_request=True),
+    Stage('functional', _functional, lane=Lane.LAB, takes_long=True),
+    Stage('volumes', _volumes, lane=Lane.LAB, takes_long=True),
+)
+BY_NAME = {stage.name: stage for stage in STAGES}
