@@ -26,7 +26,7 @@ class KnownTestCase(base.BaseTestCase):
 
     @ddt.data(*known.TESTS.values(), *known.FUNCTIONAL_TESTS.values())
     @ddt.unpack
-    def test_ours_is_there(self, patched, ours):
+    def test_each_known_test_has_one_of_ours(self, patched, ours):
         self.assertTrue(patched)
         module, test_class, name = ours.rsplit('.', 2)
         self.assertTrue(callable(getattr(getattr(

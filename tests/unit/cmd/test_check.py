@@ -86,7 +86,7 @@ class CheckTestCase(scene.CommandTestCase):
         self.assertIn(f'install -d -m 0755 {self.fake.snapshots}',
                       self.no())
 
-    def test_what_was_left(self):
+    def test_a_node_with_records_left_is_not_ready(self):
         self.leave(self.undefined())
         words = self.no()
         self.assertIn('1 records', words)

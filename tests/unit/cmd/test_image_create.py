@@ -169,7 +169,7 @@ class DryRunTestCase(CreateTestCase):
         ['in words', []],
         ['for a program', ['--json']],
     )
-    def test_it_changes_nothing(self, words):
+    def test_a_dry_run_changes_nothing(self, words):
         said = self.create('--dry-run', *words)
         self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertEqual([], self.process.calls.changes())
@@ -222,5 +222,7 @@ class SignedInTestCase(CreateTestCase):
         ['a recovery', ['recover'], False],
         ['a check', ['check'], False],
     )
-    def test_for(self, words, needed):
+    def test_credentials_are_needed_to_make_an_image_alone(
+        self, words, needed
+    ):
         self.assertEqual([needed], self.signed_in(*words))

@@ -75,14 +75,14 @@ class AskedTestCase(DeleteTestCase):
         self.assert_gone()
 
     @ddt.data('y', 'yes\n', 'Y\n')
-    def test_who_says_yes(self, typed):
+    def test_one_who_says_yes_has_it_deleted(self, typed):
         said = self.delete(typed=typed)
         self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertIn(image_delete.QUESTION, said.err)
         self.assert_gone()
 
     @ddt.data('', 'n\n', '\n', 'no\n', 'yeah\n')
-    def test_who_does_not(self, typed):
+    def test_one_who_does_not_say_yes_keeps_it(self, typed):
         said = self.delete(typed=typed)
         self.assertEqual(main_module.ExitCode.REFUSED, said.code)
         self.assertIn('Nothing is deleted', said.err)

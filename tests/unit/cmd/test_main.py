@@ -161,7 +161,7 @@ class ExitCodeTestCase(scene.CommandTestCase):
          errors.RollbackIncomplete(reason='no', undone='x', record='r')],
         ['a cancellation', ExitCode.CANCELLED, KeyboardInterrupt()],
     )
-    def test_of(self, code, error):
+    def test_each_failure_ends_with_its_code(self, code, error):
         said = self.fail_with(error)
         self.assertEqual(code, said.code)
         self.assertEqual('', said.out)
@@ -169,7 +169,7 @@ class ExitCodeTestCase(scene.CommandTestCase):
         self.assertTrue(said.err.startswith('nova-snap: '))
         self.assertNotIn('Traceback', said.err)
 
-    def test_of_success(self):
+    def test_success_ends_with_0(self):
         said = self.run_command('status')
         self.assertEqual(ExitCode.DONE, said.code)
         self.assertEqual('', said.err)

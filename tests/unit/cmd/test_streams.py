@@ -169,7 +169,7 @@ class ToldTestCase(StreamTestCase):
         self.assertIn(f'Image {image_id} (nightly) is active', said.out)
         self.assertTrue(self.fake.guest.isPersistent())
 
-    def test_nobody_at_all(self):
+    def test_without_any_reader_the_image_is_made(self):
         said = self.run_command('image-create', fake_node.NAME, 'nightly',
                                 out=self.broken(Unread),
                                 err=self.broken(Unread))

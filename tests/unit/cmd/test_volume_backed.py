@@ -59,7 +59,7 @@ class VolumesTestCase(scene.CommandTestCase):
             ['vda', 'vdb'],
             [one['disk']['target_dev'] for one in found['volumes']])
 
-    def test_it_is_listed(self):
+    def test_a_volume_backed_guest_is_listed_with_its_method(self):
         [found] = self.run_command('list', '--json').json()
         self.assertEqual('volumes, raw', found['snapshot'])
 
@@ -69,7 +69,7 @@ class VolumesTestCase(scene.CommandTestCase):
         [found] = self.run_command('list', '--json').json()
         self.assertIn('auth_type', found['snapshot'])
 
-    def test_refused_over_quota(self):
+    def test_a_snapshot_over_the_quota_is_refused(self):
         self.fake.cinder.maximum = 0
         said = self.create()
         self.assertEqual(main_module.ExitCode.REFUSED, said.code)

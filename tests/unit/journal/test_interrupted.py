@@ -55,7 +55,7 @@ class InterruptTestCase(steps.TransactionTestCase):
     @ddt.data(*((step, moment) for step in STEPS
                 for moment in ('do', 'undo')), ('block', ''))
     @ddt.unpack
-    def test_in(self, step, moment):
+    def test_an_interrupt_in_a_step_undoes_all_of_it(self, step, moment):
         self.assertRaises(KeyboardInterrupt, self.flow, step, moment)
         self.assert_nothing_left()
         # What encloses a step was undone after it, whatever came between.
@@ -142,7 +142,7 @@ class EveryLineTestCase(steps.TransactionTestCase):
             sys.settrace(tracer)
         return next(lines, None) is None
 
-    def test_all_or_nothing(self):
+    def test_an_interrupt_leaves_all_or_nothing(self):
         number = 0
         while self.interrupted(number):
             for record_id in self.store.ids():

@@ -50,7 +50,9 @@ class ResumeTestCase(steps.TransactionTestCase):
          ['undo a']],
         ['a record without a step is forgotten', False, {}, []],
     )
-    def test_settled(self, committed, phases, log):
+    def test_what_is_left_of_each_phase_is_settled(
+        self, committed, phases, log
+    ):
         self.leave(committed, **phases).settle()
         self.assertEqual(log, self.world.log)
         self.assertEqual({'image'} if committed else set(),

@@ -172,7 +172,7 @@ class DurableTestCase(StoreTestCase):
 
 class RemoveTestCase(StoreTestCase):
 
-    def test_it_is_forgotten(self):
+    def test_a_record_that_is_removed_is_gone(self):
         self.store.write(records.record('one'))
         self.store.write(records.record('two'))
         self.store.remove('one')
@@ -316,7 +316,7 @@ class OwnerTestCase(StoreTestCase):
         figures = path.stat()
         return figures.st_uid, figures.st_gid
 
-    def test_everything_is_theirs(self):
+    def test_all_that_root_writes_belongs_to_the_owner(self):
         for path in (self.journal_dir, self.records,
                      self.records / 'a-record.json'):
             self.assertEqual(self.OWNER, self.owner(path), path)

@@ -79,7 +79,7 @@ class DiskTestCase(base.BaseTestCase):
         ('of a layer below', 'sliced-backing.live', True),
         ('nowhere', 'chain-of-three.live', False),
     )
-    def test_slices_are_seen(self, file, has_slices):
+    def test_a_disk_that_is_a_slice_of_a_file_says_so(self, file, has_slices):
         self.assertEqual(has_slices, data.domain(file).root_disk.has_slices)
 
     def test_a_disk_is_found_by_its_target(self):
@@ -133,7 +133,7 @@ class DiskTestCase(base.BaseTestCase):
         [lun, *_] = data.domain('lun-root.live').disks
         self.assertEqual('lun', lun.device)
 
-    def test_discs_are_apart(self):
+    def test_discs_are_not_among_the_disks(self):
         guest = data.domain('cdrom-first.live')
         self.assertEqual([], [disk for disk in guest.disks
                               if disk.device == 'cdrom'])
@@ -284,7 +284,7 @@ class GuestTestCase(base.BaseTestCase):
     def test_the_user_of_qemu(self, file, user):
         self.assertEqual(user, data.domain(file).qemu_user)
 
-    def test_what_it_is(self):
+    def test_a_guest_is_read_with_its_names_and_types(self):
         guest = data.nova34_domain('image-backed.inactive')
         self.assertEqual(
             ('0a608a7f-a14f-42bf-bf80-ca5745ad69d0', 'instance-00000009',

@@ -116,7 +116,7 @@ class DefinedTestCase(base.BaseTestCase):
         ('another port', devices.PORT, False),
         ('nothing', '', False),
     )
-    def test_a_definition_has(self, xml, is_defined):
+    def test_a_definition_is_asked_for_the_device(self, xml, is_defined):
         definition = f'<domain><devices>{xml}</devices></domain>'
         self.assertIs(is_defined, hostdev_model.is_defined(
             hostdev_model.parse(LIVE_POOL_PORT), definition))

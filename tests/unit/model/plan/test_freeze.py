@@ -38,7 +38,9 @@ class FreezeTestCase(scene.PlanTestCase):
         ('the image requires what the operator wants',
          {'os_require_quiesce': 'yes'}, 'want', (True, True)),
     )
-    def test_wanted_and_required(self, properties, quiesce, expected):
+    def test_image_and_operator_say_whether_to_freeze(
+        self, properties, quiesce, expected
+    ):
         made = self.plan(scene.facts(scene.novas_guest(**properties)),
                          scene.request(quiesce=quiesce))
         self.assertEqual(expected, (made.wants_freeze, made.requires_freeze))

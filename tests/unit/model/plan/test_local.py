@@ -113,7 +113,9 @@ class MethodTestCase(scene.PlanTestCase):
             Method.STOPPED,
         ),
     )
-    def test_nova_s_rule(self, facts, asked, options, method):
+    def test_live_or_cold_is_what_nova_would_do(
+        self, facts, asked, options, method
+    ):
         made = self.plan(
             scene.facts(**facts), scene.request(**asked), **options
         )
@@ -220,7 +222,8 @@ class ColdTestCase(scene.PlanTestCase):
         ('unless the guest is not of Nova\'s',
          data.domain('raw-root.live'), True, {}),
     )
-    def test_it_would(self, guest, runs, asked):
+    def test_a_nova_that_would_not_act_is_no_obstacle(self, guest, runs,
+                                                      asked):
         made = self.plan(scene.facts(guest, nova_compute_runs=runs),
                          scene.request(cold=True, **asked))
         self.assertEqual(Method.COLD, made.method)
@@ -278,7 +281,9 @@ class FormatTestCase(scene.PlanTestCase):
         ('that of the request, before the options', 'vmdk', 'vdi', scene.ROOT,
          'vmdk'),
     )
-    def test_it_is(self, asked, option, layer, expected):
+    def test_the_format_of_the_image_is_the_first_that_is_said(
+        self, asked, option, layer, expected
+    ):
         made = self.plan(scene.facts(chain=(layer,)),
                          scene.request(image_format=asked),
                          snapshot_image_format=option)

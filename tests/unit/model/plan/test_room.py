@@ -31,7 +31,7 @@ class Qcow2MetadataTestCase(base.BaseTestCase):
 
     @ddt.data(*MEASURED)
     @ddt.unpack
-    def test_it_is_enough(self, virtual_size, measured):
+    def test_qcow2_needs_no_more_than_is_counted(self, virtual_size, measured):
         self.assertGreaterEqual(
             room_plan.qcow2_metadata(virtual_size), measured
         )
@@ -62,7 +62,7 @@ class FlatImageTestCase(base.BaseTestCase):
          10 * units.GiB),
         ('nor in the worst case', 20 * units.GiB, True, 10 * units.GiB),
     )
-    def test_data_and_tables(self, allocated, worst_case, data):
+    def test_data_and_tables_are_counted(self, allocated, worst_case, data):
         size = 10 * units.GiB
         self.assertEqual(
             data + room_plan.qcow2_metadata(size),

@@ -157,7 +157,9 @@ class LocalDiskTestCase(base.BaseTestCase):
         (dataclasses.replace(SWAP, source_path='/dev/vg/u_disk.swap'),
          units.GiB, ('swap', 1024)))
     @ddt.unpack
-    def test_an_entry(self, disk, size, expected):
+    def test_a_disk_becomes_the_entry_that_nova_writes(
+        self, disk, size, expected
+    ):
         entry = block_device.of_local_disk(disk, size)
         self.assertEqual(expected, (entry['guest_format'],
                                     entry['volume_size']))
@@ -257,7 +259,7 @@ class PlanTestCase(base.BaseTestCase):
         self.assertIn('does not know that volume 727e86ca',
                       ' '.join(plan.remarks))
 
-    def test_too_many_snapshots(self):
+    def test_more_snapshots_than_the_quota_allows_are_refused(self):
         said = self.refusal(errors.Refused, _facts(
             self.domain, limits=volumes_model.SnapshotLimits(9, 10)))
         for word in ('2 snapshots', '9 of the 10', '1 too many',
@@ -278,7 +280,7 @@ class PlanTestCase(base.BaseTestCase):
         self.assertIn(words, self.refusal(
             errors.Refused, _facts(self.domain), **asked))
 
-    def test_one_in_rescue(self):
+    def test_a_guest_in_rescue_is_refused(self):
         self.assertIn('unrescue', self.refusal(errors.Unsupported, _facts(
             dataclasses.replace(self.domain, is_rescued=True))))
 
@@ -319,7 +321,9 @@ class PlanTestCase(base.BaseTestCase):
          (False, False)],
         ['paused', {'state': domain_model.State.PAUSED}, {'quiesce': 'want'},
          (False, False)])
-    def test_a_freeze(self, guest, asked, expected):
+    def test_the_guest_is_frozen_as_it_is_asked_for(
+        self, guest, asked, expected
+    ):
         plan = volumes_plan.make_plan(
             _request(**asked), _facts(
                 self.domain, guest=_guest(self.domain, **guest)))

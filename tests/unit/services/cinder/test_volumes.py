@@ -39,7 +39,7 @@ class VolumesBase(base.BaseTestCase):
 @ddt.ddt
 class LookTestCase(VolumesBase):
 
-    def test_a_volume(self):
+    def test_a_volume_is_read_as_cinder_says_it(self):
         self.assertEqual(
             volumes_model.Volume(
                 volume_id=VOLUME, name='root', description='of mine',
@@ -55,14 +55,14 @@ class LookTestCase(VolumesBase):
     def test_a_snapshot_that_is_not_there(self):
         self.assertIsNone(self.volumes.snapshot('another'))
 
-    def test_the_limits(self):
+    def test_the_limits_are_those_of_the_project(self):
         self.assertEqual(
             volumes_model.SnapshotLimits(3, 10), self.volumes.limits()
         )
 
     @ddt.data((10, 2, 0), (4, 2, 1), (-1, 2, 0), (3, 1, 1))
     @ddt.unpack
-    def test_what_is_missing(self, maximum, wanted, missing):
+    def test_the_room_in_the_quota_is_counted(self, maximum, wanted, missing):
         self.assertEqual(missing, volumes_model.SnapshotLimits(
             3, maximum).missing(wanted))
 
@@ -168,7 +168,7 @@ class CreateTestCase(VolumesBase):
         self.assertIsNone(self.volumes.find_snapshot(SPEC))
         self.assertIsNotNone(self.volumes.find_snapshot(other))
 
-    def test_over_quota(self):
+    def test_a_quota_that_is_full_is_said(self):
         self.cinder.troubles = [413]
         self.cinder.keeps_lost = False
         self.assertRaises(errors.VolumeQuotaExceeded,
@@ -184,7 +184,7 @@ class DeleteTestCase(VolumesBase):
         self.made = self.volumes.create_snapshot(SPEC).snapshot_id
         self.cinder.snapshots[self.made]['status'] = 'available'
 
-    def test_it_goes(self):
+    def test_a_snapshot_that_is_deleted_goes(self):
         self.volumes.delete_snapshot(self.made)
         self.assertEqual('deleting',
                          self.cinder.snapshots[self.made]['status'])
@@ -214,7 +214,7 @@ class ProjectsTestCase(VolumesBase):
             self.clock, endpoint_template=f'{fake_cinder.ROOT}/v3/'
             '%(project_id)s', auth=fake_keystone.make_auth())
 
-    def test_our_own(self):
+    def test_in_our_own_project_nothing_is_asked(self):
         self.assertIs(self.volumes, self.volumes.acting_in('infra'))
         self.assertIs(self.volumes, self.volumes.acting_in(None))
 
