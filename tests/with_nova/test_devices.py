@@ -263,7 +263,9 @@ class SnapshotTestCase(DevicesTestCase):
         self.assert_none_is_lost()
 
     def take_in_novas_words(self):
-        with translation.in_novas_words(fake_node.UUID, IMAGE):
+        domain = self.process.world.host.domain(fake_node.UUID)
+        with translation.in_novas_words(fake_node.UUID, IMAGE,
+                                        has_domain=domain.exists):
             self.take()
 
     def test_novas_records_stay_as_they_are(self):
