@@ -22,6 +22,7 @@ import typing as ty
 
 from nova_snap import errors
 from nova_snap.flows import recovery
+from nova_snap.model import observer as observer_module
 from nova_snap.model import result as result_model
 from tests.fakes import calls as fake_calls
 from tests.fakes import files as fake_files
@@ -57,6 +58,17 @@ class Run:
         """Return the ids of the records that are left."""
         return self.fake.process().store.ids()
 
+    def has_succeeded(self) -> bool:
+        """Tell whether it did what it was asked for."""
+        return isinstance(self.ended, result_model.Result)
+
+    def may_keep(self) -> bool:
+        """Tell whether the image stays after a recovery, before there is one.
+
+        What is not committed is taken back.
+        """
+        return self.is_committed()
+
     def recover(self) -> list[recovery.Finding]:
         """Settle, in a new process."""
         return recovery.recover(self.fake.process().node)
@@ -73,35 +85,51 @@ class Run:
 
 
 class Crashes:
-    """Run a flow and hit it; which guest it is, is the subclass's to say."""
+    """Run a flow and hit it; which guest it is, is the subclass's to say.
+
+    :cvar makes: how many images the flow leaves
+    """
 
     asked: ty.Mapping[str, ty.Any] = {}
+    run_type = Run
+    makes = 1
 
     def prepare(self, fake: fake_node.FakeNode) -> None:
         """Bring the guest into its state."""
         fake.guest.create()
 
-    def hit(self, plant: Plant) -> Run:
+    def flow(self, process: fake_node.Process) -> ty.Any:
+        """Run the flow in a process."""
+        return self.take(process, **self.asked)
+
+    def caller_acts(self, run: Run) -> None:
+        """Do what the flow's caller does, who is alive, after the flow."""
+
+    def hit(self, plant: Plant = lambda process: None,
+            observer: observer_module.Observer | None = None) -> Run:
         """Run the flow once, on a node of its own."""
         fake = self.make_node(self.spec)
         self.prepare(fake)
         before = checks.state_of(fake)
-        process = fake.process()
+        process = fake.process(observer)
         plant(process)
         try:
-            ended = self.take(process, **self.asked)
+            ended = self.flow(process)
         except (errors.SnapError, KeyboardInterrupt,
                 fake_calls.Killed) as exc:
             ended = exc
         fake.libvirtd.live_on()
-        return Run(fake, before, process, ended)
+        run = self.run_type(fake, before, process, ended)
+        if not process.calls.is_dead:
+            self.caller_acts(run)
+        return run
 
     def calls(self) -> list[Call]:
         """Return the calls of a run that nothing happens to."""
-        run = self.hit(lambda process: None)
-        self.assertIsInstance(run.ended, result_model.Result)
+        run = self.hit()
+        self.assertTrue(run.has_succeeded(), run.ended)
         self.assertEqual([], run.wrong())
-        self.assertEqual(1, run.images())
+        self.assertEqual(self.makes, run.images())
         return run.process.calls.made
 
     def points(self) -> cabc.Iterator[tuple[Call, When]]:
@@ -118,10 +146,8 @@ class Crashes:
             self.fail('\n'.join(problems))
 
 
-class CrashTests(Crashes):
-    """The tests that hold for every flow."""
-
-    # Killed
+class KillTests(Crashes):
+    """The process is killed, and another one recovers."""
 
     def test_killed_anywhere_it_is_recovered(self) -> None:
         problems = []
@@ -129,13 +155,13 @@ class CrashTests(Crashes):
             run = self.hit(lambda process, at=call.number, when=when:
                            process.calls.kill(at, when))
             self.assertTrue(run.process.calls.is_dead, f'{when} {call}')
-            committed, left = run.is_committed(), run.records()
+            stays, left = run.may_keep(), run.records()
             outcomes = {finding.outcome for finding in run.recover()}
             wrong = run.wrong()
             if outcomes - {recovery.Outcome.SETTLED}:
                 wrong.append(f'recovery: {outcomes}')
-            if left and run.images() != committed:
-                wrong.append(f'committed is {committed}, images: '
+            if left and run.images() != stays:
+                wrong.append(f'an image stays is {stays}, images: '
                              f'{run.images()}')
             problems += _at(when, call, wrong)
         self.judge(problems)
@@ -164,7 +190,9 @@ class CrashTests(Crashes):
                 second += 1
         return problems
 
-    # Failing
+
+class FailTests(Crashes):
+    """Something fails, and nobody has to recover."""
 
     def test_any_call_fails(self) -> None:
         problems = []
@@ -173,7 +201,7 @@ class CrashTests(Crashes):
                 continue
             run = self.hit(lambda process, at=call.number, when=when:
                            process.calls.fail(at, when))
-            problems += _at(when, call, _after_failure(run, call))
+            problems += _at(when, call, _after_failure(run, call, self.makes))
         self.judge(problems)
 
     def test_all_of_a_kind_fails_from_any_call_on(self) -> None:
@@ -197,12 +225,14 @@ class CrashTests(Crashes):
                            process.calls.then(
                                at, process.fake.libvirtd.restart))
             wrong = run.wrong()
-            if not isinstance(run.ended, result_model.Result):
+            if not run.has_succeeded():
                 wrong.append(f'{run.ended!r}')
             problems += _at('restarted after', call, wrong)
         self.judge(problems)
 
-    # Cancelled
+
+class CrashTests(KillTests, FailTests):
+    """The tests that hold for every flow of the command."""
 
     def test_cancelled_anywhere_it_is_put_back(self) -> None:
         problems = []
@@ -222,13 +252,15 @@ class CrashTests(Crashes):
         self.judge(problems)
 
 
-def _after_failure(run: Run, call: Call) -> list[str]:
-    """Say what is wrong after one call failed: nothing needs a recovery."""
+def _after_failure(run: Run, call: Call, makes: int) -> list[str]:
+    """Say what is wrong after one call failed: nothing needs a recovery.
+
+    :param makes: how many images there are where the flow succeeded
+    """
     if call.outside == fake_files.JOURNAL and call.name == 'remove':
         run.recover()
     wrong = run.wrong()
-    succeeded = isinstance(run.ended, result_model.Result)
-    if run.images() != succeeded:
+    if run.images() != makes * run.has_succeeded():
         wrong.append(f'{run.ended!r} and images: {run.images()}')
     return wrong
 
