@@ -78,16 +78,16 @@ def _tools(node: world_module.Node) -> str:
 
 
 def _hypervisor(node: world_module.Node) -> str:
-    host = node.world.host
+    libvirt = node.world.host.connection
     for name, version, least in (
-            ('libvirt', host.version(), MIN_LIBVIRT),
-            ('QEMU', host.qemu_version(), MIN_QEMU)):
+            ('libvirt', libvirt.version(), MIN_LIBVIRT),
+            ('QEMU', libvirt.qemu_version(), MIN_QEMU)):
         if version < least:
             raise errors.Refused(
                 reason=f'{name} is {_dotted(version)}, and {_dotted(least)} '
                        'is the oldest that works')
-    return (f'libvirt {_dotted(host.version())} with QEMU '
-            f'{_dotted(host.qemu_version())} at {host.uri}')
+    return (f'libvirt {_dotted(libvirt.version())} with QEMU '
+            f'{_dotted(libvirt.qemu_version())} at {libvirt.uri}')
 
 
 def _snapshots_directory(node: world_module.Node) -> str:

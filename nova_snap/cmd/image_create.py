@@ -21,7 +21,9 @@ import uuid
 
 from nova_snap.cmd import runtime as runtime_module
 from nova_snap.cmd import show
+from nova_snap import errors
 from nova_snap.flows import snapshot
+from nova_snap.hypervisor import host as host_module
 from nova_snap.model import image as image_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model.plan import volumes as volumes_plan
@@ -96,9 +98,8 @@ def run(arguments: argparse.Namespace,
     :raises OutputLost: when a plan cannot be printed
     """
     node = runtime.node(signed_in=not arguments.dry_run)
-    instance = node.world.host.lookup(arguments.instance)
     request = request_model.Request(
-        instance_uuid=instance.uuid,
+        instance_uuid=_uuid(node.world.host, arguments.instance),
         images=(request_model.RequestedImage(str(uuid.uuid4()),
                                              arguments.name),),
         image_format=arguments.format,
@@ -117,6 +118,18 @@ def run(arguments: argparse.Namespace,
             show.as_json(_describe(result, seconds))
         else:
             show.out(_words(result, seconds))
+
+
+def _uuid(host: host_module.Host, instance: str) -> str:
+    """Return the UUID of an instance, which may be named by it.
+
+    :raises InstanceNotFound: when libvirt knows none
+    """
+    try:
+        return host.lookup(instance).uuid
+    except errors.DomainGone as exc:
+        raise errors.InstanceNotFound(
+            instance=instance, uri=host.connection.uri) from exc
 
 
 def _show_plan(plan: plan_model.Plan | volumes_plan.VolumePlan,

@@ -26,6 +26,7 @@ from nova_snap.host import files as files_module
 from nova_snap.host import locks as locks_module
 from nova_snap.host import processes
 from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import host as host_module
 from nova_snap.journal import store as store_module
 from nova_snap.model import observer as observer_module
@@ -83,7 +84,8 @@ class Runtime:
         store = store_module.Store(settings.journal_dir, owner)
         world = world_module.World(
             settings=settings,
-            host=host_module.Host(settings.connection_uri),
+            host=host_module.Host(connection_module.Connection(
+                settings.connection_uri)),
             qemu_img=qemu_img_module.QemuImg(
                 settings.images_cpu_time_limit,
                 settings.images_address_space_limit),

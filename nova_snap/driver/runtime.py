@@ -31,6 +31,7 @@ from nova_snap import errors
 from nova_snap.host import files as files_module
 from nova_snap.host import locks as locks_module
 from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import device_events as device_events_module
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.hypervisor import events as events_module
@@ -96,9 +97,9 @@ class Work:
 class NovaDomain(domain_module.Domain):
     """A domain whose guest is started as Nova starts it."""
 
-    def __init__(self, host: host_module.Host, uuid: str,
+    def __init__(self, connection: connection_module.Connection, uuid: str,
                  power_up: PowerUp) -> None:
-        super().__init__(host, uuid)
+        super().__init__(connection, uuid)
         self._power_up = power_up
 
     def start(self, *, paused: bool) -> None:
@@ -110,17 +111,14 @@ class NovaDomain(domain_module.Domain):
         super().start(paused=paused)
 
 
-class NovaHost(host_module.Host):
-    """The libvirt that Nova is connected to, through Nova's connection."""
+class NovaConnection(connection_module.Connection):
+    """Nova's connection, which Nova opens again when it breaks."""
 
-    def __init__(self, uri: str, host: ty.Any, power_up: PowerUp,
-                 work: Work) -> None:
+    def __init__(self, uri: str, host: ty.Any) -> None:
         super().__init__(uri, lambda _: _connected(uri, host))
-        self._power_up = power_up
-        self._work = work
 
-    def connection(self) -> ty.Any:
-        """Return Nova's connection, which Nova opens again when it breaks.
+    def get(self) -> ty.Any:
+        """Return Nova's connection.
 
         :raises HypervisorError: when Nova has none within a minute
         :source: nova/virt/libvirt/host.py _get_connection
@@ -128,10 +126,20 @@ class NovaHost(host_module.Host):
         try:
             return self._connect(self.uri)
         except errors.HypervisorError:
-            return self._reconnect()
+            return self._open_again()
+
+
+class NovaHost(host_module.Host):
+    """The libvirt that Nova is connected to."""
+
+    def __init__(self, connection: NovaConnection, power_up: PowerUp,
+                 work: Work) -> None:
+        super().__init__(connection)
+        self._power_up = power_up
+        self._work = work
 
     def domain(self, uuid: str) -> domain_module.Domain:
-        return NovaDomain(self, uuid, self._power_up)
+        return NovaDomain(self.connection, uuid, self._power_up)
 
     @contextlib.contextmanager
     def block_job_events(
@@ -217,8 +225,8 @@ class Runtime:
         self.settings = settings
         self.work = Work()
         self.store = natively.wrap(store_module.Store(settings.journal_dir))
-        self._host = NovaHost(settings.connection_uri, host, power_up,
-                              self.work)
+        self._host = NovaHost(NovaConnection(settings.connection_uri, host),
+                              power_up, self.work)
 
     def check(self) -> None:
         """Look at the journal's place.

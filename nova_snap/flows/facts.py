@@ -168,7 +168,7 @@ def _block_job(domain: domain_module.Domain,
 
     Ours were settled before: see :mod:`nova_snap.flows.recovery`.
     """
-    job = domain.block_job(disk.target_dev)
+    job = domain.block_device(disk.target_dev).job()
     if job is not None:
         return f'a block job ({job.kind}) runs on disk {disk.target_dev}'
     if disk.mirror is not None:

@@ -36,7 +36,6 @@ from oslo_log import log as logging
 from nova_snap.flows import frozen as frozen_module
 from nova_snap.flows import image as image_flow
 from nova_snap.hypervisor import blockjob
-from nova_snap.hypervisor import domain as domain_module
 from nova_snap.model import layer as layer_model
 from nova_snap.model import phase as phase_model
 from nova_snap.model.plan import plan as plan_model
@@ -101,19 +100,16 @@ def _copy(txn: world_module.Transaction, plan: plan_model.Plan,
             mirroring.start()
         image_flow.refuse_other_chains(world, plan)
         world.observer.begins(phase_model.Phase.MIRROR)
-        blockjob.wait_ready(
-            domain, disk.target_dev, delta,
-            deadlines=blockjob.Deadlines(
-                ready=world.settings.ready_timeout,
-                stall=world.settings.stall_timeout),
-            clock=world.clock, bell=bell,
-            progress=world.observer.advances)
+        device = domain.block_device(disk.target_dev)
+        device.wait_ready(
+            delta, blockjob.Deadlines(ready=world.settings.ready_timeout,
+                                      stall=world.settings.stall_timeout),
+            wait=bell.wait, progress=world.observer.advances)
         with frozen_module.frozen(txn, plan) as freeze:
             mirror.finish(
-                world, bell=bell, timeout=domain_module.ABORT_SECONDS
+                world, wait=bell.wait, timeout=blockjob.ABORT_SECONDS
                 if freeze.step else world.settings.stall_timeout)
         # The guest need not wait for this.
         if failure := bell.failure(disk.target_dev):
-            raise blockjob.lost(domain, disk.target_dev,
-                                f'its end went wrong: {failure}')
+            raise device.lost(f'its end went wrong: {failure}')
     return freeze.consistency()

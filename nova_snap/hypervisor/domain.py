@@ -10,25 +10,19 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""One domain, and the libvirt calls that we allow ourselves on it.
+"""One domain, and the libvirt calls that we allow ourselves on it."""
 
-The domain is looked up anew at every call: a handle does not survive a
-restart of libvirtd or a domain that was undefined and defined again.
-"""
-
-import collections.abc as cabc
 import dataclasses
 import typing as ty
 
 import libvirt
 
 from nova_snap import errors
+from nova_snap.hypervisor import blockjob
+from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import errors as hypervisor_errors
 from nova_snap.model import domain as domain_model
 from nova_snap.model import hostdev as hostdev_model
-
-if ty.TYPE_CHECKING:
-    from nova_snap.hypervisor import host as host_module
 
 State = domain_model.State
 
@@ -52,14 +46,6 @@ JOBS = {
     libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP: 'backup',
 }
 
-BLOCK_JOBS = {
-    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_PULL: 'pull',
-    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COPY: 'copy',
-    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT: 'commit',
-    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT: 'active commit',
-    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP: 'backup',
-}
-
 # The first release that knows the flag.
 # :source: libvirt news, v8.9.0
 KEEP_TPM_VERSION = (8, 9, 0)
@@ -67,21 +53,6 @@ KEEP_TPM_VERSION = (8, 9, 0)
 # :source: libvirt/libvirt-domain.h VIR_DOMAIN_UNDEFINE_KEEP_TPM
 UNDEFINE_KEEP_TPM = 1 << 6
 AGENT_TIMEOUT_BLOCK = -2
-# A mirror that is ready has some MiB to write, and to flush them: less than a
-# second, or the storage hangs. Who was frozen for half a minute goes on as if
-# nothing had been; after two, Linux reports the tasks that wait.
-ABORT_SECONDS = 30.0
-# The guest may be frozen: an event ends the wait earlier, where there is one.
-ABORT_POLL_SECONDS = 0.02
-
-
-@dataclasses.dataclass(frozen=True)
-class BlockJob:
-    """A block job under way; ``cur`` and ``end`` are bytes."""
-
-    kind: str
-    cur: int
-    end: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,14 +75,17 @@ class Domain:
     :raises HypervisorError: from every method, when libvirt refuses
     """
 
-    def __init__(self, host: 'host_module.Host', uuid: str) -> None:
-        self._host = host
+    def __init__(self, connection: connection_module.Connection,
+                 uuid: str) -> None:
+        self._connection = connection
         self.uuid = uuid
 
     def _call(self, call: str, *args: ty.Any) -> ty.Any:
-        with hypervisor_errors.translated(self.uuid, call):
-            handle = self._host.connection().lookupByUUIDString(self.uuid)
-            return getattr(handle, call)(*args)
+        return self._connection.call(self.uuid, call, *args)
+
+    def block_device(self, target_dev: str) -> blockjob.BlockDevice:
+        """Return one of its disks, for the block job on it."""
+        return blockjob.BlockDevice(self._connection, self.uuid, target_dev)
 
     # What it is
 
@@ -157,6 +131,11 @@ class Domain:
     def model(self) -> domain_model.Domain:
         """Return the domain as values."""
         return domain_model.parse(self.xml())
+
+    def block_sizes(self, target_dev: str) -> tuple[int, int]:
+        """Return virtual size and allocation of the active layer, bytes."""
+        capacity, allocation, _ = self._call('blockInfo', target_dev, 0)
+        return int(capacity), int(allocation)
 
     def job(self) -> str | None:
         """Return the job that runs on the domain as a whole, in a word."""
@@ -206,7 +185,7 @@ class Domain:
             delete_configuration
         """
         flags = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
-        if self._host.version() >= KEEP_TPM_VERSION:
+        if self._connection.version() >= KEEP_TPM_VERSION:
             flags |= UNDEFINE_KEEP_TPM
         self._call('undefineFlags', flags)
 
@@ -215,7 +194,7 @@ class Domain:
 
         Safe to call again: what is there already is left alone.
         """
-        self._host.define(definition.xml, self.uuid)
+        self._connection.define(definition.xml, self.uuid)
         self.complete(definition)
 
     def complete(self, definition: Definition) -> None:
@@ -235,102 +214,6 @@ class Domain:
             if name not in present:
                 self._call('checkpointCreateXML', xml,
                            libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE)
-
-    # Its root disk
-
-    def block_sizes(self, target_dev: str) -> tuple[int, int]:
-        """Return virtual size and allocation of the active layer, bytes."""
-        capacity, allocation, _ = self._call('blockInfo', target_dev, 0)
-        return int(capacity), int(allocation)
-
-    def mirror(self, target_dev: str) -> domain_model.Mirror | None:
-        """Return the mirror on a disk, as the live XML has it."""
-        return domain_model.parse_mirror(self.xml(), target_dev)
-
-    def block_job(self, target_dev: str) -> BlockJob | None:
-        """Return the block job on a disk, None when there is none."""
-        info = self._call('blockJobInfo', target_dev, 0)
-        if not info:
-            return None
-        return BlockJob(BLOCK_JOBS.get(info['type'], 'block job'),
-                        int(info['cur']), int(info['end']))
-
-    def rebase_to_copy(self, target_dev: str, path: str,
-                       bandwidth: int) -> None:
-        """Start to mirror the active layer into an existing overlay.
-
-        Only on a transient domain. The overlay's format is what its file
-        says, and the caller made it: the mirror's format is to be checked.
-
-        :param bandwidth: bytes per second, 0 for no limit
-        :source: virDomainBlockRebase; without BANDWIDTH_BYTES it is MiB/s
-        """
-        self._call('blockRebase', target_dev, path, bandwidth,
-                   libvirt.VIR_DOMAIN_BLOCK_REBASE_COPY
-                   | libvirt.VIR_DOMAIN_BLOCK_REBASE_REUSE_EXT
-                   | libvirt.VIR_DOMAIN_BLOCK_REBASE_SHALLOW
-                   | libvirt.VIR_DOMAIN_BLOCK_REBASE_BANDWIDTH_BYTES)
-
-    def copy_transient(self, target_dev: str, path: str,
-                       bandwidth: int) -> None:
-        """Start the same mirror on a domain that stays defined.
-
-        :param bandwidth: bytes per second, 0 for no limit
-        :source: virDomainBlockCopy, VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB
-        """
-        # The format is named here, so that libvirt need not look into the
-        # file for it.
-        xml = domain_model.copy_target_xml(path)
-        parameters: dict[str, int] = {}
-        if bandwidth:
-            parameters[libvirt.VIR_DOMAIN_BLOCK_COPY_BANDWIDTH] = bandwidth
-        self._call('blockCopy', target_dev, xml, parameters,
-                   libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT
-                   | libvirt.VIR_DOMAIN_BLOCK_COPY_SHALLOW
-                   | libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB)
-
-    def abort_block_job(self, target_dev: str, *,
-                        timeout: float = ABORT_SECONDS,
-                        wait: cabc.Callable[[float], None] | None = None
-                        ) -> None:
-        """End the mirror of a disk: the copy stays as it is at one moment.
-
-        That moment lies between call and return. A mirror that is ready
-        still writes what the guest has written, and flushes it, with the
-        guest's requests held; QEMU has closed the file when the mirror is
-        gone from the XML. libvirt, if left to wait for that, would wait for
-        ever where the storage hangs.
-
-        A mirror that fails after it was told to end is gone in the same way:
-        see :meth:`nova_snap.hypervisor.events.BlockJobEvents.failure`. So is
-        one whose guest was switched off.
-
-        :param timeout: seconds
-        :param wait: waits so many seconds, or less when there may be news
-        :raises MirrorTimeout: when it has not ended in time; it still may
-        :raises HypervisorError: also when there is no job (any more)
-        :source: virDomainBlockJobAbort; libvirt src/qemu/qemu_blockjob.c
-            qemuBlockJobProcessEventConcludedCopyAbort; QEMU block/mirror.c
-            mirror_run
-        """
-        clock = self._host.clock
-        deadline = clock.monotonic() + timeout
-        try:
-            self._call('blockJobAbort', target_dev,
-                       libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_ASYNC)
-        except errors.HypervisorError:
-            # Refused also while it ends because it was told to before.
-            mirror = self.mirror(target_dev)
-            if mirror is None or not mirror.is_ending:
-                raise
-        while self.mirror(target_dev) is not None:
-            if clock.monotonic() > deadline:
-                raise errors.MirrorTimeout(
-                    instance=self.uuid, target_dev=target_dev,
-                    reason=f'it has not ended {timeout:.0f} s after it was '
-                           'told to; does the storage of snapshots_directory '
-                           'hang?')
-            (wait or clock.sleep)(ABORT_POLL_SECONDS)
 
     # Its devices
 

@@ -16,9 +16,9 @@ import contextlib
 import dataclasses
 import os
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.hypervisor import blockjob
-from nova_snap.hypervisor import domain as domain_module
 from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
 
@@ -65,8 +65,9 @@ class StartMirror(step_module.Step):
         domain = world.host.domain(self.uuid)
         if domain.qemu_id() != self.qemu_id:
             raise self._failed('the guest was stopped or started meanwhile')
+        device = domain.block_device(self.target_dev)
         try:
-            self._start(domain)
+            self._start(device)
         except errors.HypervisorError as exc:
             if DENIED not in exc.reason:
                 raise
@@ -74,59 +75,58 @@ class StartMirror(step_module.Step):
             raise self._failed(f'{exc.reason}. ' + ALLOW % {
                 'directory': directory,
                 'top': os.path.dirname(directory)}) from exc
-        mirror = domain.mirror(self.target_dev)
+        mirror = device.mirror()
         if mirror is None or mirror.path != self.path:
             raise self._failed('the job ended as soon as it had started')
         if mirror.format != DELTA_FORMAT:
             raise self._failed(f'libvirt writes {mirror.format} into '
                                f'{self.path}, and not {DELTA_FORMAT}')
 
-    def _start(self, domain: domain_module.Domain) -> None:
+    def _start(self, device: blockjob.BlockDevice) -> None:
         if self.transient_job:
-            domain.copy_transient(self.target_dev, self.path, self.bandwidth)
+            device.copy_transient(self.path, self.bandwidth)
         else:
-            domain.rebase_to_copy(self.target_dev, self.path, self.bandwidth)
+            device.rebase_to_copy(self.path, self.bandwidth)
 
     def undo(self, world: world_module.World) -> None:
         """End the job, if it runs and is ours.
 
         :raises HypervisorError: when libvirt does not end it
         """
-        domain = world.host.domain(self.uuid)
+        device = world.host.domain(self.uuid).block_device(self.target_dev)
         with contextlib.suppress(errors.DomainGone):
-            if not self._runs(domain):
+            if not self._runs(device):
                 return
             try:
-                domain.abort_block_job(self.target_dev)
+                device.abort()
             except errors.HypervisorError:
                 # It may have ended between the look and the call.
-                if self._runs(domain):
+                if self._runs(device):
                     raise
 
     def finish(self, world: world_module.World, timeout: float,
-               bell: blockjob.Bell) -> None:
+               wait: clock_module.Wait) -> None:
         """End the job that is ready: this is the point in time.
 
         :param timeout: seconds
+        :param wait: waits so many seconds, or less when there may be news
         :raises BlockJobLost: when it is not there any more, or not ready:
             what it wrote is not the disk (D2, D3)
         :raises MirrorTimeout: when it has not ended in time
         :raises HypervisorError: when libvirt does not end it; it runs
         """
         domain = world.host.domain(self.uuid)
-        mirror = domain.mirror(self.target_dev)
+        device = domain.block_device(self.target_dev)
+        mirror = device.mirror()
         if mirror is None or mirror.path != self.path or not mirror.ready:
-            raise blockjob.lost(domain, self.target_dev,
-                                'the block job ended before it was told to')
-        domain.abort_block_job(self.target_dev, timeout=timeout,
-                               wait=bell.wait)
+            raise device.lost('the block job ended before it was told to')
+        device.abort(timeout=timeout, wait=wait)
         if domain.qemu_id() != self.qemu_id:
             # It is gone because the QEMU process is.
-            raise blockjob.lost(domain, self.target_dev,
-                                'the guest was stopped or started meanwhile')
+            raise device.lost('the guest was stopped or started meanwhile')
 
-    def _runs(self, domain: domain_module.Domain) -> bool:
-        mirror = domain.mirror(self.target_dev)
+    def _runs(self, device: blockjob.BlockDevice) -> bool:
+        mirror = device.mirror()
         return mirror is not None and mirror.path == self.path
 
     def _failed(self, reason: str) -> errors.MirrorFailed:

@@ -24,11 +24,13 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import typing as ty
 
 import libvirt
 from lxml import etree
 
+from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import device_events as device_events_module
 from nova_snap.hypervisor import events as events_module
 from nova_snap.hypervisor import host as host_module
@@ -40,6 +42,7 @@ from tests.fakes import refusal
 
 OUTSIDE = 'libvirt'
 URI = 'fake:///system'
+UUID_LIKE = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
 # Calls of a domain that change something, or that somebody in the guest
 # notices.
@@ -178,6 +181,10 @@ class FakeConnection:
 
     def lookupByUUIDString(self, uuidstr: str) -> 'Handle':
         self._require_alive()
+        if not UUID_LIKE.fullmatch(uuidstr):
+            raise refusal.refusal(
+                libvirt.VIR_ERR_INVALID_ARG, f'invalid argument: {uuidstr} '
+                'in virDomainLookupByUUIDString must be a valid UUID')
         if uuidstr not in self._libvirtd.domains:
             raise refusal.no_domain(uuidstr)
         return Handle(self._calls, self._libvirtd, uuidstr)
@@ -314,18 +321,20 @@ class FakeHost(host_module.Host):
 
     def __init__(self, libvirtd: FakeLibvirtd,
                  calls: fake_calls.Calls) -> None:
-        super().__init__(
+        super().__init__(connection_module.Connection(
             URI, connect=lambda uri: FakeConnection(libvirtd, calls),
-            clock=libvirtd.clock, qemu=FakeQemuModule())
+            clock=libvirtd.clock, qemu=FakeQemuModule()))
 
     def block_job_events(self, uuid: str) -> ty.Any:
         return events_module.block_job_events(
-            self.connection(), uuid, fake_clock.ClockBell(self.clock),
-            self._qemu)
+            self.connection.get(), uuid,
+            fake_clock.ClockBell(self.connection.clock),
+            self.connection.qemu)
 
     def device_events(self, uuid: str) -> ty.Any:
         return device_events_module.device_events(
-            self.connection(), uuid, fake_clock.ClockDeviceBell(self.clock))
+            self.connection.get(), uuid,
+            fake_clock.ClockDeviceBell(self.connection.clock))
 
 
 def _words(name: str, args: tuple[ty.Any, ...],

@@ -25,7 +25,7 @@ import libvirt
 
 from nova_snap import errors
 from nova_snap.flows import recovery
-from nova_snap.hypervisor import domain as domain_module
+from nova_snap.hypervisor import blockjob
 from tests.flow import scene as flow_scene
 
 
@@ -73,7 +73,7 @@ class HangsTestCase(AbortTestCase):
     def test_a_frozen_guest_is_thawed_in_time(self):
         self.fail(quiesce='require')
         frozen = self.times['fsThaw'] - self.times['fsFreeze']
-        self.assertAlmostEqual(domain_module.ABORT_SECONDS, frozen, delta=1)
+        self.assertAlmostEqual(blockjob.ABORT_SECONDS, frozen, delta=1)
         self.assertFalse(self.fake.guest.agent.frozen)
         self.assert_recovered()
 
@@ -84,12 +84,12 @@ class HangsTestCase(AbortTestCase):
         self.fail()
         seconds = self.fake.clock.monotonic() - started
         # Once more by the undo, and once more at the end.
-        self.assertAlmostEqual(50 + 2 * domain_module.ABORT_SECONDS, seconds,
+        self.assertAlmostEqual(50 + 2 * blockjob.ABORT_SECONDS, seconds,
                                delta=2)
         self.assert_recovered()
 
     def test_it_ends_while_it_is_undone(self):
-        self.fake.clock.after(1.5 * domain_module.ABORT_SECONDS,
+        self.fake.clock.after(1.5 * blockjob.ABORT_SECONDS,
                               self.end_hanging)
         self.assertRaises(errors.MirrorTimeout, self.take, self.process,
                           quiesce='require')

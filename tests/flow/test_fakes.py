@@ -23,6 +23,7 @@ from oslotest import base
 from nova_snap import clock as clock_module
 from nova_snap.host import files as files_module
 from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.hypervisor import blockjob
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.hypervisor import host as host_module
 from nova_snap.journal import store as store_module
@@ -101,7 +102,7 @@ class ShapeTestCase(base.BaseTestCase):
                              shape(getattr(fake, name)), name)
 
     def test_every_call_of_the_product_is_known(self):
-        wanted = libvirt_calls(domain_module)
+        wanted = libvirt_calls(domain_module) | libvirt_calls(blockjob)
         self.assertLess(20, len(wanted))
         self.assertEqual(set(), wanted - public(fake_domain.FakeDomain))
 
@@ -117,8 +118,7 @@ class CallsTestCase(flow_scene.FlowTestCase):
             fake_calls.Killed,
             process.world.host.domain(
                 flow_scene.request().instance_uuid
-            ).abort_block_job,
-            'vda',
+            ).block_device('vda').abort,
         )
         self.assertEqual(before, self.state())
         self.assertEqual(made, len(process.calls.made))

@@ -75,10 +75,15 @@ class Hooks(dict[str, Hook]):
         return self[name](call, *args) if name in self else call()
 
 
+# What has an edge of its own.
+EDGES = {('host', 'domain'), ('domain', 'block_device')}
+
+
 class Edge:
     """Stands before one part of the world: each call goes through a hook.
 
-    A domain that the host returns gets an edge of its own, 'domain'.
+    A domain that the host returns gets an edge of its own, and so does a
+    block device of it; the edge has the name of the method.
     """
 
     def __init__(self, name: str, inner: ty.Any, around: Around) -> None:
@@ -93,8 +98,8 @@ class Edge:
 
         @functools.wraps(value)
         def through(*args: ty.Any, **kwargs: ty.Any) -> ty.Any:
-            if (self._name, name) == ('host', 'domain'):
-                return Edge('domain', value(*args), self._around)
+            if (self._name, name) in EDGES:
+                return Edge(name, value(*args), self._around)
             return self._around(f'{self._name}.{name}',
                                 functools.partial(value, *args, **kwargs),
                                 args)

@@ -29,7 +29,7 @@ import typing as ty
 
 from lxml import etree
 
-from nova_snap.hypervisor import host as host_module
+from nova_snap.hypervisor import connection as connection_module
 
 MAC = '52:54:00:5a:00:{:02x}'
 CARD = ("<interface type='user'><mac address='{}'/>"
@@ -43,17 +43,23 @@ def cards(count: int) -> str:
 
 def put_on() -> None:
     """Let this process, which is a test's own, see ports and not cards."""
-    host_module.Host.connection = shown(  # type: ignore[method-assign]
-        host_module.Host.connection)
+    connection_module.Connection.get = shown(  # type: ignore[method-assign]
+        connection_module.Connection.get)
 
 
 def shown(inner: ty.Callable[..., ty.Any]) -> ty.Callable[..., ty.Any]:
-    """Wrap ``Host.connection``."""
-    @functools.wraps(inner)
-    def connection(itself: host_module.Host) -> ty.Any:
-        return _Connection(inner(itself))
+    """Wrap ``Connection.get``."""
+    made: list[_Connection] = []
 
-    return connection
+    @functools.wraps(inner)
+    def get(itself: connection_module.Connection) -> ty.Any:
+        found = inner(itself)
+        # As long as the one within is the same, this one is, too.
+        if not made or made[-1].inner is not found:
+            made.append(_Connection(found))
+        return made[-1]
+
+    return get
 
 
 def as_port(card: etree._Element) -> None:
@@ -78,17 +84,17 @@ class _Connection:
     """libvirt's connection, whose domains show ports."""
 
     def __init__(self, inner: ty.Any) -> None:
-        self._inner = inner
+        self.inner = inner
 
     def __getattr__(self, name: str) -> ty.Any:
-        return getattr(self._inner, name)
+        return getattr(self.inner, name)
 
     def lookupByUUIDString(self, uuid: str) -> '_Domain':
-        return _Domain(self._inner.lookupByUUIDString(uuid))
+        return _Domain(self.inner.lookupByUUIDString(uuid))
 
     def domainEventRegisterAny(self, domain: '_Domain',
                                *args: ty.Any) -> int:
-        return int(self._inner.domainEventRegisterAny(domain.inner, *args))
+        return int(self.inner.domainEventRegisterAny(domain.inner, *args))
 
 
 class _Domain:

@@ -44,8 +44,7 @@ from nova_snap.cmd import main as main_module
 from nova_snap.cmd import show
 from nova_snap.host import files as files_module
 from nova_snap.host import qemu_img as qemu_img_module
-from nova_snap.hypervisor import domain as domain_module
-from nova_snap.hypervisor import host as host_module
+from nova_snap.hypervisor import connection as connection_module
 from nova_snap.journal import store as store_module
 from nova_snap.services.cinder import volumes as volumes_module
 from nova_snap.services.glance import images as images_module
@@ -130,8 +129,8 @@ class Tap:
         self._wrap(store_module.Store, 'write', self._name_write)
         self._wrap(store_module.Store, 'remove', self._name)
         self._watch_reads()
-        self._wrap(host_module.Host, 'define', self._name_define)
-        self._wrap(domain_module.Domain, '_call', self._name_call)
+        self._wrap(connection_module.Connection, 'define', self._name_define)
+        self._wrap(connection_module.Connection, 'call', self._name_call)
         if self._order.inside:
             self._install_inside(*self._order.inside.split(':'))
 
@@ -156,7 +155,7 @@ class Tap:
         return 'libvirt defineXML'
 
     @staticmethod
-    def _name_call(name: str, call: str, *args: ty.Any) -> str:
+    def _name_call(name: str, uuid: str, call: str, *args: ty.Any) -> str:
         return '' if call in LIBVIRT_READS else f'libvirt {call}'
 
     def _name_write(self, name: str, record: ty.Any) -> str:
@@ -206,21 +205,23 @@ class Tap:
 
     def _kill_in_call(self, name: str) -> None:
         """Kill while libvirt is at work on a call."""
-        inner = domain_module.Domain._call
+        inner = connection_module.Connection.call
 
         @functools.wraps(inner)
-        def watched(itself: ty.Any, call: str, *args: ty.Any) -> ty.Any:
+        def watched(itself: connection_module.Connection, uuid: str,
+                    call: str, *args: ty.Any) -> ty.Any:
             if call == name:
+                handle = itself.get().lookupByUUIDString(uuid)
                 threading.Thread(target=_die_when, daemon=True,
-                                 args=(self._look_into(name, itself),)
+                                 args=(self._look_into(name, handle),)
                                  ).start()
-            return inner(itself, call, *args)
+            return inner(itself, uuid, call, *args)
 
-        domain_module.Domain._call = watched  # type: ignore[method-assign]
+        connection_module.Connection.call = (  # type: ignore[method-assign]
+            watched)
 
-    def _look_into(self, name: str, domain: domain_module.Domain) -> Look:
+    def _look_into(self, name: str, handle: ty.Any) -> Look:
         """Return what tells that libvirt has begun with a call."""
-        handle = domain._host.connection().lookupByUUIDString(domain.uuid)
         console = pathlib.Path(self._order.console)
         said = console.read_text(errors='replace').count('fsfreeze freeze')
         looks: dict[str, Look] = {

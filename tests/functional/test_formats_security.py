@@ -103,7 +103,7 @@ class TrapTest(base.FunctionalTest):
                    image_format: str) -> None:
         instant = watch.Instant(guest)
         result = self.take(
-            guest, base.Hooks({'domain.abort_block_job': instant}),
+            guest, base.Hooks({'block_device.abort': instant}),
             image_format=image_format)
         self.assertEqual('live', result.plan.method)
         self.taken.append(result.images[0].image_id)

@@ -19,7 +19,7 @@ import fixtures
 from lxml import etree
 
 from nova_snap import errors
-from nova_snap.hypervisor import host as host_module
+from nova_snap.hypervisor import connection as connection_module
 from tests.functional import base
 from tests.functional import disguise
 from tests.functional import kills
@@ -57,8 +57,8 @@ class HostdevTestCase(base.FunctionalTest):
     def setUp(self):
         super().setUp()
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_snap.hypervisor.host.Host.connection',
-            disguise.shown(host_module.Host.connection)))
+            'nova_snap.hypervisor.connection.Connection.get',
+            disguise.shown(connection_module.Connection.get)))
 
     def test_they_are_out_while_it_is_saved_and_back_before_the_upload(self):
         guest = self.guest(shared=True,

@@ -54,7 +54,7 @@ class LiveTest(base.FunctionalTest):
         seen = base.look(guest)
         instant = watch.Instant(guest)
         result = self.take(
-            guest, base.Hooks({'domain.abort_block_job': instant}),
+            guest, base.Hooks({'block_device.abort': instant}),
             **request)
         self.assert_guest_untouched(guest, seen)
         self.assert_nothing_left(result.images[0].image_id)
@@ -184,8 +184,8 @@ class LiveTest(base.FunctionalTest):
             # What comes after the mirror would be slow as well.
             self.assertRaises(
                 errors.StorageError, self.take, guest, base.Hooks({
-                    'domain.rebase_to_copy': mirror.start,
-                    'domain.abort_block_job': mirror.end,
+                    'block_device.rebase_to_copy': mirror.start,
+                    'block_device.abort': mirror.end,
                     'qemu_img.convert': _fail}))
             events.wait_for_end_of_job()
         self.assertEqual(
@@ -233,15 +233,14 @@ class _MirrorClock:
         self.seconds = 0.0
         self.copied = 0
 
-    def start(self, call: watch.Call, target_dev: str, path: str,
-              bandwidth: int) -> None:
-        """Note when the copy begins; for ``domain.rebase_to_copy``."""
+    def start(self, call: watch.Call, path: str, bandwidth: int) -> None:
+        """Note when the copy begins; for ``block_device.rebase_to_copy``."""
         self._path = path
         self._started = time.monotonic()
         call()
 
-    def end(self, call: watch.Call, target_dev: str) -> None:
-        """Look at it before it ends; for ``domain.abort_block_job``."""
+    def end(self, call: watch.Call) -> None:
+        """Look at it before it ends; for ``block_device.abort``."""
         self.seconds = time.monotonic() - self._started
         self.copied = _allocated(self._path)
         call()

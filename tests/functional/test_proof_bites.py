@@ -41,7 +41,7 @@ class ProofBitesTest(base.FunctionalTest):
         guest.wait_for(rf'^REC {2 * PER_CLUSTER}\s*$')
         instant = watch.Instant(guest)
         result = self.take(
-            guest, base.Hooks({'domain.abort_block_job': instant}))
+            guest, base.Hooks({'block_device.abort': instant}))
         guest.destroy()
         good = self.download(result.images[0].image_id)
         last = instant.check(good, 'qcow2')
@@ -101,7 +101,7 @@ class ProofBitesTest(base.FunctionalTest):
         guest.wait_for(rf'^REC {slots + PER_CLUSTER}\s*$')
         instant = watch.Instant(guest)
         result = self.take(
-            guest, base.Hooks({'domain.abort_block_job': instant}))
+            guest, base.Hooks({'block_device.abort': instant}))
         guest.destroy()
         good = self.download(result.image.image_id)
         self.assertGreater(instant.check(good, 'qcow2'), slots)

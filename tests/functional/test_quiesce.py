@@ -69,7 +69,7 @@ class QuiesceTest(base.FunctionalTest):
         instant = watch.Instant(guest)
         timeouts: list[int | None] = []
         result = self.take(guest, base.Hooks({
-            'domain.abort_block_job': instant,
+            'block_device.abort': instant,
             'domain.set_agent_timeout': _recorder(timeouts)}),
             quiesce='require')
         self.assertEqual('frozen', result.consistency)

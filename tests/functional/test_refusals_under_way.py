@@ -277,7 +277,7 @@ class NoSpaceTestCase(refusals.RefusalTest):
 
             exc = self.assertRaises(
                 errors.JournalError, self.take, self.running,
-                base.Hooks({'domain.rebase_to_copy': mirror}))
+                base.Hooks({'block_device.rebase_to_copy': mirror}))
             self.assertIn('No space left on device', str(exc))
             self.assertEqual([], list(path.glob('journal/records/*')))
         self.assertEqual([], os.listdir(self.path))

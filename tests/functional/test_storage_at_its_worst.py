@@ -61,7 +61,7 @@ class StorageTestCase(base.FunctionalTest):
 
     def test_a_frozen_guest_does_not_wait_for_it(self):
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_snap.hypervisor.domain.ABORT_SECONDS', ABORT_SECONDS))
+            'nova_snap.hypervisor.blockjob.ABORT_SECONDS', ABORT_SECONDS))
         answers = threading.Timer(HANGS_SECONDS, self.storage.hang, (False,))
         self.addCleanup(answers.cancel)
 
@@ -72,7 +72,7 @@ class StorageTestCase(base.FunctionalTest):
         error = self.assertRaises(
             errors.MirrorTimeout, self.take, self.running, base.Hooks({
                 'domain.freeze': self.clocked('freeze'),
-                'domain.abort_block_job': self.clocked('abort', hang),
+                'block_device.abort': self.clocked('abort', hang),
                 'domain.thaw': self.clocked('thaw')}), quiesce='require')
 
         answers.join()

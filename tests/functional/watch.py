@@ -54,7 +54,7 @@ Call = cabc.Callable[[], ty.Any]
 class Instant:
     """Reads the guest's console right before and after the point in time.
 
-    For ``domain.abort_block_job``.
+    For ``block_device.abort``.
     """
 
     def __init__(self, guest: guest_domain.Guest) -> None:

@@ -30,7 +30,7 @@ import typing as ty
 
 from nova_snap.cmd import main as main_module
 from nova_snap.host import qemu_img as qemu_img_module
-from nova_snap.hypervisor import domain as domain_module
+from nova_snap.hypervisor import blockjob
 from tests.lab.guest import domain as guest_domain
 
 USAGE = 'usage: python -m tests.lab.witness CONSOLE NOTES -- ARGUMENTS'
@@ -38,16 +38,16 @@ USAGE = 'usage: python -m tests.lab.witness CONSOLE NOTES -- ARGUMENTS'
 
 def watch_abort(console: pathlib.Path, notes: dict[str, ty.Any]) -> None:
     """Note the last reported record before and after the abort."""
-    abort = domain_module.Domain.abort_block_job
+    abort = blockjob.BlockDevice.abort
 
     @functools.wraps(abort)
-    def watched(self: domain_module.Domain, *args: ty.Any,
+    def watched(self: blockjob.BlockDevice, *args: ty.Any,
                 **kwargs: ty.Any) -> None:
         notes['reported_before'] = guest_domain.last_reported(console)
         abort(self, *args, **kwargs)
         notes['reported_after'] = guest_domain.last_reported(console)
 
-    domain_module.Domain.abort_block_job = watched
+    blockjob.BlockDevice.abort = watched
 
 
 def watch_convert(console: pathlib.Path, copy: pathlib.Path,

@@ -41,7 +41,7 @@ PURE_ROOMS = ('model', 'journal')
 WITHIN_PURE = ('nova_snap.errors', 'nova_snap.model', 'nova_snap.units')
 
 # They raise what happened; what it means for a snapshot is the plan's to say.
-ADAPTERS = ('services',)
+ADAPTERS = ('services', 'hypervisor')
 
 # Whose modules have one alias each.
 OURS = ('nova_snap.', 'tests.')

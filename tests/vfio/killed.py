@@ -22,22 +22,24 @@ import sys
 import typing as ty
 
 from nova_snap.cmd import main as main_module
-from nova_snap.hypervisor import domain as domain_module
+from nova_snap.hypervisor import connection as connection_module
 
 
 def kill_before(call: str, number: int) -> None:
     """Let this process be killed as ``kill -9`` does."""
-    inner = domain_module.Domain._call
+    inner = connection_module.Connection.call
     left = number
 
-    def counted(itself: ty.Any, name: str, *args: ty.Any) -> ty.Any:
+    def counted(itself: ty.Any, uuid: str, name: str,
+                *args: ty.Any) -> ty.Any:
         nonlocal left
         left -= name == call
         if not left:
             os.kill(os.getpid(), signal.SIGKILL)
-        return inner(itself, name, *args)
+        return inner(itself, uuid, name, *args)
 
-    domain_module.Domain._call = counted  # type: ignore[method-assign]
+    connection_module.Connection.call = (  # type: ignore[method-assign]
+        counted)
 
 
 if __name__ == '__main__':

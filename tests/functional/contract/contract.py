@@ -129,6 +129,11 @@ class Contract:
         """Return the guest's domain as the product has it."""
         return self.side.host.domain(self.side.uuid)
 
+    @property
+    def device(self) -> blockjob.BlockDevice:
+        """Return the guest's disk as the product has it."""
+        return self.domain.block_device(DISK)
+
     def wait_ready(self, path: str,
                    heard: events_module.BlockJobEvents | None = None) -> None:
         """Wait until the mirror to a file has caught up.
@@ -137,12 +142,10 @@ class Contract:
         """
         with (contextlib.nullcontext(heard) if heard else
               self.side.host.block_job_events(self.side.uuid)) as bell:
-            blockjob.wait_ready(
-                self.domain, DISK, path,
-                deadlines=blockjob.Deadlines(ready=READY_TIMEOUT,
-                                             stall=STALL_TIMEOUT),
-                clock=self.side.clock, bell=bell,
-                progress=lambda done, total: None)
+            self.device.wait_ready(
+                path, blockjob.Deadlines(ready=READY_TIMEOUT,
+                                         stall=STALL_TIMEOUT),
+                wait=bell.wait, progress=lambda done, total: None)
 
     def assert_invalid(self, call: cabc.Callable[..., object],
                        *args: object) -> errors.HypervisorError:

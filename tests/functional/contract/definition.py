@@ -21,7 +21,6 @@ from tests.functional.contract import contract
 class DefinitionContract(contract.Contract):
 
     def test_defined_and_running(self):
-        self.assertTrue(self.domain.exists())
         self.assertTrue(self.domain.is_active())
         self.assertTrue(self.domain.is_persistent())
         self.assertEqual(contract.State.RUNNING, self.domain.state())
@@ -36,13 +35,12 @@ class DefinitionContract(contract.Contract):
                              self.side.host.lookup(word).uuid)
         self.assertIn(self.side.uuid,
                       [one.uuid for one in self.side.host.domains()])
-        self.assertRaises(errors.InstanceNotFound, self.side.host.lookup,
+        self.assertRaises(errors.DomainGone, self.side.host.lookup,
                           'nobody')
 
     def test_domain_that_libvirt_does_not_know(self):
         unknown = self.side.host.domain(
             '00000000-0000-4000-8000-000000000000')
-        self.assertFalse(unknown.exists())
         for call in (unknown.is_persistent, unknown.qemu_id,
                      unknown.undefine, unknown.managed_save, unknown.thaw,
                      unknown.definition, unknown.job):
@@ -87,7 +85,7 @@ class DefinitionContract(contract.Contract):
         self.side.theirs().setAutostart(1)
         before = self.domain.definition()
         self.domain.undefine()
-        self.side.host.define(before.xml, self.side.uuid)
+        self.side.host.connection.define(before.xml, self.side.uuid)
         self.assertEqual(before.xml, self.domain.definition_xml())
         self.domain.complete(before)
         self.assertEqual(before, self.domain.definition())
@@ -103,7 +101,6 @@ class DefinitionContract(contract.Contract):
     def test_destroyed_while_transient_it_is_gone(self):
         self.domain.undefine()
         self.side.theirs().destroy()
-        self.assertFalse(self.domain.exists())
         self.assertRaises(errors.DomainGone, self.domain.is_persistent)
 
     def test_defined_again_when_it_was_gone(self):
@@ -123,7 +120,7 @@ class DefinitionContract(contract.Contract):
     def test_undefined_while_off_it_is_gone(self):
         self.side.theirs().destroy()
         self.domain.undefine()
-        self.assertFalse(self.domain.exists())
+        self.assertRaises(errors.DomainGone, self.domain.is_active)
 
     def test_off_with_snapshots_it_is_not_undefined(self):
         self.side.add_metadata()

@@ -24,25 +24,23 @@ INVALID_ARG = libvirt.VIR_ERR_INVALID_ARG
 class MirrorContract(contract.Contract):
 
     def assert_runs(self, path):
-        mirror = self.domain.mirror(contract.DISK)
+        mirror = self.device.mirror()
         self.assertEqual((path, 'qcow2', 'copy'),
                          (mirror.path, mirror.format, mirror.job))
-        self.assertEqual('copy', self.domain.block_job(contract.DISK).kind)
+        self.assertEqual('copy', self.device.job().kind)
 
     def assert_none_runs(self):
-        self.assertIsNone(self.domain.mirror(contract.DISK))
-        self.assertIsNone(self.domain.block_job(contract.DISK))
+        self.assertIsNone(self.device.mirror())
+        self.assertIsNone(self.device.job())
 
     def test_none_runs(self):
         self.assert_none_runs()
-        refused = contract.refused(INVALID_ARG, self.domain.abort_block_job,
-                                   contract.DISK)
+        refused = contract.refused(INVALID_ARG, self.device.abort)
         self.assertIn('does not have an active block job', str(refused))
 
     def test_defined_it_is_not_rebased(self):
         refused = self.assert_invalid(
-            self.domain.rebase_to_copy, contract.DISK,
-            self.side.make_delta(), 0)
+            self.device.rebase_to_copy, self.side.make_delta(), 0)
         self.assertIn('domain is not transient', str(refused))
         self.assert_none_runs()
 
@@ -50,7 +48,7 @@ class MirrorContract(contract.Contract):
         path = self.side.make_delta()
         before = self.domain.definition()
         self.domain.undefine()
-        self.domain.rebase_to_copy(contract.DISK, path, 0)
+        self.device.rebase_to_copy(path, 0)
         self.assert_runs(path)
 
         self.domain.define_again(before)
@@ -58,58 +56,55 @@ class MirrorContract(contract.Contract):
         self.assert_runs(path)
         self.assertEqual(before, self.domain.definition())
         self.wait_ready(path)
-        self.assertTrue(self.domain.mirror(contract.DISK).ready)
-        self.domain.abort_block_job(contract.DISK)
+        self.assertTrue(self.device.mirror().ready)
+        self.device.abort()
         self.assert_none_runs()
-        contract.refused(INVALID_ARG, self.domain.abort_block_job,
-                         contract.DISK)
+        contract.refused(INVALID_ARG, self.device.abort)
 
     def test_copied_it_stays_defined(self):
         path = self.side.make_delta()
-        self.domain.copy_transient(contract.DISK, path, 0)
+        self.device.copy_transient(path, 0)
         self.assert_runs(path)
         self.assertTrue(self.domain.is_persistent())
         self.wait_ready(path)
-        self.domain.abort_block_job(contract.DISK)
+        self.device.abort()
         self.assert_none_runs()
 
     def test_transient_it_is_copied_too(self):
         path = self.side.make_delta()
         self.domain.undefine()
-        self.domain.copy_transient(contract.DISK, path, 0)
+        self.device.copy_transient(path, 0)
         self.assert_runs(path)
 
     def test_while_it_runs_there_is_no_other_and_no_save(self):
-        self.domain.copy_transient(contract.DISK, self.side.make_delta(), 0)
+        self.device.copy_transient(self.side.make_delta(), 0)
         other = self.side.make_delta()
-        contract.refused(ACTIVE, self.domain.copy_transient, contract.DISK,
-                         other, 0)
+        contract.refused(ACTIVE, self.device.copy_transient, other, 0)
         self.assert_invalid(self.domain.managed_save)
         self.domain.undefine()
-        contract.refused(ACTIVE, self.domain.rebase_to_copy, contract.DISK,
-                         other, 0)
+        contract.refused(ACTIVE, self.device.rebase_to_copy, other, 0)
 
     def test_it_is_ended_before_it_is_ready(self):
         path = self.side.make_delta()
-        self.domain.copy_transient(contract.DISK, path, contract.SLOW)
-        self.assertFalse(self.domain.mirror(contract.DISK).ready)
-        self.domain.abort_block_job(contract.DISK)
+        self.device.copy_transient(path, contract.SLOW)
+        self.assertFalse(self.device.mirror().ready)
+        self.device.abort()
         self.assert_none_runs()
 
     def test_what_it_leaves_is_the_disk(self):
         path = self.side.make_delta()
         self.side.theirs().suspend()
-        self.domain.copy_transient(contract.DISK, path, 0)
+        self.device.copy_transient(path, 0)
         self.wait_ready(path)
-        self.domain.abort_block_job(contract.DISK)
+        self.device.abort()
         self.side.theirs().destroy()
         self.assertTrue(self.side.is_copy(path))
 
     def test_what_it_leaves_too_early_is_not(self):
         path = self.side.make_delta()
         self.side.theirs().suspend()
-        self.domain.copy_transient(contract.DISK, path, contract.SLOW)
-        self.domain.abort_block_job(contract.DISK)
+        self.device.copy_transient(path, contract.SLOW)
+        self.device.abort()
         self.side.theirs().destroy()
         self.assertFalse(self.side.is_copy(path))
 
@@ -117,11 +112,10 @@ class MirrorContract(contract.Contract):
         before = self.domain.definition()
         with self.side.full_delta() as path:
             self.domain.undefine()
-            self.domain.rebase_to_copy(contract.DISK, path, 0)
+            self.device.rebase_to_copy(path, 0)
             self.assertRaises(errors.BlockJobLost, self._watch, path)
             self.assert_none_runs()
-            contract.refused(INVALID_ARG, self.domain.abort_block_job,
-                             contract.DISK)
+            contract.refused(INVALID_ARG, self.device.abort)
         self.assertTrue(self.domain.is_active())
         self.assertFalse(self.domain.is_persistent())
         self.domain.define_again(before)
@@ -144,28 +138,28 @@ class MirrorContract(contract.Contract):
     def test_how_it_ended_is_told(self):
         path = self.side.make_delta()
         with self.side.host.block_job_events(self.side.uuid) as bell:
-            self.domain.copy_transient(contract.DISK, path, 0)
+            self.device.copy_transient(path, 0)
             self.wait_ready(path, bell)
-            self.domain.abort_block_job(contract.DISK, wait=bell.wait)
+            self.device.abort(wait=bell.wait)
             self.assertIsNone(bell.failure(contract.DISK))
 
     def test_it_fails_after_it_was_told_to_end(self):
         with (self.side.storage() as storage,
               self.side.host.block_job_events(self.side.uuid) as bell):
-            self.domain.copy_transient(contract.DISK, storage.delta, 0)
+            self.device.copy_transient(storage.delta, 0)
             self.wait_ready(storage.delta, bell)
             storage.hang(True)
             self.side.wait_for_lag()
             looks = []
 
             def wait(seconds):
-                looks.append(self.domain.mirror(contract.DISK))
+                looks.append(self.device.mirror())
                 if len(looks) == 1:
                     storage.break_down()
                 bell.wait(seconds)
 
             # It looks as if it had ended well.
-            self.domain.abort_block_job(contract.DISK, wait=wait)
+            self.device.abort(wait=wait)
             self.assertTrue(looks[0].is_ending)
             self.assert_none_runs()
             self.assertTrue(bell.failure(contract.DISK))
@@ -173,40 +167,40 @@ class MirrorContract(contract.Contract):
 
     def test_while_its_storage_hangs_it_does_not_end(self):
         with self.side.storage() as storage:
-            self.domain.copy_transient(contract.DISK, storage.delta, 0)
+            self.device.copy_transient(storage.delta, 0)
             self.wait_ready(storage.delta)
             storage.hang(True)
             self.side.wait_for_lag()
             for _ in range(2):
                 # The second time libvirt says no: it was told before.
                 self.assertRaises(
-                    errors.MirrorTimeout, self.domain.abort_block_job,
-                    contract.DISK, timeout=contract.HANG_SECONDS)
-                mirror = self.domain.mirror(contract.DISK)
+                    errors.MirrorTimeout, self.device.abort,
+                    timeout=contract.HANG_SECONDS)
+                mirror = self.device.mirror()
                 self.assertEqual((storage.delta, False, True),
                                  (mirror.path, mirror.ready,
                                   mirror.is_ending))
             self.assertTrue(self.domain.is_active())
             storage.hang(False)
             # As it was told.
-            while self.domain.mirror(contract.DISK) is not None:
+            while self.device.mirror() is not None:
                 self.side.clock.sleep(0.1)
             self.assert_none_runs()
 
     def test_the_file_says_what_format_is_written(self):
         path = self.side.make_raw_file()
         self.domain.undefine()
-        self.domain.rebase_to_copy(contract.DISK, path, 0)
-        self.assertEqual('raw', self.domain.mirror(contract.DISK).format)
+        self.device.rebase_to_copy(path, 0)
+        self.assertEqual('raw', self.device.mirror().format)
 
     def test_file_that_is_not_there(self):
         contract.refused(libvirt.VIR_ERR_SYSTEM_ERROR,
-                         self.domain.copy_transient, contract.DISK,
-                         '/nowhere/delta', 0)
+                         self.device.copy_transient, '/nowhere/delta', 0)
         self.assert_none_runs()
 
     def test_disk_that_is_not_there(self):
-        contract.refused(INVALID_ARG, self.domain.copy_transient, 'vdz',
+        other = self.domain.block_device('vdz')
+        contract.refused(INVALID_ARG, other.copy_transient,
                          self.side.make_delta(), 0)
 
     def test_size_of_the_disk(self):
@@ -218,37 +212,37 @@ class MirrorContract(contract.Contract):
         path = self.side.make_delta()
         before = self.domain.definition()
         self.domain.undefine()
-        self.domain.rebase_to_copy(contract.DISK, path, 0)
+        self.device.rebase_to_copy(path, 0)
         self.domain.define_again(before)
 
         self.side.theirs().destroy()
 
-        self.assertIsNone(self.domain.mirror(contract.DISK))
-        self.assert_invalid(self.domain.block_job, contract.DISK)
+        self.assertIsNone(self.device.mirror())
+        self.assert_invalid(self.device.job)
         self.assertEqual(before, self.domain.definition())
 
     def test_off_there_is_none(self):
         self.side.theirs().destroy()
         path = self.side.make_delta()
         for call, *args in (
-                (self.domain.copy_transient, contract.DISK, path, 0),
-                (self.domain.rebase_to_copy, contract.DISK, path, 0),
-                (self.domain.abort_block_job, contract.DISK),
-                (self.domain.block_job, contract.DISK)):
+                (self.device.copy_transient, path, 0),
+                (self.device.rebase_to_copy, path, 0),
+                (self.device.abort,),
+                (self.device.job,)):
             self.assert_invalid(call, *args)
-        self.assertIsNone(self.domain.mirror(contract.DISK))
+        self.assertIsNone(self.device.mirror())
 
     def test_it_runs_on_while_libvirtd_restarts(self):
         path = self.side.make_delta()
-        self.domain.copy_transient(contract.DISK, path, 0)
+        self.device.copy_transient(path, 0)
         self.side.restart_libvirtd()
         self.assert_runs(path)
         self.wait_ready(path)
-        self.domain.abort_block_job(contract.DISK)
+        self.device.abort()
         self.assert_none_runs()
 
     def test_undefined_while_it_runs(self):
         path = self.side.make_delta()
-        self.domain.copy_transient(contract.DISK, path, 0)
+        self.device.copy_transient(path, 0)
         self.domain.undefine()
         self.assert_runs(path)

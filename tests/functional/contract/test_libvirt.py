@@ -26,6 +26,7 @@ import libvirt
 from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import host as host_module
 from nova_snap.model import layer as layer_model
 from nova_snap import units
@@ -87,10 +88,14 @@ class RealSide:
                  qemu_img: qemu_img_module.QemuImg) -> None:
         self.guest = guest
         self.uuid = guest.spec.uuid
-        self.host = host_module.Host(guest.libvirtd.uri)
+        self.host = self._make_host()
         self.clock = clock_module.Clock()
         self._qemu_img = qemu_img
         self._made: list[pathlib.Path] = []
+
+    def _make_host(self) -> host_module.Host:
+        return host_module.Host(connection_module.Connection(
+            self.guest.libvirtd.uri))
 
     def theirs(self) -> libvirt.virDomain:
         return self.guest.domain
@@ -156,7 +161,7 @@ class RealSide:
 
     def _begin_save(self) -> tuple[threading.Thread,
                                    list[errors.HypervisorError]]:
-        domain = host_module.Host(self.guest.libvirtd.uri).domain(self.uuid)
+        domain = self._make_host().domain(self.uuid)
         ended: list[errors.HypervisorError] = []
 
         def save() -> None:

@@ -16,6 +16,7 @@ import ddt
 
 from nova_snap.cmd import main as main_module
 from nova_snap import errors
+from tests.fakes import libvirtd as fake_libvirtd
 from tests.fakes import node as fake_node
 from tests.unit.cmd import scene
 
@@ -44,6 +45,14 @@ class TakeTestCase(CreateTestCase):
                      'as after a power cut'):
             self.assertIn(word, first)
         self.assertRegex(second, r'^sha512 [0-9a-f]{128}$')
+
+    def test_a_guest_that_libvirt_does_not_know_is_refused(self):
+        said = self.run_command('image-create', 'another', 'nightly')
+        self.assertEqual(main_module.ExitCode.REFUSED, said.code)
+        for word in ('No instance another', fake_libvirtd.URI,
+                     '"nova-snap list"'):
+            self.assertIn(word, said.err)
+        self.assertEqual({}, self.fake.glance.stored)
 
     def test_of_a_guest_that_is_off_no_power_cut_is_told(self):
         self.fake.guest.destroy()

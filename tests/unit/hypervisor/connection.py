@@ -21,6 +21,7 @@ from unittest import mock
 import libvirt
 import libvirt_qemu
 
+from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import host as host_module
 from tests.unit import clock as unit_clock
 
@@ -49,6 +50,7 @@ def make_connection(domain=None, version=9_000_000):
 
 def make_host(connection, clock=None):
     """Return a host that is reached by this connection."""
-    return host_module.Host(URI, connect=lambda uri: connection,
-                            clock=clock or unit_clock.Clock(),
-                            qemu=mock.Mock(spec=libvirt_qemu))
+    return host_module.Host(connection_module.Connection(
+        URI, connect=lambda uri: connection,
+        clock=clock or unit_clock.Clock(),
+        qemu=mock.Mock(spec=libvirt_qemu)))

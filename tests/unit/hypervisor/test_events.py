@@ -109,9 +109,9 @@ class FailureTestCase(EventsTestCase):
 
     def setUp(self):
         super().setUp()
-        self.qemu = self.host._qemu
+        self.qemu = self.host.connection.qemu
         self.qemu.qemuMonitorEventRegister.return_value = 9
-        self.clock = self.host.clock
+        self.clock = self.host.connection.clock
 
     def failure(self, *told):
         with self.host.block_job_events(UUID) as bell:
