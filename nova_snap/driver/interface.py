@@ -34,6 +34,7 @@ from nova_snap.driver import runtime as runtime_module
 from nova_snap.driver import translation
 from nova_snap.flows import frozen_by_nova
 from nova_snap.flows import snapshot
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model import request as request_model
 
@@ -92,11 +93,7 @@ class LibvirtDriver(driver.LibvirtDriver):
         :raises NovaException: with the guest as it was
         :source: nova/virt/libvirt/driver.py snapshot
         """
-        try:
-            guest = self._host.get_guest(instance)
-        except exception.InstanceNotFound as exc:
-            raise exception.InstanceNotRunning(
-                instance_id=instance.uuid) from exc
+        guest = self._guest(instance)
         disk_path, source_format = libvirt_utils.find_disk(guest)
         source_type = (libvirt_utils.get_disk_type_from_path(disk_path)
                        or source_format)
@@ -104,6 +101,7 @@ class LibvirtDriver(driver.LibvirtDriver):
         if why is not None:
             LOG.info('The snapshot is taken by Nova\'s own code: %s', why,
                      instance=instance)
+            self._forget_our_word(context, image_id)
             super().snapshot(context, instance, image_id, update_task_state)
             return
         image = self._image_api.get(context, image_id)
@@ -177,6 +175,35 @@ class LibvirtDriver(driver.LibvirtDriver):
         if self._requires_quiesce(instance.image_meta):
             self._can_quiesce(instance, instance.image_meta)
         return None
+
+    def _guest(self, instance: ty.Any) -> ty.Any:
+        """Return Nova's guest of an instance.
+
+        :raises InstanceNotRunning: when there is no domain
+        """
+        try:
+            return self._host.get_guest(instance)
+        except exception.InstanceNotFound as exc:
+            raise exception.InstanceNotRunning(
+                instance_id=instance.uuid) from exc
+
+    def _forget_our_word(self, context: ty.Any, image_id: str) -> None:
+        """Take away what was said of another image.
+
+        nova-api has copied it from the image of the instance, and Nova's own
+        code would let it stand.
+        """
+        properties = self._image_api.get(context, image_id)['properties']
+        kept = {name: value for name, value in properties.items()
+                if name not in consistency_model.PROPERTIES}
+        if kept == properties:
+            return
+        try:
+            self._image_api.update(context, image_id, {'properties': kept},
+                                   purge_props=True)
+        except exception.NovaException as exc:
+            LOG.warning('Image %s goes on saying what was said of another '
+                        'one: %s', image_id, exc)
 
     @contextlib.contextmanager
     def _known(self, instance: ty.Any) -> cabc.Iterator[None]:

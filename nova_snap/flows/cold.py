@@ -25,6 +25,7 @@ from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap.flows import image as image_flow
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model import domain as domain_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import result as result_model
@@ -48,7 +49,8 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
             flats = image_flow.extract_all(txn.world, plan, scratch)
         _refuse_missing(txn.world, plan)
         _set_clock(txn, plan)
-        return image_flow.deliver(txn, plan, flats, result_model.NOT_FROZEN)
+        return image_flow.deliver(txn, plan, flats,
+                                  consistency_model.NOT_FROZEN)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ import typing as ty
 from oslo_log import log as logging
 
 from nova_snap import errors
-from nova_snap.model import result as result_model
+from nova_snap.model import consistency as consistency_model
 from nova_snap.steps import freeze as freeze_step
 from nova_snap.steps import world as world_module
 
@@ -134,9 +134,9 @@ class Freeze:
         :source: QEMU qga/vss-win32/requester.cpp requester_thaw
         """
         if self.step is None:
-            return result_model.NOT_FROZEN
+            return consistency_model.NOT_FROZEN
         if self.step.thawed:
-            return result_model.FROZEN
+            return consistency_model.FROZEN
         is_required = self._plan.requires_freeze
         if self._watchdog is not None and self._watchdog.rang:
             reason = self._watchdog.why()
@@ -153,7 +153,7 @@ class Freeze:
                                        reason=reason)
         LOG.warning('The snapshot of %s is not of frozen file systems: %s',
                     self._plan.instance_name, reason)
-        return result_model.NOT_FROZEN
+        return consistency_model.NOT_FROZEN
 
 
 @contextlib.contextmanager

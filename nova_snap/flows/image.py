@@ -24,11 +24,13 @@ from oslo_log import log as logging
 from nova_snap import errors
 from nova_snap.flows import facts as facts_module
 from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model import domain as domain_model
 from nova_snap.model import image as image_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model import phase as phase_model
 from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import request as request_model
 from nova_snap.model import result as result_model
 from nova_snap.model import stream
 from nova_snap.steps import world as world_module
@@ -194,8 +196,7 @@ def deliver(txn: world_module.Transaction, plan: plan_model.Plan,
     """
     world = txn.world
     for planned in plan.images:
-        world.images.set_properties(planned.image_id, {
-            result_model.CONSISTENCY_PROPERTY: consistency})
+        _say(world, planned, consistency)
     world.observer.before_upload()
     images = tuple(
         upload(world, planned.image_id, source_module.FileSource(
@@ -203,6 +204,30 @@ def deliver(txn: world_module.Transaction, plan: plan_model.Plan,
         for planned, path in zip(plan.images, paths, strict=True))
     commit(txn)
     return result_model.Result(images, plan, consistency)
+
+
+def _say(world: world_module.World, image: plan_model.PlannedImage,
+         word: str) -> None:
+    """Let an image say how consistent it is, if Glance takes it.
+
+    The record that we made says it is not, until it is told otherwise. Under
+    Nova the credentials are a user's, who cannot set each property: no
+    snapshot fails for a remark.
+
+    :raises ImageGone: when the image was deleted
+    :source: glance/api/property_protections.py
+    """
+    if (image.made_by == request_model.Party.US
+            and word == consistency_model.NOT_FROZEN):
+        return
+    try:
+        world.images.set_properties(
+            image.image_id, consistency_model.say(image.image_id, word))
+    except errors.ImageGone:
+        raise
+    except errors.ImageServiceError as exc:
+        LOG.warning('Image %s does not say how consistent it is (%s): %s',
+                    image.image_id, word, exc)
 
 
 def upload(world: world_module.World, image_id: str,

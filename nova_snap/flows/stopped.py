@@ -17,6 +17,7 @@ is off, and not one that Nova suspended, whose managed-save image stays.
 """
 
 from nova_snap.flows import image as image_flow
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import result as result_model
 from nova_snap.steps import scratch as scratch_step
@@ -33,4 +34,5 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
     """
     with txn.hold(scratch_step.MakeScratch(scratch)):
         flats = image_flow.extract_all(txn.world, plan, scratch)
-        return image_flow.deliver(txn, plan, flats, result_model.NOT_FROZEN)
+        return image_flow.deliver(txn, plan, flats,
+                                  consistency_model.NOT_FROZEN)

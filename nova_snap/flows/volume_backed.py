@@ -35,6 +35,7 @@ from nova_snap import errors
 from nova_snap.flows import frozen as frozen_module
 from nova_snap.flows import image as image_flow
 from nova_snap.model import block_device
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model import image as image_model
 from nova_snap.model import phase as phase_model
 from nova_snap.model.plan import plan as plan_model
@@ -97,7 +98,7 @@ def run(txn: world_module.Transaction, *, plan: VolumePlan,
         spec, properties={
             **spec.properties,
             **block_device.properties(entries, plan.root_device_name),
-            result_model.CONSISTENCY_PROPERTY: consistency}).to_dict()))
+            **consistency_model.say(spec.image_id, consistency)}).to_dict()))
     txn.world.observer.before_upload()
     image = image_flow.upload(txn.world, spec.image_id,
                               source_module.NoData())

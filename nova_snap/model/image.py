@@ -23,6 +23,7 @@ import dataclasses
 import typing as ty
 
 from nova_snap import errors
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model import inheritance
 from nova_snap.model import nova as nova_model
 from nova_snap.model import request as request_model
@@ -50,7 +51,7 @@ OURS = frozenset({
     'image_type',
     'instance_uuid',
     'owner_id',
-})
+}) | consistency_model.PROPERTIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +171,10 @@ def snapshot_spec(request: request_model.Request,
     refuse_reserved(request.properties)
     nova = origin.metadata
     properties = {'image_type': 'snapshot',
-                  'instance_uuid': request.instance_uuid}
+                  'instance_uuid': request.instance_uuid,
+                  # Until more is known.
+                  **consistency_model.say(asked.image_id,
+                                          consistency_model.NOT_FROZEN)}
     if nova is not None:
         base = origin.base.properties if origin.base else {}
         properties = {**inheritance.inherited(nova, base, non_inheritable),

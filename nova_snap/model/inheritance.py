@@ -20,13 +20,15 @@ import collections.abc as cabc
 import re
 import typing as ty
 
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model import nova as nova_model
 
 Properties: ty.TypeAlias = cabc.Mapping[str, str]
 
-# What Nova lets neither an operator nor an image hand on.
+# What Nova lets neither an operator nor an image hand on, and what we say of
+# one image alone.
 # :source: nova/compute/utils.py NON_INHERITABLE_IMAGE_PROPERTIES
-NEVER_INHERITED = frozenset({
+NEVER_INHERITED = consistency_model.PROPERTIES | frozenset({
     'cinder_encryption_key_deletion_policy',
     'cinder_encryption_key_id',
     'img_signature',

@@ -14,17 +14,11 @@
 
 import dataclasses
 
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model import domain as domain_model
 from nova_snap.model import image as image_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model.plan import volumes as volumes_plan
-
-# Tells what a guest booted from the image finds in its file systems.
-CONSISTENCY_PROPERTY = 'nova_snap_consistency'
-#: the guest's file systems were frozen at the point in time
-FROZEN = 'frozen'
-#: they were not; see :attr:`Result.file_systems`
-NOT_FROZEN = 'none'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +40,7 @@ class Result:
 
         Whether a guest that is off was shut down or cut off is not known.
         """
-        if self.consistency == FROZEN:
+        if self.consistency == consistency_model.FROZEN:
             return 'frozen'
         if (self.plan.state == domain_model.State.SHUTOFF
                 and not self.plan.has_managed_save):

@@ -17,7 +17,7 @@ import os
 import typing as ty
 
 from nova_snap.model import block_device
-from nova_snap.model import result as result_model
+from nova_snap.model import consistency as consistency_model
 from tests.fakes import agent as fake_agent
 from tests.fakes import disk as fake_disk
 from tests.fakes import glance as fake_glance
@@ -96,7 +96,8 @@ def neither_all_nor_nothing(fake: fake_node.FakeNode) -> list[str]:
             wrong += _wrong_volumes(fake, stored)
             continue
         image = fake_disk.DiskFile.from_bytes(stored.data)
-        said = stored.properties.get(result_model.CONSISTENCY_PROPERTY)
+        said = consistency_model.said(stored.spec.image_id,
+                                      stored.properties)
         if not _is_of_some_moment(fake, image, said):
             wrong.append('the image holds what the guest never had, or was '
                          f'not {said}: {image}')
@@ -125,10 +126,10 @@ def _wrong_volumes(fake: fake_node.FakeNode,
     if ([one.volume_id for one in found if one]
             != list(fake.cinder.volumes)):
         wrong.append(f'it does not name each volume: {found}')
-    said = stored.properties.get(result_model.CONSISTENCY_PROPERTY)
+    said = consistency_model.said(stored.spec.image_id, stored.properties)
     freezes = {fake.cinder.moments[one.snapshot_id].freeze
                for one in found if one}
-    if said != result_model.NOT_FROZEN and (
+    if said == consistency_model.FROZEN and (
             None in freezes or len(freezes) != 1):
         wrong.append(f'it says {said}, and its volumes are of the freezes '
                      f'{freezes}')
@@ -143,7 +144,7 @@ def _is_of_some_moment(fake: fake_node.FakeNode, image: fake_disk.DiskFile,
     # Frozen by somebody else it is better than we say, never worse.
     return any(
         image.clusters == moment.content
-        and (moment.frozen or said == result_model.NOT_FROZEN)
+        and (moment.frozen or said != consistency_model.FROZEN)
         for moment in moments)
 
 

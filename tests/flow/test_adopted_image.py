@@ -50,7 +50,8 @@ class AdoptedTestCase(flow_scene.FlowTestCase):
         process = self.fake.process()
         self.take(process, made_by=request_model.Party.NOVA)
         self.assertEqual(
-            ['set_properties nova_snap_consistency=none', 'upload'],
+            ['set_properties nova_snap_consistency=none, '
+             f'nova_snap_consistency_of={flow_scene.IMAGE}', 'upload'],
             process.calls.of('glance'))
         self.assertEqual('active', self.stored.status)
         self.assertEqual('kept', self.stored.properties['base_image_ref'])

@@ -21,7 +21,7 @@ Where the freeze itself fails, it logs "Skipping quiescing" and uploads.
 import ddt
 
 from nova_snap import errors
-from nova_snap.model import result as result_model
+from nova_snap.model import consistency as consistency_model
 from tests.fakes import node as fake_node
 from tests.flow import scene as flow_scene
 
@@ -50,7 +50,7 @@ class RequiredTestCase(flow_scene.FlowTestCase):
     def test_the_image_says_that_it_was_frozen(self):
         image = self.take().images[0]
         self.assertEqual(
-            'frozen', image.properties[result_model.CONSISTENCY_PROPERTY])
+            'frozen', image.properties[consistency_model.PROPERTY])
         self.assert_all_or_nothing()
 
     def test_the_image_says_that_it_was_not(self):
@@ -61,4 +61,4 @@ class RequiredTestCase(flow_scene.FlowTestCase):
         process.calls.fail_named('fsFreeze')
         image = self.take(process).images[0]
         self.assertEqual(
-            'none', image.properties[result_model.CONSISTENCY_PROPERTY])
+            'none', image.properties[consistency_model.PROPERTY])

@@ -28,7 +28,7 @@ class InterruptedTestCase(flow_scene.FlowTestCase):
 
     @ddt.data(('blockRebase', {}), ('fsFreeze', {'quiesce': 'require'}),
               ('managedSave', {'cold': True}), ('convert', {}),
-              ('create', {}), ('set_properties', {}))
+              ('create', {}), ('set_properties', {'quiesce': 'require'}))
     @ddt.unpack
     def test_nothing_is_left(self, call, asked):
         self.fake.guest.create()

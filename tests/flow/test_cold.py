@@ -17,8 +17,8 @@ import libvirt
 
 from nova_snap import errors
 from nova_snap.flows import recovery
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model.plan import plan as plan_model
-from nova_snap.model import result as result_model
 from tests.fakes import agent as fake_agent
 from tests.fakes import devices
 from tests.fakes import disk as fake_disk
@@ -62,7 +62,6 @@ class OrderTestCase(flow_scene.FlowTestCase):
              'libvirt setTime',
              'libvirt agentSetResponseTimeout -2',
              'journal write BoundAgentWaits undone',
-             'glance set_properties nova_snap_consistency=none',
              # The guest is back since long.
              'glance upload',
              'journal write commit',
@@ -71,7 +70,7 @@ class OrderTestCase(flow_scene.FlowTestCase):
              'journal remove'],
             process.calls.changes())
         self.assertEqual(plan_model.Method.COLD, result.plan.method)
-        self.assertEqual(result_model.NOT_FROZEN, result.consistency)
+        self.assertEqual(consistency_model.NOT_FROZEN, result.consistency)
         self.assertEqual('as after a power cut', result.file_systems)
         self.assert_guest_untouched(before)
         self.assert_all_or_nothing()
@@ -176,8 +175,7 @@ class FailsTestCase(flow_scene.FlowTestCase):
         self.before = self.state()
         self.process = self.fake.process()
 
-    @ddt.data('convert', 'managedSave', 'set_properties', 'upload',
-              'make_scratch')
+    @ddt.data('convert', 'managedSave', 'upload', 'make_scratch')
     def test_guest_is_back_whatever_fails(self, call):
         self.process.calls.fail_named(call)
         self.assertRaises(errors.SnapError, self.take, self.process,

@@ -18,7 +18,7 @@ import ddt
 
 from nova_snap import errors
 from nova_snap.flows import recovery
-from nova_snap.model import result as result_model
+from nova_snap.model import consistency as consistency_model
 from nova_snap.steps import freeze as freeze_step
 from tests.fakes import agent as fake_agent
 from tests.fakes import node as fake_node
@@ -69,7 +69,7 @@ class MoodsTestCase(QuiesceTestCase):
 
         result = self.take(quiesce='want')
 
-        self.assertEqual(result_model.NOT_FROZEN, result.consistency)
+        self.assertEqual(consistency_model.NOT_FROZEN, result.consistency)
         self.assertEqual('none', result.consistency)
         self.assert_guest_untouched(before)
         self.assert_all_or_nothing()
@@ -156,7 +156,7 @@ class MoodsTestCase(QuiesceTestCase):
     def test_slow_agent_is_waited_for(self):
         self.agent.slow['fsFreeze'] = 5.0
         result = self.take(quiesce='require')
-        self.assertEqual(result_model.FROZEN, result.consistency)
+        self.assertEqual(consistency_model.FROZEN, result.consistency)
         self.assert_all_or_nothing()
 
     def test_agent_that_freezes_when_nobody_waits_any_more_is_thawed(self):
@@ -166,7 +166,7 @@ class MoodsTestCase(QuiesceTestCase):
         result = self.take(quiesce='want')
 
         self.fake.clock.sleep(10 * LONG)
-        self.assertEqual(result_model.NOT_FROZEN, result.consistency)
+        self.assertEqual(consistency_model.NOT_FROZEN, result.consistency)
         self.assert_guest_untouched(before)
 
     def test_agent_that_freezes_too_late_where_it_is_required(self):
@@ -198,7 +198,7 @@ class ThawTestCase(QuiesceTestCase):
 
         result = self.take(process, quiesce='require')
 
-        self.assertEqual(result_model.FROZEN, result.consistency)
+        self.assertEqual(consistency_model.FROZEN, result.consistency)
         self.assert_guest_untouched(before)
         self.assertEqual([], self.records())
 
@@ -233,7 +233,7 @@ class ThawTestCase(QuiesceTestCase):
 
         result = self.take(process, quiesce='want')
 
-        self.assertEqual(result_model.NOT_FROZEN, result.consistency)
+        self.assertEqual(consistency_model.NOT_FROZEN, result.consistency)
         self.assert_guest_untouched(before)
 
     def test_it_is_thawed_when_the_abort_failed(self):
@@ -318,7 +318,7 @@ class AskedForTestCase(flow_scene.FlowTestCase):
 
     def test_image_wants_it(self):
         self.node(hw_qemu_guest_agent='True')
-        self.assertEqual(result_model.FROZEN, self.take().consistency)
+        self.assertEqual(consistency_model.FROZEN, self.take().consistency)
 
     def test_image_requires_it(self):
         self.node(hw_qemu_guest_agent='True', os_require_quiesce='True')
@@ -337,7 +337,7 @@ class AskedForTestCase(flow_scene.FlowTestCase):
     def test_wanted_without_an_agent(self, channel):
         self.node(channel, hw_qemu_guest_agent='True')
         result = self.take()
-        self.assertEqual(result_model.NOT_FROZEN, result.consistency)
+        self.assertEqual(consistency_model.NOT_FROZEN, result.consistency)
 
     @ddt.data(Channel.ABSENT, Channel.DISCONNECTED)
     def test_required_without_an_agent_it_is_refused(self, channel):

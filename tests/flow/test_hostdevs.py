@@ -126,7 +126,9 @@ class GivenBackTestCase(HostdevTestCase):
 
     def test_guest_that_was_rebooted_meanwhile_has_its_own(self):
         self.process.calls.then('convert', self.fake.hard_reboot_guest)
-        self.take(self.process, cold=True)
+        # Its disk was in use while it was read.
+        self.assertRaises(errors.StorageError, self.take, self.process,
+                          cold=True)
         self.assertNotIn('attachDeviceFlags', self.process.calls.names())
         self.assertEqual(self.before.hostdevs, self.kinds())
 

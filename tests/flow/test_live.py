@@ -17,8 +17,8 @@ import libvirt
 
 from nova_snap import errors
 from nova_snap.flows import live
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model.plan import plan as plan_model
-from nova_snap.model import result as result_model
 from tests.fakes import disk as fake_disk
 from tests.fakes import domain as fake_domain
 from tests.fakes import node as fake_node
@@ -67,7 +67,8 @@ FROZEN = [
     'files own delta.qcow2',
     'qemu-img convert delta.qcow2:qcow2 base1:raw image-vda:qcow2',
     'files remove delta.qcow2',
-    'glance set_properties nova_snap_consistency=frozen',
+    'glance set_properties nova_snap_consistency=frozen, '
+    f'nova_snap_consistency_of={flow_scene.IMAGE}',
     'glance upload',
     'journal write commit',
     'files remove_scratch',
@@ -86,7 +87,7 @@ class OrderTestCase(flow_scene.FlowTestCase):
         result = self.take(process, quiesce='require')
 
         self.assertEqual(FROZEN, process.calls.changes())
-        self.assertEqual(result_model.FROZEN, result.consistency)
+        self.assertEqual(consistency_model.FROZEN, result.consistency)
         self.assertEqual('frozen', result.file_systems)
         self.assertEqual(flow_scene.IMAGE, result.images[0].image_id)
         self.assertEqual('active', result.images[0].status)
@@ -108,7 +109,7 @@ class OrderTestCase(flow_scene.FlowTestCase):
              'defineXML',
              'blockJobAbort vda ASYNC'],
             process.calls.of('libvirt'))
-        self.assertEqual(result_model.NOT_FROZEN, result.consistency)
+        self.assertEqual(consistency_model.NOT_FROZEN, result.consistency)
         self.assert_all_or_nothing()
 
     def test_copy_method_never_undefines(self):
@@ -199,7 +200,7 @@ class StatesTestCase(flow_scene.FlowTestCase):
 
         result = self.take(process, quiesce='want')
 
-        self.assertEqual(result_model.NOT_FROZEN, result.consistency)
+        self.assertEqual(consistency_model.NOT_FROZEN, result.consistency)
         self.assertNotIn('fsFreeze', process.calls.names())
 
     def test_guest_that_waits_for_its_disk_runs(self):

@@ -21,9 +21,9 @@ from nova_snap.flows import image as image_flow
 from nova_snap.flows import operation
 from nova_snap.flows import snapshot
 from nova_snap.journal import record as record_model
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model import image as image_model
 from nova_snap.model import request as request_model
-from nova_snap.model import result as result_model
 from nova_snap.steps import image as image_step
 from nova_snap.steps import scratch as scratch_step
 from tests.fakes import node as fake_node
@@ -90,7 +90,7 @@ class SeveralImagesTestCase(flow_scene.FlowTestCase):
                                             image.disk.chain, scratch)
                          for image in made.images]
                 return image_flow.deliver(txn, made, flats,
-                                          result_model.NOT_FROZEN)
+                                          consistency_model.NOT_FROZEN)
 
     def plan(self, node):
         """Make a plan of two disks: the second is the first once more."""

@@ -18,6 +18,7 @@ import libvirt
 from nova_snap import errors
 from nova_snap.flows import recovery
 from nova_snap.flows import snapshot
+from nova_snap.model import consistency as consistency_model
 from nova_snap import units
 from tests.fakes import mirror as fake_mirror
 from tests.fakes import node as fake_node
@@ -135,7 +136,7 @@ class GlanceTestCase(flow_scene.FlowTestCase):
 
     def test_image_that_somebody_deletes_half_way(self):
         process = self.fake.process()
-        process.calls.then('set_properties', self.fake.glance.stored.clear)
+        process.calls.then('convert', self.fake.glance.stored.clear)
         self.assertRaises(errors.ImageGone, self.take, process)
         self.assert_nothing_left(self.before)
 
@@ -245,6 +246,31 @@ class RollbackTestCase(flow_scene.FlowTestCase):
         self.assertFalse(self.fake.guest.agent.frozen)
         self.assertTrue(self.fake.guest.isPersistent())
         self.assertEqual({}, self.fake.glance.stored)
+
+
+class RemarkTestCase(flow_scene.FlowTestCase):
+    """No snapshot fails for what an image cannot say of itself."""
+
+    def setUp(self):
+        super().setUp()
+        self.fake.guest.create()
+        self.process = self.fake.process()
+
+    def test_an_image_that_cannot_say_it_is_frozen_says_it_is_not(self):
+        self.process.calls.fail_named('set_properties', times=None)
+        result = self.take(self.process, quiesce='require')
+        self.assertEqual('frozen', result.consistency)
+        [stored] = self.fake.glance.stored.values()
+        self.assertEqual('none', consistency_model.said(
+            flow_scene.IMAGE, stored.properties))
+        self.assert_all_or_nothing()
+
+    def test_a_cold_snapshot_has_said_it_with_the_record(self):
+        self.take(self.process, cold=True)
+        self.assertNotIn('set_properties', self.process.calls.names())
+        [stored] = self.fake.glance.stored.values()
+        self.assertEqual('none', consistency_model.said(
+            flow_scene.IMAGE, stored.properties))
 
 
 class BusyTestCase(flow_scene.FlowTestCase):

@@ -15,9 +15,9 @@ import pathlib
 import ddt
 
 from nova_snap import errors
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import plan as plan_model
-from nova_snap.model import result as result_model
 from tests.fakes import disk as fake_disk
 from tests.fakes import node as fake_node
 from tests.flow import scene as flow_scene
@@ -40,7 +40,6 @@ class StoppedTestCase(flow_scene.FlowTestCase):
              'files make_scratch',
              'journal write MakeScratch done',
              'qemu-img convert disk:qcow2 base1:raw image-vda:qcow2',
-             'glance set_properties nova_snap_consistency=none',
              'glance upload',
              'journal write commit',
              'files remove_scratch',
@@ -48,7 +47,7 @@ class StoppedTestCase(flow_scene.FlowTestCase):
              'journal remove'],
             process.calls.changes())
         self.assertEqual(plan_model.Method.STOPPED, result.plan.method)
-        self.assertEqual(result_model.NOT_FROZEN, result.consistency)
+        self.assertEqual(consistency_model.NOT_FROZEN, result.consistency)
         self.assertEqual('as the guest left them when it was switched off',
                          result.file_systems)
         self.assert_guest_untouched(before)

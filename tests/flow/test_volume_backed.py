@@ -90,7 +90,9 @@ class TakeTestCase(VolumesTestCase):
         self.assertEqual(
             {'os_distro': 'debian', 'colour': 'blue', 'bdm_v2': 'True',
              'root_device_name': '/dev/vda', 'base_image_ref': '',
-             'nova_snap_consistency': 'none', 'owner_user_name': 'admin',
+             'nova_snap_consistency': 'none',
+             'nova_snap_consistency_of': flow_scene.IMAGE,
+             'owner_user_name': 'admin',
              'owner_project_name': 'admin'},
             {name: value for name, value in stored.properties.items()
              if name != 'block_device_mapping'})

@@ -19,6 +19,7 @@ the image that ``POST /servers/ID/action createImage`` made of it.
 import json
 import pathlib
 import typing as ty
+from unittest import mock
 
 from lxml import etree
 
@@ -61,7 +62,8 @@ BASE_PROPERTIES = {
 }
 
 # Ours alone.
-OURS = {'nova_snap_consistency': 'frozen'}
+OURS = {'nova_snap_consistency': 'frozen',
+        'nova_snap_consistency_of': mock.ANY}
 
 
 class ImageRecordTest(base.FunctionalTest):

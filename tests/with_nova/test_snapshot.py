@@ -21,7 +21,7 @@ from lxml import etree
 from nova.compute import utils as compute_utils
 from nova import objects
 
-from nova_snap.model import result as result_model
+from nova_snap.model import consistency as consistency_model
 from tests.with_nova import scene
 
 IMAGE = scene.IMAGE
@@ -147,8 +147,9 @@ class LikeNovasOwnTestCase(SnapshotTestCase):
         self.guest.destroy()
         novas_image, novas_states = self.take(NOVAS_DRIVER)
         image, states = self.take(scene.OUR_DRIVER)
-        self.assertEqual(result_model.NOT_FROZEN,
-                         image.pop(result_model.CONSISTENCY_PROPERTY))
+        self.assertEqual(consistency_model.NOT_FROZEN,
+                         image.pop(consistency_model.PROPERTY))
+        self.assertEqual(IMAGE, image.pop(consistency_model.OF_PROPERTY))
         self.assertEqual(novas_image, image)
         self.assertEqual(novas_states, states)
         self.assertEqual('kept', image['inherited'])
@@ -191,6 +192,15 @@ class LeftToNovaTestCase(SnapshotTestCase):
         found.attrib.clear()
         found.attrib.update(source)
         self.guest.persistent = etree.tostring(tree, encoding='unicode')
+
+    def test_what_was_said_of_another_image_is_taken_away(self):
+        self.glance.images[IMAGE].update(
+            consistency_model.say('another', consistency_model.FROZEN))
+        self.plug('block', dev='/dev/nova/root')
+        self.assert_novas(self.start_driver())
+        self.assertEqual(
+            set(), consistency_model.PROPERTIES
+            & self.glance.images[IMAGE].keys())
 
     def test_a_disk_in_ceph(self):
         self.plug('network', protocol='rbd', name='vms/root')

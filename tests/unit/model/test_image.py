@@ -18,6 +18,7 @@ import ddt
 from oslotest import base
 
 from nova_snap import errors
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model import image as image_model
 from nova_snap.model import request as request_model
 from nova_snap import units
@@ -39,6 +40,8 @@ IMAGE = {
 
 
 ASKED = request_model.RequestedImage('an-id', 'a-snapshot')
+# What is said of it until more is known.
+NOT_FROZEN = consistency_model.say('an-id', consistency_model.NOT_FROZEN)
 
 
 def _request(**changes):
@@ -138,6 +141,8 @@ class SnapshotSpecTestCase(base.BaseTestCase):
 
         expected = {name: value for name, value
                     in recorded.properties.items() if name not in unknown}
+        expected |= consistency_model.say(recorded.image_id,
+                                          consistency_model.NOT_FROZEN)
         self.assertEqual(
             image_model.ImageSpec(
                 image_id=recorded.image_id, name=recorded.name,
@@ -189,6 +194,7 @@ class SnapshotSpecTestCase(base.BaseTestCase):
             'image_type': 'snapshot', 'instance_uuid': 'an-instance',
             'owner_id': 'project', 'owner_project_name': 'shop',
             'owner_user_name': 'ann', 'user_id': 'user',
+            **NOT_FROZEN,
         }, spec.properties)
 
     def test_it_refers_to_the_base_image_also_when_that_is_gone(self):
@@ -247,7 +253,8 @@ class SnapshotSpecTestCase(base.BaseTestCase):
                 container_format='bare', min_disk=expected, min_ram=0,
                 owner=None, visibility='private',
                 properties={'image_type': 'snapshot',
-                            'instance_uuid': 'an-instance'}), spec)
+                            'instance_uuid': 'an-instance',
+                            **NOT_FROZEN}), spec)
 
     def test_without_nova_no_image_is_inherited_from(self):
         spec = self.spec(None, _base(kernel_id='k'))
