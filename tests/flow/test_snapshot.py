@@ -65,9 +65,9 @@ class StatesTestCase(RefusedTestCase):
             'qcow2', job=job)
         self.refuse(errors.InstanceBusy, 'vda', 'block job')
 
-    def test_unknown(self):
-        self.refuse(errors.DomainGone, 'other',
-                    instance_uuid='other')
+    def test_an_instance_that_libvirt_does_not_know_is_refused(self):
+        other = fake_node.UUID.replace('0', '1')
+        self.refuse(errors.DomainGone, other, instance_uuid=other)
 
 
 class SpaceTestCase(RefusedTestCase):
