@@ -210,7 +210,7 @@ def _say(world: world_module.World, image: plan_model.PlannedImage,
          word: str) -> None:
     """Let an image say how consistent it is, if Glance takes it.
 
-    The record that we made says it is not, until it is told otherwise. Under
+    The record that we made says it is not, until more is known. Under
     Nova the credentials are a user's, who cannot set each property: no
     snapshot fails for a remark.
 

@@ -13,7 +13,7 @@
 """One lock for each instance, on this host, across all processes.
 
 A process that dies lets its locks go, whatever killed it: an owner is alive
-when its lock is held. Nobody else may open a lock file, because closing any
+when its lock is held. No other code must open a lock file, because closing any
 descriptor of it lets the lock go.
 
 :source: fcntl(2), "Advisory record locking"
@@ -48,8 +48,8 @@ class Locks:
     """The locks below one directory.
 
     :param owner: uid and gid for the files, or None to leave them
-    :param timeout: seconds to try: whoever looks whether a lock is held
-        holds it for that moment
+    :param timeout: seconds to try: a process that looks whether a lock is
+        held holds it for that moment
     """
 
     def __init__(self, journal_dir: str,
@@ -63,7 +63,7 @@ class Locks:
 
     @contextlib.contextmanager
     def instance(self, uuid: str) -> cabc.Iterator[None]:
-        """Hold the instance, or say soon that somebody does.
+        """Hold the instance, or say soon that another process does.
 
         :raises InstanceLocked: when another process or thread holds it
         :raises JournalError: when the lock file cannot be made or opened
@@ -83,7 +83,7 @@ class Locks:
             reason=f'its lock is not free within {self._timeout} s')
 
     def is_held(self, uuid: str) -> bool:
-        """Tell whether somebody alive holds the instance.
+        """Tell whether a living process holds the instance.
 
         :raises JournalError: when the lock file cannot be made or opened
         """

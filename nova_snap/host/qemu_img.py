@@ -12,8 +12,8 @@
 
 """qemu-img, with every format named.
 
-A format is never guessed, not even by qemu-img from a header: whoever wrote
-the header may be the guest. So a chain is opened by the description of all
+A format is never guessed, not even by qemu-img from a header: it may be the
+guest that wrote the header. So a chain is opened by the description of all
 its layers, and an overlay is made without a look at its backing file.
 """
 

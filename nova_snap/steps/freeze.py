@@ -68,7 +68,7 @@ class FreezeFilesystems(step_module.Step):
     :ivar frozen: how many file systems the agent has frozen; none, in a guest
         that has none to freeze. Not for the journal, nor is:
     :ivar thawed: how many file systems the undo has found frozen; none, when
-        somebody had thawed them before
+        they had been thawed before
     """
 
     uuid: str
@@ -90,7 +90,7 @@ class FreezeFilesystems(step_module.Step):
             # Another process, which would not be thawed.
             raise errors.QuiesceFailed(
                 instance=self.uuid,
-                reason='the guest was stopped or started meanwhile')
+                reason='the guest was stopped or started since')
         self.frozen = domain.freeze()
 
     def undo(self, world: world_module.World) -> None:
@@ -106,8 +106,8 @@ class FreezeFilesystems(step_module.Step):
         domain = world.host.domain(self.uuid)
         with contextlib.suppress(errors.DomainGone):
             if domain.qemu_id() == self.qemu_id:
-                # Also in a recovery, or at a second try, where nobody has
-                # bounded the wait, or nobody does any more.
+                # Also in a recovery, or at a second try, where the
+                # wait is not bounded, or not any more.
                 domain.set_agent_timeout(self.timeout)
                 try:
                     self._thaw(world)

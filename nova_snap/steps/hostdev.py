@@ -143,7 +143,7 @@ class DetachHostdev(step_module.Step):
             return
         if self.is_defined and not hostdev_model.is_defined(
                 self._device, domain.definition_xml()):
-            LOG.warning('%s of %s was taken out of its definition meanwhile '
+            LOG.warning('%s of %s was taken out of its definition since '
                         'and is not given back', self._device, self.uuid)
             return
         try:
@@ -186,7 +186,7 @@ class DetachHostdev(step_module.Step):
 
     def _refuse_other_process(self, domain: domain_module.Domain) -> None:
         if domain.qemu_id() != self.qemu_id:
-            raise self._stuck('the guest was stopped or started meanwhile')
+            raise self._stuck('the guest was stopped or started since')
 
     @functools.cached_property
     def _device(self) -> hostdev_model.Hostdev:

@@ -51,7 +51,7 @@ class SaveMemory(step_module.Step):
         if domain.qemu_id() != self.qemu_id:
             raise errors.ManagedSaveFailed(
                 instance=self.uuid,
-                reason='the guest was stopped or started meanwhile')
+                reason='the guest was stopped or started since')
         try:
             with world.clock.alarm(self.timeout,
                                    lambda: self._give_up(world)):
@@ -66,8 +66,8 @@ class SaveMemory(step_module.Step):
         """Start the guest from the image, in the state it was in.
 
         An image that is not there was never made, or the guest was started
-        by somebody else: then nothing is started. Without the image a start
-        would be a cold boot, and somebody may have stopped it on purpose.
+        by another program: then nothing is started. Without the image a start
+        would be a cold boot, and it may have been stopped on purpose.
 
         :raises HypervisorError: when it cannot be started; its image stays
         :raises Refused: when it is Nova's, which may have acted on it since
@@ -80,7 +80,7 @@ class SaveMemory(step_module.Step):
                 return
             if not domain.has_managed_save():
                 LOG.warning('Domain %s is off and has no managed-save image: '
-                            'it was stopped meanwhile and is not started',
+                            'it was stopped since and is not started',
                             self.uuid)
                 return
             if world.lets_return(domain.model()):
@@ -106,5 +106,5 @@ class SaveMemory(step_module.Step):
         try:
             world.host.domain(self.uuid).abort_job()
         except errors.HypervisorError as exc:
-            # Too late to be cancelled, or over: whoever waits sees it.
+            # Too late to be cancelled, or over: the wait for it sees that.
             LOG.debug('%s', exc)

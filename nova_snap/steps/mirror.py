@@ -57,14 +57,14 @@ class StartMirror(step_module.Step):
     def do(self, world: world_module.World) -> None:
         """Start the job and make sure that it writes what we expect.
 
-        :raises MirrorFailed: when the guest was restarted meanwhile, or the
+        :raises MirrorFailed: when the guest was restarted since, or the
             job writes another format; it may run. Also when QEMU may not
             open the delta; then no job runs
         :raises HypervisorError: when libvirt refuses; no job runs
         """
         domain = world.host.domain(self.uuid)
         if domain.qemu_id() != self.qemu_id:
-            raise self._failed('the guest was stopped or started meanwhile')
+            raise self._failed('the guest was stopped or started since')
         device = domain.block_device(self.target_dev)
         try:
             self._start(device)
@@ -123,7 +123,7 @@ class StartMirror(step_module.Step):
         device.abort(timeout=timeout, wait=wait)
         if domain.qemu_id() != self.qemu_id:
             # It is gone because the QEMU process is.
-            raise device.lost('the guest was stopped or started meanwhile')
+            raise device.lost('the guest was stopped or started since')
 
     def _runs(self, device: blockjob.BlockDevice) -> bool:
         mirror = device.mirror()

@@ -36,7 +36,7 @@ class CreateVolumeSnapshot(step_module.Step):
 
     :ivar record_id: of our record, which the snapshot carries: it is found
         by that when its id was never learnt
-    :ivar project_id: where it is made; None where nobody keeps projects
+    :ivar project_id: where it is made; None where there are no projects
     :ivar timeout: seconds until it is made, and until it is gone again
     :ivar snapshot_id: None until Cinder has told it
     :ivar is_refused: Cinder made none, and said so
@@ -117,7 +117,7 @@ def wait_created(world: world_module.World,
         found = volumes.snapshot(snapshot.snapshot_id)
         if found is None:
             raise _failed(snapshot.snapshot_id, snapshot.volume_id,
-                          'somebody deleted it')
+                          'it was deleted')
         if found.status == volumes_model.SnapshotStatus.AVAILABLE:
             return
         if found.status != volumes_model.SnapshotStatus.CREATING:

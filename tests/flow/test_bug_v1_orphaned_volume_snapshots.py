@@ -99,7 +99,7 @@ class FailsTestCase(AllOrNothingTestCase):
         process.calls.then('snapshot', self.cinder.snapshots.clear)
         error = self.assertRaises(errors.VolumeSnapshotFailed, self.take,
                                   process)
-        self.assertIn('somebody deleted it', str(error))
+        self.assertIn('it was deleted', str(error))
         self.assert_nothing()
 
     def test_the_image_cannot_be_made(self):
