@@ -37,6 +37,7 @@ class Recovery:
     def __init__(self, runtime: runtime_module.Runtime) -> None:
         self._runtime = runtime
         self._stopped = threading.Event()
+        self._said: set[str] = set()
 
     def at_start(self) -> None:
         """Put the guests back; Glance is not asked: it may be down.
@@ -44,8 +45,8 @@ class Recovery:
         No error of a record keeps nova-compute from starting.
         """
         try:
-            _log(recovery.recover(self._runtime.local_node(),
-                                  artifacts=False))
+            self._log(recovery.recover(self._runtime.local_node(),
+                                       artifacts=False))
         except errors.SnapError as exc:
             LOG.error('What earlier snapshots left is not settled: %s', exc)
         threading.Thread(target=self._now_and_then,
@@ -71,30 +72,38 @@ class Recovery:
         """
         if any(self._runtime.store.ids()):
             settings = self._runtime.settings
-            _log(recovery.recover(self._runtime.node(
+            self._log(recovery.recover(self._runtime.node(
                 sign_in.images(
                     lambda: credentials_module.load(CONF, {}), settings),
                 volumes=sign_in.volumes(
                     lambda: credentials_module.load_for_volumes(CONF, {}),
                     settings))))
 
+    def _log(self, findings: list[recovery.Finding]) -> None:
+        """Write one line for each record that is not at work.
 
-def _log(findings: list[recovery.Finding]) -> None:
-    """Write one line for each record that is not at work.
+        Of one that was settled the flow has written it. One that is not ours
+        to settle stays as it is: it is written once.
+        """
+        for finding in findings:
+            if finding.outcome == recovery.Outcome.FAILED:
+                LOG.error('Record %s: %s, %s. It is tried again every %d s',
+                          _name(finding), finding.outcome, finding.reason,
+                          INTERVAL_SECONDS)
+            elif finding.outcome == recovery.Outcome.LEFT:
+                LOG.info('Record %s: %s, %s', _name(finding),
+                         finding.outcome, finding.reason)
+            elif (finding.outcome == recovery.Outcome.FOREIGN
+                    and finding.reason not in self._said):
+                self._said.add(finding.reason)
+                LOG.error('Record %s: %s, %s. Its guest may be stopped, '
+                          'frozen or undefined: look at it, then remove the '
+                          'record', _name(finding), finding.outcome,
+                          finding.reason)
 
-    Of one that was settled the flow has written it.
-    """
-    for finding in findings:
-        if finding.outcome in (recovery.Outcome.UNDER_WAY,
-                               recovery.Outcome.SETTLED):
-            continue
-        record = finding.record
-        name = (f'{record.id} of {record.instance_name}' if record
-                else 'without a name')
-        if finding.outcome == recovery.Outcome.FAILED:
-            LOG.error('Record %s: %s, %s. It is tried again every %d s',
-                      name, finding.outcome, finding.reason,
-                      INTERVAL_SECONDS)
-        else:
-            LOG.info('Record %s: %s, %s', name, finding.outcome,
-                     finding.reason)
+
+def _name(finding: recovery.Finding) -> str:
+    record = finding.record
+    if record is None:
+        return 'without a name'
+    return f'{record.id} of {record.instance_name}'

@@ -19,6 +19,7 @@ slow: a guest is never frozen for longer than a stated maximum (Q4).
 """
 
 import contextlib
+import typing as ty
 
 from oslo_log import log as logging
 
@@ -33,6 +34,13 @@ LOG = logging.getLogger(__name__)
 OPERATION = 'quiesce'
 
 
+class Held(ty.NamedTuple):
+    """A guest that is frozen, and what thaws it."""
+
+    step: freeze_step.FreezeFilesystems
+    stack: contextlib.ExitStack
+
+
 class Quiesced:
     """The guests that this process holds frozen.
 
@@ -45,7 +53,7 @@ class Quiesced:
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
-        self._held: dict[str, contextlib.ExitStack] = {}
+        self._held: dict[str, Held] = {}
 
     def freeze(self, node: world_module.Node, uuid: str) -> None:
         """Freeze the guest and return with its file systems frozen.
@@ -66,27 +74,46 @@ class Quiesced:
             timeout = node.world.settings.freeze_timeout
             with txn.hold(freeze_step.BoundAgentWaits(uuid, timeout)):
                 domain.ask_agent_time()
-                stack.enter_context(txn.hold(freeze_step.FreezeFilesystems(
-                    uuid, domain.qemu_id(), timeout)))
+                step = freeze_step.FreezeFilesystems(
+                    uuid, domain.qemu_id(), timeout)
+                stack.enter_context(txn.hold(step))
             stack.enter_context(node.world.clock.alarm(
                 self._limit, lambda: self._thaw_unasked(
                     uuid, f'it was frozen for {self._limit} s '
                           '([nova_snap]quiesce_limit)')))
-            self._held[uuid] = stack.pop_all()
+            self._held[uuid] = Held(step, stack.pop_all())
         LOG.info('Guest %s is frozen, for %s s at most', uuid, self._limit)
 
     def thaw(self, uuid: str) -> bool:
         """Thaw the guest; False when it is not held frozen (any more).
 
-        :raises QuiesceFailed: when its agent does not answer
-        :raises RollbackIncomplete: then, too: the record stays
+        :raises QuiesceFailed: when its agent does not answer, or when the
+            guest was not frozen to the end: what was snapshotted since is
+            not consistent
+        :raises RollbackIncomplete: when its agent does not answer: the
+            record stays
+        :source: QEMU qga/vss-win32/requester.cpp requester_thaw: Windows
+            holds writes for ten seconds
         """
+        step = self._let_go(uuid)
+        if step is None:
+            return False
+        if step.frozen and not step.thawed:
+            raise errors.QuiesceFailed(
+                instance=uuid,
+                reason='it was not frozen any more when it was to be thawed: '
+                       'it was started since, or thawed by another program, '
+                       'or by itself')
+        return True
+
+    def _let_go(self, uuid: str) -> freeze_step.FreezeFilesystems | None:
+        """Thaw a guest, and return the step that has held it, if one has."""
         held = self._held.pop(uuid, None)
         if held is None:
-            return False
-        held.close()
+            return None
+        held.stack.close()
         LOG.info('Guest %s is thawed', uuid)
-        return True
+        return held.step
 
     def thaw_all(self) -> None:
         """Thaw every guest: this process ends and cannot do it later."""
@@ -95,7 +122,7 @@ class Quiesced:
 
     def _thaw_unasked(self, uuid: str, why: str) -> None:
         try:
-            if self.thaw(uuid):
+            if self._let_go(uuid) is not None:
                 LOG.error('Guest %s was thawed before it was asked for: %s. '
                           'What was snapshotted since is not consistent',
                           uuid, why)

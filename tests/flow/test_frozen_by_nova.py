@@ -56,6 +56,15 @@ class AskedTestCase(QuiescedTestCase):
         self.quiesced.thaw(UUID)
         self.assertFalse(self.quiesced.thaw(UUID))
 
+    def test_a_guest_that_thawed_by_itself_is_told_from_one_held(self):
+        # As Windows does after ten seconds.
+        self.freeze()
+        self.agent.frozen = False
+        error = self.assertRaises(errors.QuiesceFailed, self.quiesced.thaw,
+                                  UUID)
+        self.assertIn('not frozen any more', str(error))
+        self.assert_nothing_left(self.before)
+
     def test_never_frozen(self):
         self.assertFalse(self.quiesced.thaw(UUID))
 

@@ -175,7 +175,7 @@ class ThawTestCase(QuiesceTestCase):
     def test_the_service_dies(self):
         self.quiesce()
         # The locks of a process end with it; the record does not.
-        self.driver._quiesced._held.pop(scene.UUID).pop_all()
+        self.driver._quiesced._held.pop(scene.UUID).stack.pop_all()
         with mock.patch('nova_snap.host.locks.lockutils.lock',
                         autospec=True):
             self.start_driver()._recovery.at_start()

@@ -254,6 +254,9 @@ class StartTestCase(LeftTestCase):
         driver = self.start_driver()
         driver.init_host('node-9')
         self.assertFalse(self.guest.isPersistent())
+        # Its guest is undefined: it is said once, and loudly.
+        driver._recovery.images_too()
         [line] = self.lines()
         self.assertIn(scene.HOST, line)
+        self.assertIn('ERROR', line)
         self.assertNotIsInstance(driver, exception.NovaException)
