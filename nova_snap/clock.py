@@ -41,6 +41,10 @@ class Clock:
         """Count the seconds from now on."""
         return Stopwatch(self)
 
+    def bell(self) -> 'Bell':
+        """Return a bell that ends a wait early."""
+        return Bell()
+
     def looks(self, timeout: float, *, first_pause: float,
               longest_pause: float,
               wait: Wait | None = None) -> cabc.Iterator[None]:
@@ -97,3 +101,19 @@ class Stopwatch:
     def seconds(self) -> float:
         """Return what has passed since the start."""
         return self._clock.monotonic() - self._started
+
+
+class Bell:
+    """A wait that news can end early."""
+
+    def __init__(self) -> None:
+        self._rung = threading.Event()
+
+    def ring(self) -> None:
+        """End the wait, or the next one."""
+        self._rung.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the bell, at most so long."""
+        self._rung.wait(seconds)
+        self._rung.clear()

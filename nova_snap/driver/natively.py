@@ -49,6 +49,14 @@ def wrap(target: Target) -> Target:
     return ty.cast(Target, eventlet.tpool.Proxy(target))
 
 
+def unwrap(target: ty.Any) -> ty.Any:
+    """Return what is behind a proxy of eventlet's, whoever made that."""
+    tpool = sys.modules.get('eventlet.tpool')
+    if tpool is not None and isinstance(target, tpool.Proxy):
+        return target._obj
+    return target
+
+
 def call(function: cabc.Callable[..., Result], *args: ty.Any,
          **kwargs: ty.Any) -> Result:
     """Call a function away from the hub and wait for its end."""

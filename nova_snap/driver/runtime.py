@@ -13,7 +13,6 @@
 """The driver's own world: Nova's connection, Nova's privileges, its CONF."""
 
 import collections.abc as cabc
-import contextlib
 import os
 import threading
 import types
@@ -32,9 +31,7 @@ from nova_snap.host import files as files_module
 from nova_snap.host import locks as locks_module
 from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.hypervisor import connection as connection_module
-from nova_snap.hypervisor import device_events as device_events_module
 from nova_snap.hypervisor import domain as domain_module
-from nova_snap.hypervisor import events as events_module
 from nova_snap.hypervisor import host as host_module
 from nova_snap.journal import store as store_module
 from nova_snap.model import observer as observer_module
@@ -116,6 +113,7 @@ class NovaConnection(connection_module.Connection):
 
     def __init__(self, uri: str, host: ty.Any) -> None:
         super().__init__(uri, lambda _: _connected(uri, host))
+        self.qemu = _Qemu(self.qemu)
 
     def get(self) -> ty.Any:
         """Return Nova's connection.
@@ -134,53 +132,52 @@ class NovaHost(host_module.Host):
 
     def __init__(self, connection: NovaConnection, power_up: PowerUp,
                  work: Work) -> None:
-        super().__init__(connection)
+        super().__init__(connection,
+                         lambda: _Poll(connection.clock, work))
         self._power_up = power_up
-        self._work = work
 
     def domain(self, uuid: str) -> domain_module.Domain:
         return NovaDomain(self.connection, uuid, self._power_up)
 
-    @contextlib.contextmanager
-    def block_job_events(
-            self, uuid: str) -> cabc.Iterator[events_module.BlockJobEvents]:
-        """Wait by the clock alone.
 
-        Nova's thread for libvirt's events is a real one also where all
-        others are eventlet's: it could not wake them.
-        """
-        yield _Poll(self._work)
+class _Poll(clock_module.Bell):
+    """A bell that does not ring: what is waited for is looked at again.
 
-    @contextlib.contextmanager
-    def device_events(
-        self, uuid: str
-    ) -> cabc.Iterator[device_events_module.DeviceEvents]:
-        """Wait by the clock alone, for the same reason."""
-        yield _DevicePoll(self._work)
+    Nova's thread for libvirt's events is a real one also where all others
+    are eventlet's: it could not wake them.
 
+    :source: nova/virt/libvirt/host.py _native_thread
+    """
 
-class _DevicePoll(device_events_module.DeviceEvents):
-    """A bell that nobody rings: the guest's XML is looked at again."""
-
-    def __init__(self, work: Work) -> None:
+    def __init__(self, clock: clock_module.Clock, work: Work) -> None:
         super().__init__()
+        self._clock = clock
         self._work = work
 
+    def ring(self) -> None:
+        """Do nothing, in a thread that may do nothing."""
+
     def wait(self, seconds: float) -> None:
-        super().wait(seconds)
+        self._clock.sleep(seconds)
         self._work.check()
 
 
-class _Poll(events_module.BlockJobEvents):
-    """A bell that nobody rings: it is looked at again and again."""
+class _Qemu:
+    """The module that passes QEMU's events on, for Nova's connection.
 
-    def __init__(self, work: Work) -> None:
-        super().__init__()
-        self._work = work
+    Nova's connection may be a proxy of eventlet's. libvirt's binding takes
+    none for a connection when it calls back, and does not call back then.
+    """
 
-    def wait(self, seconds: float) -> None:
-        super().wait(seconds)
-        self._work.check()
+    def __init__(self, module: ty.Any) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> cabc.Callable[..., ty.Any]:
+        def call(connection: ty.Any, *args: ty.Any) -> ty.Any:
+            return natively.call(getattr(self._module, name),
+                                 natively.unwrap(connection), *args)
+
+        return call
 
 
 def _connected(uri: str, host: ty.Any) -> ty.Any:

@@ -36,6 +36,7 @@ from oslo_log import log as logging
 from nova_snap.flows import frozen as frozen_module
 from nova_snap.flows import image as image_flow
 from nova_snap.hypervisor import blockjob
+from nova_snap.hypervisor import events as events_module
 from nova_snap.model import layer as layer_model
 from nova_snap.model import phase as phase_model
 from nova_snap.model.plan import plan as plan_model
@@ -85,7 +86,7 @@ def _copy(txn: world_module.Transaction, plan: plan_model.Plan,
         target_dev=disk.target_dev, path=delta,
         bandwidth=world.settings.bandwidth,
         transient_job=not plan.undefine and domain.is_persistent())
-    with world.host.block_job_events(plan.instance_uuid) as bell, \
+    with world.host.block_job_events(plan.instance_uuid) as events, \
             txn.hold(mirror, start=False) as mirroring, \
             contextlib.ExitStack() as transient:
         if plan.undefine:
@@ -104,12 +105,26 @@ def _copy(txn: world_module.Transaction, plan: plan_model.Plan,
         device.wait_ready(
             delta, blockjob.Deadlines(ready=world.settings.ready_timeout,
                                       stall=world.settings.stall_timeout),
-            wait=bell.wait, progress=world.observer.advances)
+            wait=events.wait, progress=world.observer.advances)
         with frozen_module.frozen(txn, plan) as freeze:
             mirror.finish(
-                world, wait=bell.wait, timeout=blockjob.ABORT_SECONDS
+                world, wait=events.wait, timeout=blockjob.ABORT_SECONDS
                 if freeze.step else world.settings.stall_timeout)
         # The guest need not wait for this.
-        if failure := bell.failure(disk.target_dev):
-            raise device.lost(f'its end went wrong: {failure}')
+        _check_end(device, events.ending(disk.target_dev))
     return freeze.consistency()
+
+
+def _check_end(device: blockjob.BlockDevice,
+               end: events_module.JobEnd) -> None:
+    """Go on with a mirror that is gone, or not.
+
+    :raises BlockJobLost: when it failed after it was told to end: the copy
+        is not the disk
+    """
+    if end.ending is events_module.Ending.FAILED:
+        raise device.lost(f'its end went wrong: {end.reason}')
+    if end.ending is events_module.Ending.UNKNOWN:
+        LOG.warning('It is not known how the copy of disk %s of %s ended: no '
+                    'event told it. Was libvirtd restarted?',
+                    device.target_dev, device.uuid)

@@ -75,22 +75,22 @@ class BlockDevice:
                  target_dev: str) -> None:
         self._connection = connection
         self._clock = connection.clock
-        self._uuid = uuid
-        self._target_dev = target_dev
+        self.uuid = uuid
+        self.target_dev = target_dev
 
     def _call(self, call: str, *args: ty.Any) -> ty.Any:
-        return self._connection.call(self._uuid, call, *args)
+        return self._connection.call(self.uuid, call, *args)
 
     # What runs on it
 
     def mirror(self) -> domain_model.Mirror | None:
         """Return the mirror, as the live XML has it; None without one."""
         return domain_model.parse_mirror(str(self._call('XMLDesc', 0)),
-                                         self._target_dev)
+                                         self.target_dev)
 
     def job(self) -> BlockJob | None:
         """Return the block job, None when there is none."""
-        info = self._call('blockJobInfo', self._target_dev, 0)
+        info = self._call('blockJobInfo', self.target_dev, 0)
         if not info:
             return None
         return BlockJob(BLOCK_JOBS.get(info['type'], 'block job'),
@@ -105,7 +105,7 @@ class BlockDevice:
             reason = ('the guest was switched off, or has crashed; take the '
                       'snapshot again')
         return errors.BlockJobLost(
-            instance=self._uuid, target_dev=self._target_dev, reason=reason)
+            instance=self.uuid, target_dev=self.target_dev, reason=reason)
 
     # Its start
 
@@ -118,7 +118,7 @@ class BlockDevice:
         :param bandwidth: bytes per second, 0 for no limit
         :source: virDomainBlockRebase; without BANDWIDTH_BYTES it is MiB/s
         """
-        self._call('blockRebase', self._target_dev, path, bandwidth,
+        self._call('blockRebase', self.target_dev, path, bandwidth,
                    libvirt.VIR_DOMAIN_BLOCK_REBASE_COPY
                    | libvirt.VIR_DOMAIN_BLOCK_REBASE_REUSE_EXT
                    | libvirt.VIR_DOMAIN_BLOCK_REBASE_SHALLOW
@@ -136,7 +136,7 @@ class BlockDevice:
         parameters: dict[str, int] = {}
         if bandwidth:
             parameters[libvirt.VIR_DOMAIN_BLOCK_COPY_BANDWIDTH] = bandwidth
-        self._call('blockCopy', self._target_dev, xml, parameters,
+        self._call('blockCopy', self.target_dev, xml, parameters,
                    libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT
                    | libvirt.VIR_DOMAIN_BLOCK_COPY_SHALLOW
                    | libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB)
@@ -193,7 +193,7 @@ class BlockDevice:
 
     def _late(self, reason: str) -> errors.MirrorTimeout:
         return errors.MirrorTimeout(
-            instance=self._uuid, target_dev=self._target_dev, reason=reason)
+            instance=self.uuid, target_dev=self.target_dev, reason=reason)
 
     # Its end
 
@@ -208,7 +208,7 @@ class BlockDevice:
         ever where the storage hangs.
 
         A mirror that fails after it was told to end is gone in the same way:
-        see :meth:`nova_snap.hypervisor.events.BlockJobEvents.failure`. So is
+        see :meth:`nova_snap.hypervisor.events.BlockJobEvents.ending`. So is
         one whose guest was switched off.
 
         :param timeout: seconds
@@ -220,7 +220,7 @@ class BlockDevice:
             mirror_run
         """
         try:
-            self._call('blockJobAbort', self._target_dev,
+            self._call('blockJobAbort', self.target_dev,
                        libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_ASYNC)
         except errors.HypervisorError:
             # Refused also while it ends because it was told to before.

@@ -10,80 +10,54 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What libvirt tells of devices that a guest is asked to release.
 
-An event ends a wait early; what is true is read from the domain. One thing
-is told by an event alone: that the guest refuses.
-"""
+"""What libvirt tells of devices that a guest is asked to release."""
 
-import collections.abc as cabc
 import contextlib
-import threading
 import typing as ty
 
 import libvirt
-from oslo_log import log as logging
 
-LOG = logging.getLogger(__name__)
+from nova_snap import clock as clock_module
+from nova_snap.hypervisor import connection as connection_module
+from nova_snap.hypervisor import listener
 
 
-class DeviceEvents:
-    """A bell that rings when a device was released, or was not.
+class DeviceEvents(listener.Listener):
+    """Hears when a device was released, or was not.
 
-    Where nobody rings it, it is a clock.
+    To be entered before a device is detached. Where libvirt does not let us
+    listen, a guest that refuses is waited for as one that does not answer.
 
-    :ivar refused: aliases of devices that the guest refuses to release
+    :ivar refused: aliases of devices that the guest refuses to release;
+        nothing but an event tells that
+    :source: VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED
     """
 
-    def __init__(self) -> None:
-        self._bell = threading.Event()
+    def __init__(self, connection: connection_module.Connection, uuid: str,
+                 bell: clock_module.Bell) -> None:
+        super().__init__(connection, uuid, bell)
         self.refused: set[str] = set()
 
-    def note_removed(self, *event: ty.Any) -> None:
-        """Wake the waiter; this is libvirt's callback."""
-        del event
-        self._bell.set()
+    def __enter__(self) -> ty.Self:
+        """Listen from here on, where libvirt lets us."""
+        self._try_to_listen()
+        return self
 
-    def note_refused(self, *event: ty.Any) -> None:
-        """Keep which one is not released; this is libvirt's callback."""
+    def _register(self, connection: ty.Any, domain: ty.Any,
+                  registered: contextlib.ExitStack) -> None:
+        for event, call in (
+                (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+                 self._note_removed),
+                (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
+                 self._note_refused)):
+            self._register_event(connection, domain, registered, event, call)
+
+    def _note_removed(self, *event: ty.Any) -> None:
+        del event
+        self._bell.ring()
+
+    def _note_refused(self, *event: ty.Any) -> None:
         _, _, alias, _ = event
         self.refused.add(alias)
-        self._bell.set()
-
-    def wait(self, seconds: float) -> None:
-        """Wait for the bell, at most so long."""
-        self._bell.wait(seconds)
-        self._bell.clear()
-
-
-@contextlib.contextmanager
-def device_events(connection: ty.Any, uuid: str,
-                  bell: DeviceEvents) -> cabc.Iterator[DeviceEvents]:
-    """Listen from here on; to be entered before a device is detached.
-
-    Where libvirt does not let us listen nobody rings, and a guest that
-    refuses is waited for as one that does not answer.
-
-    :source: virConnectDomainEventRegisterAny,
-        VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            domain = connection.lookupByUUIDString(uuid)
-            for event, call in (
-                    (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
-                     bell.note_removed),
-                    (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
-                     bell.note_refused)):
-                number = connection.domainEventRegisterAny(domain, event,
-                                                           call, None)
-                stack.callback(_deregister, connection, number)
-        except libvirt.libvirtError as exc:
-            LOG.debug('Nobody tells us what becomes of a device: %s', exc)
-        yield bell
-
-
-def _deregister(connection: ty.Any, number: int) -> None:
-    # A connection that broke meanwhile took the registration with it.
-    with contextlib.suppress(libvirt.libvirtError):
-        connection.domainEventDeregisterAny(number)
+        self._bell.ring()

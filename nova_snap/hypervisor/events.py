@@ -10,18 +10,17 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+
 """What libvirt and QEMU tell of block jobs.
 
-An event ends a wait early; what is true is read from the domain. One thing
-is told by events alone: that a mirror failed after it was told to end. It is
-gone then like one that ended well.
+One thing is told by events alone: that a mirror failed after it was told to
+end. It is gone then like one that ended well.
 """
 
-import collections.abc as cabc
 import contextlib
 import dataclasses
+import enum
 import json
-import threading
 import typing as ty
 
 import libvirt
@@ -30,13 +29,16 @@ from oslo_log import log as logging
 
 from nova_snap import clock as clock_module
 from nova_snap import errors
-from nova_snap.hypervisor import errors as hypervisor_errors
+from nova_snap.hypervisor import connection as connection_module
+from nova_snap.hypervisor import listener
 
 LOG = logging.getLogger(__name__)
 
-# Seconds for an event on its way from libvirtd, when its cause was seen.
+# Seconds for an event on its way from libvirtd, when its cause was seen, and
+# between two looks whether it has come.
 NEWS_SECONDS = 2.0
-NEWS_POLL_SECONDS = 0.05
+FIRST_NEWS_LOOK_SECONDS = 0.05
+LONGEST_NEWS_LOOK_SECONDS = 0.2
 
 ENDS = frozenset((libvirt.VIR_DOMAIN_BLOCK_JOB_COMPLETED,
                   libvirt.VIR_DOMAIN_BLOCK_JOB_FAILED,
@@ -51,86 +53,50 @@ QEMU_ENDS = f'{COMPLETED}|{CANCELLED}'
 JOB_NAME = 'copy-{}-'
 
 
-class BlockJobEvents:
-    """A bell that rings when a block job of one domain changes.
+class Ending(enum.Enum):
+    """How a block job ended, as far as events told it."""
 
-    Where nobody rings it, it is a clock.
+    ENDED = 'ended'
+    FAILED = 'failed'
+    UNKNOWN = 'unknown'
 
-    :ivar listens: libvirt was asked to ring
+
+@dataclasses.dataclass(frozen=True)
+class JobEnd:
+    """The end of a block job.
+
+    :ivar reason: of a failure
     """
 
-    def __init__(self, clock: clock_module.Clock | None = None) -> None:
-        self._bell = threading.Event()
-        self._clock = clock or clock_module.Clock()
-        self._ends: dict[str, int] = {}
-        self._qemus_ends: list[tuple[str, str | None]] = []
-        self.listens = False
+    ending: Ending
+    reason: str = ''
 
-    def ring(self, *event: ty.Any) -> None:
-        """Wake the waiter; this is libvirt's callback."""
-        _, _, target_dev, _, status, _ = event
-        if status in ENDS:
-            self._ends[target_dev] = status
-        self._bell.set()
 
-    def note(self, *event: ty.Any) -> None:
-        """Keep how a job ended; this is libvirt's callback for QEMU's word."""
-        _, _, name, _, _, details, _ = event
-        told = json.loads(details)
-        failure = told.get('error')
-        if name == CANCELLED:
-            # One that was ready is completed by the same command.
-            failure = failure or 'it was cancelled before it was ready'
-        self._qemus_ends.append((told.get('device', ''), failure))
+class BlockJobEvents(listener.Listener):
+    """Hears what becomes of the block jobs of one domain.
 
-    def wait(self, seconds: float) -> None:
-        """Wait for the bell, at most so long."""
-        self._bell.wait(seconds)
-        self._bell.clear()
+    To be entered before a job is started.
 
-    def failure(self, target_dev: str) -> str | None:
-        """Say how the job on a disk failed, if somebody told us so.
+    :source: VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2;
+        virConnectDomainQemuMonitorEventRegister, which taints nothing
+    """
 
-        To be asked when it is gone. A failure after the abort is called a
-        cancellation by libvirt 9.0 (5.6 had the truth): only QEMU tells.
+    def __init__(self, connection: connection_module.Connection, uuid: str,
+                 bell: clock_module.Bell) -> None:
+        super().__init__(connection, uuid, bell)
+        # Of each disk, by its target.
+        self._libvirts_ends: dict[str, int] = {}
+        # QEMU's name of an event, and its details.
+        self._qemus_ends: list[tuple[str, str]] = []
 
-        :source: libvirt src/qemu/qemu_blockjob.c
-            qemuBlockJobEventProcessConcluded
+    def __enter__(self) -> ty.Self:
+        """Listen from here on.
+
+        :raises DomainGone: when libvirt does not know the domain
+        :raises HypervisorError: when libvirt does not let us listen
         """
-        if not self.listens:
-            return None
-        deadline = self._clock.monotonic() + NEWS_SECONDS
-        while (target_dev not in self._ends
-                and self._clock.monotonic() < deadline):
-            # QEMU's word comes before libvirt's.
-            self.wait(NEWS_POLL_SECONDS)
-        for job, failure in self._qemus_ends:
-            if failure and job.startswith(JOB_NAME.format(target_dev)):
-                return failure
-        if self._ends.get(target_dev) == libvirt.VIR_DOMAIN_BLOCK_JOB_FAILED:
-            return 'libvirt does not say why'
-        return None
-
-
-@contextlib.contextmanager
-def block_job_events(connection: ty.Any, uuid: str, bell: BlockJobEvents,
-                     qemu: ty.Any = libvirt_qemu,
-                     ) -> cabc.Iterator[BlockJobEvents]:
-    """Listen from here on; to be entered before the job is started.
-
-    :param qemu: the module by which libvirt passes QEMU's own events on
-    :raises DomainGone: when libvirt does not know the domain
-    :raises HypervisorError: when libvirt does not let us listen
-    :source: virConnectDomainEventRegisterAny,
-        VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2
-    """
-    with contextlib.ExitStack() as stack:
         try:
-            with hypervisor_errors.translated(uuid, 'domainEventRegisterAny'):
-                domain = connection.lookupByUUIDString(uuid)
-                number = connection.domainEventRegisterAny(
-                    domain, libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2,
-                    bell.ring, None)
+            return super().__enter__()
         except errors.DomainGone:
             raise
         except errors.HypervisorError as exc:
@@ -138,35 +104,66 @@ def block_job_events(connection: ty.Any, uuid: str, bell: BlockJobEvents,
                 exc, reason=f'{exc.reason}. Was libvirtd restarted, and may '
                             'this user listen to its events? Take the '
                             'snapshot again') from exc
-        stack.callback(_deregister, connection.domainEventDeregisterAny,
-                       number)
-        stack.enter_context(_qemus_word(qemu, connection, domain, bell))
-        bell.listens = True
-        yield bell
 
+    def ending(self, target_dev: str) -> JobEnd:
+        """Say how the job on a disk ended; to be asked when it is gone.
 
-@contextlib.contextmanager
-def _qemus_word(qemu: ty.Any, connection: ty.Any, domain: ty.Any,
-                bell: BlockJobEvents) -> cabc.Iterator[None]:
-    """Listen to QEMU itself, where libvirt lets us; this taints nothing.
+        A failure after the abort is called a cancellation by libvirt 9.0
+        (5.6 had the truth): only QEMU tells. Its word comes before libvirt's.
 
-    :source: virConnectDomainQemuMonitorEventRegister
-    """
-    try:
-        number = qemu.qemuMonitorEventRegister(
-            connection, domain, QEMU_ENDS, bell.note, None,
-            libvirt_qemu.VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_REGEX)
-    except libvirt.libvirtError as exc:
-        LOG.debug('Nobody tells us when a mirror fails at its end: %s', exc)
-        yield
-        return
-    try:
-        yield
-    finally:
-        _deregister(qemu.qemuMonitorEventDeregister, connection, number)
+        :source: libvirt src/qemu/qemu_blockjob.c
+            qemuBlockJobEventProcessConcluded
+        """
+        for _ in self._connection.clock.looks(
+                NEWS_SECONDS, first_pause=FIRST_NEWS_LOOK_SECONDS,
+                longest_pause=LONGEST_NEWS_LOOK_SECONDS, wait=self.wait):
+            if target_dev in self._libvirts_ends:
+                break
+        words = self._qemus_words(target_dev)
+        failure = next(filter(None, words), '')
+        if not failure and (self._libvirts_ends.get(target_dev)
+                            == libvirt.VIR_DOMAIN_BLOCK_JOB_FAILED):
+            failure = 'libvirt does not say why'
+        if failure:
+            return JobEnd(Ending.FAILED, failure)
+        return JobEnd(Ending.ENDED if words else Ending.UNKNOWN)
 
+    def _qemus_words(self, target_dev: str) -> list[str]:
+        """Return why each copy of a disk failed; '' for one that did not."""
+        words = []
+        for name, details in self._qemus_ends:
+            told = json.loads(details)
+            if told.get('device', '').startswith(JOB_NAME.format(target_dev)):
+                words.append(told.get('error') or (
+                    # One that was ready is completed by the same command.
+                    'it was cancelled before it was ready'
+                    if name == CANCELLED else ''))
+        return words
 
-def _deregister(call: cabc.Callable[..., ty.Any], *args: ty.Any) -> None:
-    # A connection that broke meanwhile took the registration with it.
-    with contextlib.suppress(libvirt.libvirtError):
-        call(*args)
+    def _register(self, connection: ty.Any, domain: ty.Any,
+                  registered: contextlib.ExitStack) -> None:
+        self._register_event(
+            connection, domain, registered,
+            libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, self._note_libvirts)
+        qemu = self._connection.qemu
+        try:
+            number = qemu.qemuMonitorEventRegister(
+                connection, domain, QEMU_ENDS, self._note_qemus, None,
+                libvirt_qemu.
+                VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_REGEX)
+        except libvirt.libvirtError as exc:
+            LOG.debug('A mirror that fails at its end is not heard: %s', exc)
+        else:
+            registered.callback(listener.deregister,
+                                qemu.qemuMonitorEventDeregister, connection,
+                                number)
+
+    def _note_libvirts(self, *event: ty.Any) -> None:
+        _, _, target_dev, _, status, _ = event
+        if status in ENDS:
+            self._libvirts_ends[target_dev] = status
+        self._bell.ring()
+
+    def _note_qemus(self, *event: ty.Any) -> None:
+        _, _, name, _, _, details, _ = event
+        self._qemus_ends.append((name, details))

@@ -13,10 +13,12 @@
 
 """The libvirt of this node: its domains, and what happens to them."""
 
-import contextlib
+import collections.abc as cabc
+import typing as ty
 
 import libvirt
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import device_events as device_events_module
@@ -29,12 +31,20 @@ from nova_snap.hypervisor import events as events_module
 UNKNOWN_CODES = frozenset((libvirt.VIR_ERR_NO_DOMAIN,
                            libvirt.VIR_ERR_INVALID_ARG))
 
+MakeBell: ty.TypeAlias = cabc.Callable[[], clock_module.Bell]
+
 
 class Host:
-    """The domains of one libvirt."""
+    """The domains of one libvirt.
 
-    def __init__(self, connection: connection_module.Connection) -> None:
+    :param make_bell: makes what ends a wait early at an event; the clock's
+        unless it is given
+    """
+
+    def __init__(self, connection: connection_module.Connection,
+                 make_bell: MakeBell | None = None) -> None:
         self.connection = connection
+        self._make_bell = make_bell or connection.clock.bell
 
     def lookup(self, instance: str) -> domain_module.Domain:
         """Find an instance by libvirt name or UUID (which is Nova's).
@@ -66,18 +76,13 @@ class Host:
             return [self.domain(found.UUIDString())
                     for found in self.connection.get().listAllDomains()]
 
-    def block_job_events(
-            self, uuid: str) -> contextlib.AbstractContextManager[
-                events_module.BlockJobEvents]:
+    def block_job_events(self, uuid: str) -> events_module.BlockJobEvents:
         """Listen to block jobs; to be entered before one is started."""
-        return events_module.block_job_events(
-            self.connection.get(), uuid,
-            events_module.BlockJobEvents(self.connection.clock),
-            self.connection.qemu)
+        return events_module.BlockJobEvents(self.connection, uuid,
+                                            self._make_bell())
 
-    def device_events(
-            self, uuid: str) -> contextlib.AbstractContextManager[
-                device_events_module.DeviceEvents]:
+    def device_events(self,
+                      uuid: str) -> device_events_module.DeviceEvents:
         """Listen to devices; to be entered before one is detached."""
-        return device_events_module.device_events(
-            self.connection.get(), uuid, device_events_module.DeviceEvents())
+        return device_events_module.DeviceEvents(self.connection, uuid,
+                                                 self._make_bell())

@@ -31,8 +31,6 @@ import libvirt
 from lxml import etree
 
 from nova_snap.hypervisor import connection as connection_module
-from nova_snap.hypervisor import device_events as device_events_module
-from nova_snap.hypervisor import events as events_module
 from nova_snap.hypervisor import host as host_module
 from tests.fakes import calls as fake_calls
 from tests.fakes import clock as fake_clock
@@ -148,12 +146,14 @@ class Listener:
 
     :ivar generation: of the connection it was registered with
     :ivar event: libvirt's number of what it is told; None for what QEMU says
+    :ivar uuid: of the domain it is told of; None for all
     """
 
     call: cabc.Callable[..., None]
     connection: 'FakeConnection'
     generation: int
     event: int | None
+    uuid: str | None = None
 
     @property
     def is_qemus(self) -> bool:
@@ -174,6 +174,7 @@ class FakeConnection:
         return int(self._generation == self._libvirtd.generation)
 
     def getLibVersion(self) -> int:
+        self._require_alive()
         return self._libvirtd.version
 
     def getVersion(self) -> int:
@@ -211,27 +212,22 @@ class FakeConnection:
                                opaque: ty.Any) -> int:
         return int(self._calls.make(
             OUTSIDE, 'domainEventRegisterAny',
-            self._listen_once(eventID, cb), changes=False,
+            lambda: self.listen(cb, dom, eventID), changes=False,
             error=refusal.planted))
 
-    def _listen_once(self, event: int, call: cabc.Callable[..., None]) -> (
-            cabc.Callable[[], int]):
-        def listen() -> int:
-            if any(one.connection is self and one.event == event
-                   for one in self._libvirtd.listeners.values()):
-                # A node has one guest here.
-                raise refusal.refusal(
-                    libvirt.VIR_ERR_INVALID_ARG,
-                    'invalid argument: event callback already tracked')
-            return self.listen(call, event)
-        return listen
-
     def listen(self, call: cabc.Callable[..., None],
+               domain: ty.Optional['Handle'],
                event: int | None = None) -> int:
-        """Register a callback."""
+        """Register a callback, once for a domain or for all."""
         self._require_alive()
+        uuid = None if domain is None else domain._uuid
+        if any((one.connection, one.uuid, one.event) == (self, uuid, event)
+               for one in self._libvirtd.listeners.values()):
+            raise refusal.refusal(
+                libvirt.VIR_ERR_INVALID_ARG,
+                'invalid argument: event callback already tracked')
         return self._libvirtd.listen(
-            Listener(call, self, self._generation, event))
+            Listener(call, self, self._generation, event, uuid))
 
     def domainEventDeregisterAny(self, callbackID: int) -> None:
         self._calls.make(OUTSIDE, 'domainEventDeregisterAny',
@@ -241,7 +237,10 @@ class FakeConnection:
     def forget(self, number: int) -> None:
         """Call a callback no more."""
         self._require_alive()
-        del self._libvirtd.listeners[number]
+        if self._libvirtd.listeners.pop(number, None) is None:
+            raise refusal.refusal(
+                libvirt.VIR_ERR_INVALID_ARG, 'invalid argument: could not '
+                f'find event callback {number} for deletion')
 
     def _require_alive(self) -> None:
         if not self.isAlive():
@@ -255,7 +254,9 @@ class FakeQemuModule:
             self, conn: FakeConnection, dom: 'Handle', event: str,
             cb: cabc.Callable[..., None], opaque: ty.Any,
             flags: int = 0) -> int:
-        return conn.listen(cb)
+        # libvirt's binding calls nothing back for what only looks like one.
+        assert isinstance(conn, FakeConnection)
+        return conn.listen(cb, dom)
 
     def qemuMonitorEventDeregister(self, conn: FakeConnection,
                                    callbackID: int) -> None:
@@ -317,24 +318,13 @@ class MetadataHandle:
 
 
 class FakeHost(host_module.Host):
-    """The real one, whose waits for events pass on the fake clock."""
+    """The real one, over a fake connection."""
 
     def __init__(self, libvirtd: FakeLibvirtd,
                  calls: fake_calls.Calls) -> None:
         super().__init__(connection_module.Connection(
             URI, connect=lambda uri: FakeConnection(libvirtd, calls),
             clock=libvirtd.clock, qemu=FakeQemuModule()))
-
-    def block_job_events(self, uuid: str) -> ty.Any:
-        return events_module.block_job_events(
-            self.connection.get(), uuid,
-            fake_clock.ClockBell(self.connection.clock),
-            self.connection.qemu)
-
-    def device_events(self, uuid: str) -> ty.Any:
-        return device_events_module.device_events(
-            self.connection.get(), uuid,
-            fake_clock.ClockDeviceBell(self.connection.clock))
 
 
 def _words(name: str, args: tuple[ty.Any, ...],

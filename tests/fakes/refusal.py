@@ -15,11 +15,16 @@
 import libvirt
 
 
-def refusal(code: int, message: str) -> libvirt.libvirtError:
-    """Make an error with a code, without a libvirt that failed."""
+def refusal(code: int, message: str,
+            domain: int = libvirt.VIR_FROM_NONE) -> libvirt.libvirtError:
+    """Make an error with a code, without a libvirt that failed.
+
+    :param domain: libvirt's number of the part that raises it
+    """
     error = libvirt.libvirtError(message)
     # code, domain, message, level, str1, str2, str3, int1, int2
-    error.err = (code, 0, message, libvirt.VIR_ERR_ERROR, '', '', '', -1, -1)
+    error.err = (code, domain, message, libvirt.VIR_ERR_ERROR, '', '', '',
+                 -1, -1)
     return error
 
 
@@ -37,7 +42,8 @@ def not_running() -> libvirt.libvirtError:
 def closed() -> libvirt.libvirtError:
     """Make the error for a connection to a libvirtd that is gone."""
     return refusal(libvirt.VIR_ERR_INTERNAL_ERROR,
-                   'internal error: client socket is closed')
+                   'internal error: client socket is closed',
+                   libvirt.VIR_FROM_RPC)
 
 
 def no_domain(uuid: str) -> libvirt.libvirtError:

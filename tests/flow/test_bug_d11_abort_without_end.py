@@ -20,7 +20,9 @@ a success.
 """
 
 import dataclasses
+import logging
 
+import fixtures
 import libvirt
 
 from nova_snap import errors
@@ -130,11 +132,22 @@ class FailsTestCase(AbortTestCase):
 
     def test_the_guest_is_thawed_before_anybody_asks(self):
         # An event may be late; here it never comes.
-        self.process.calls.then('blockJobAbort', self.fake.libvirtd.restart)
+        self.process.calls.then('blockJobAbort',
+                                self.fake.libvirtd.listeners.clear)
+        log = self.useFixture(fixtures.FakeLogger(level=logging.WARNING))
         self.take(self.process, quiesce='require')
+        self.assertIn('not known how the copy of disk vda', log.output)
         self.assertLess(self.times['fsThaw'] - self.times['fsFreeze'], 1)
         self.assertLess(1, self.times['convert'] - self.times['fsThaw'])
         self.assert_guest_untouched(self.before)
+
+    def test_after_a_restart_of_libvirtd_it_is_heard_all_the_same(self):
+        self.process.calls.then('blockJobAbort', self.fake.libvirtd.restart)
+        self.life.fails_at_end = 'No space left on device'
+        error = self.assertRaises(errors.BlockJobLost, self.take,
+                                  self.process, quiesce='require')
+        self.assertIn('No space left on device', str(error))
+        self.assert_nothing_left(self.before)
 
     def test_the_moment_is_within_the_freeze(self):
         self.life.ends_after = 20

@@ -25,7 +25,6 @@ from nova_snap.host import files as files_module
 from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.hypervisor import blockjob
 from nova_snap.hypervisor import domain as domain_module
-from nova_snap.hypervisor import host as host_module
 from nova_snap.journal import store as store_module
 from nova_snap.services.glance import images as images_module
 from tests.fakes import calls as fake_calls
@@ -67,9 +66,6 @@ class ShapeTestCase(base.BaseTestCase):
         (fake_qemu_img.FakeQemuImg, qemu_img_module.QemuImg, set()),
         # Real, over seconds that do not pass by themselves.
         (fake_clock.FakeClock, clock_module.Clock, {'looks', 'stopwatch'}),
-        # Real, over a fake connection.
-        (fake_libvirtd.FakeHost, host_module.Host,
-         public(host_module.Host) - {'block_job_events'}),
         # Real; reading and tidying up do nothing to a guest.
         (fake_files.FakeStore, store_module.Store,
          public(store_module.Store) - {'write', 'remove'}),

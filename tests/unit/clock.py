@@ -13,6 +13,7 @@
 """A clock that a test moves."""
 
 from nova_snap import clock as clock_module
+from tests.fakes import clock as fake_clock
 
 
 class Clock(clock_module.Clock):
@@ -28,6 +29,9 @@ class Clock(clock_module.Clock):
     def sleep(self, seconds):
         self.slept.append(seconds)
         self.now += seconds
+
+    def bell(self):
+        return fake_clock.FakeBell(self)
 
     def time(self):
         return 1.8e9 + self.now

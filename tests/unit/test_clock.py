@@ -114,6 +114,30 @@ class LooksTestCase(base.BaseTestCase):
         self.assertEqual([None] * 3, [next(looks) for _ in range(3)])
 
 
+class BellTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.bell = clock_module.Clock().bell()
+
+    def test_it_ends_a_wait(self):
+        thread = threading.Thread(target=self.bell.ring)
+        thread.start()
+        self.bell.wait(LONG_SECONDS)
+        thread.join()
+
+    def test_rung_before_the_wait_it_is_not_missed(self):
+        self.bell.ring()
+        self.bell.wait(LONG_SECONDS)
+
+    def test_it_ends_one_wait(self):
+        self.bell.ring()
+        self.bell.wait(LONG_SECONDS)
+        started = clock_module.Clock().stopwatch()
+        self.bell.wait(0.01)
+        self.assertLessEqual(0.01, started.seconds())
+
+
 class StopwatchTestCase(base.BaseTestCase):
 
     def test_it_counts_from_its_start(self):

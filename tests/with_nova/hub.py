@@ -25,10 +25,12 @@ import time
 
 import eventlet
 import eventlet.patcher
+import eventlet.tpool
 import fixtures
 from nova import exception
 
 from nova_snap import clock as clock_module
+from nova_snap.driver import translation
 from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap import units
 from tests.fakes import calls as fake_calls
@@ -55,16 +57,50 @@ exec {program} "$@"
 
 
 class HubTestCase(scene.SceneTestCase):
+    """A guest whose libvirt is behind proxies of eventlet's."""
 
     def make_guest(self, folder):
         super().make_guest(folder)
         for name, new in (
                 ('nova_snap.clock.Clock', CLOCK),
-                ('nova_snap.host.qemu_img.QemuImg', QEMU_IMG),
                 ('nova.virt.libvirt.host.Host._get_libvirt_proxy_classes',
                  staticmethod(lambda module: (wire.Connection,
                                               fake_libvirtd.Handle)))):
             self.useFixture(fixtures.MonkeyPatch(name, new))
+
+
+class EndTestCase(HubTestCase):
+    """How a mirror ended is heard in a thread that wakes nobody here."""
+
+    def setUp(self):
+        super().setUp()
+        self.driver = self.start_driver()
+        connection = self.driver._host.get_connection()
+        self.assertIsInstance(connection, eventlet.tpool.Proxy)
+
+    def test_well(self):
+        self.snapshot(self.driver)
+        self.assertEqual('active',
+                         self.glance.images[scene.IMAGE]['status'])
+        self.assertEqual({}, self.fake.libvirtd.listeners)
+        self.assert_guest_whole()
+
+    def test_badly(self):
+        self.guest.mirror_life.fails_at_end = 'No space left on device'
+        self.assertRaises(translation.SnapshotFailed, self.snapshot,
+                          self.driver)
+        self.assertEqual('queued',
+                         self.glance.images[scene.IMAGE]['status'])
+        self.assert_guest_whole()
+
+
+class GoesOnTestCase(HubTestCase):
+    """The hub goes on while something takes its time."""
+
+    def make_guest(self, folder):
+        super().make_guest(folder)
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.host.qemu_img.QemuImg', QEMU_IMG))
 
     def slow_libvirt(self):
         """Let a call of libvirt block its real thread."""

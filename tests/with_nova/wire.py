@@ -23,11 +23,15 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 from tests.fakes import libvirtd as fake_libvirtd
 
 URI = 'qemu:///system'
+_QEMU = fake_libvirtd.FakeQemuModule()
 _UNAME = fakelibvirt.os_uname('Linux', '', '6.1.0', '', 'x86_64')
-# What Nova asks of its node beside libvirt, and where: the node is the one
-# that Nova's fixture describes, and no event comes from it.
+# What Nova and we ask of the node, other than of its domains, and where: the
+# node is the one that Nova's fixture describes, and no event comes from it.
 NODE = (
     ('os.uname', lambda: _UNAME),
+    ('libvirt_qemu.qemuMonitorEventRegister', _QEMU.qemuMonitorEventRegister),
+    ('libvirt_qemu.qemuMonitorEventDeregister',
+     _QEMU.qemuMonitorEventDeregister),
     ('nova.compute.utils.get_machine_ips', list),
     ('nova.virt.libvirt.host.Host._init_events', lambda host: None),
     ('nova.virt.libvirt.host.Host._log_host_capabilities', lambda xml: None))
@@ -36,7 +40,8 @@ NODE = (
 class Connection(fake_libvirtd.FakeConnection):
     """Nova's one connection.
 
-    :ivar listeners: the events that Nova listens to; none of them comes
+    :ivar listeners: the events of all guests that Nova listens to; none of
+        them comes
     """
 
     def __init__(self, libvirtd, calls):
@@ -48,8 +53,10 @@ class Connection(fake_libvirtd.FakeConnection):
         return getattr(self._node, name)
 
     def domainEventRegisterAny(self, dom, eventID, cb, opaque):
+        if dom is not None:
+            return super().domainEventRegisterAny(dom, eventID, cb, opaque)
         self.listeners.append(eventID)
-        return len(self.listeners)
+        return -len(self.listeners)
 
 
 class Libvirtd:

@@ -141,11 +141,11 @@ class Contract:
         :param heard: where somebody listens already: only one can
         """
         with (contextlib.nullcontext(heard) if heard else
-              self.side.host.block_job_events(self.side.uuid)) as bell:
+              self.side.host.block_job_events(self.side.uuid)) as events:
             self.device.wait_ready(
                 path, blockjob.Deadlines(ready=READY_TIMEOUT,
                                          stall=STALL_TIMEOUT),
-                wait=bell.wait, progress=lambda done, total: None)
+                wait=events.wait, progress=lambda done, total: None)
 
     def assert_invalid(self, call: cabc.Callable[..., object],
                        *args: object) -> errors.HypervisorError:

@@ -15,7 +15,10 @@
 import libvirt
 
 from nova_snap import errors
+from nova_snap.hypervisor import events as events_module
 from tests.functional.contract import contract
+
+Ending = events_module.Ending
 
 ACTIVE = libvirt.VIR_ERR_BLOCK_COPY_ACTIVE
 INVALID_ARG = libvirt.VIR_ERR_INVALID_ARG
@@ -137,17 +140,18 @@ class MirrorContract(contract.Contract):
 
     def test_how_it_ended_is_told(self):
         path = self.side.make_delta()
-        with self.side.host.block_job_events(self.side.uuid) as bell:
+        with self.side.host.block_job_events(self.side.uuid) as events:
             self.device.copy_transient(path, 0)
-            self.wait_ready(path, bell)
-            self.device.abort(wait=bell.wait)
-            self.assertIsNone(bell.failure(contract.DISK))
+            self.wait_ready(path, events)
+            self.device.abort(wait=events.wait)
+            self.assertEqual(events_module.JobEnd(Ending.ENDED),
+                             events.ending(contract.DISK))
 
     def test_it_fails_after_it_was_told_to_end(self):
         with (self.side.storage() as storage,
-              self.side.host.block_job_events(self.side.uuid) as bell):
+              self.side.host.block_job_events(self.side.uuid) as events):
             self.device.copy_transient(storage.delta, 0)
-            self.wait_ready(storage.delta, bell)
+            self.wait_ready(storage.delta, events)
             storage.hang(True)
             self.side.wait_for_lag()
             looks = []
@@ -156,13 +160,15 @@ class MirrorContract(contract.Contract):
                 looks.append(self.device.mirror())
                 if len(looks) == 1:
                     storage.break_down()
-                bell.wait(seconds)
+                events.wait(seconds)
 
             # It looks as if it had ended well.
             self.device.abort(wait=wait)
             self.assertTrue(looks[0].is_ending)
             self.assert_none_runs()
-            self.assertTrue(bell.failure(contract.DISK))
+            end = events.ending(contract.DISK)
+            self.assertIs(Ending.FAILED, end.ending)
+            self.assertTrue(end.reason)
         self.assertTrue(self.domain.is_active())
 
     def test_while_its_storage_hangs_it_does_not_end(self):

@@ -48,9 +48,12 @@ def make_connection(domain=None, version=9_000_000):
     return connection
 
 
-def make_host(connection, clock=None):
-    """Return a host that is reached by this connection."""
+def make_host(*connections):
+    """Return a host that is reached by this connection.
+
+    :param connections: where it breaks, by those after it
+    """
+    left = iter(connections)
     return host_module.Host(connection_module.Connection(
-        URI, connect=lambda uri: connection,
-        clock=clock or unit_clock.Clock(),
+        URI, connect=lambda uri: next(left), clock=unit_clock.Clock(),
         qemu=mock.Mock(spec=libvirt_qemu)))

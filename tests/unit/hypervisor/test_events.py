@@ -10,8 +10,8 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+
 import json
-import threading
 
 import ddt
 import libvirt
@@ -23,9 +23,17 @@ from nova_snap.hypervisor import events as events_module
 from tests.unit.hypervisor import connection as fake_connection
 from tests.unit.hypervisor import test_errors
 
+Ending = events_module.Ending
+
 UUID = fake_connection.UUID
-# Longer than any of these tests: to wait for it is to fail.
-LONG_SECONDS = 60
+SECONDS = 60
+
+ENDED = events_module.JobEnd(Ending.ENDED)
+UNKNOWN = events_module.JobEnd(Ending.UNKNOWN)
+
+
+def failed(reason):
+    return events_module.JobEnd(Ending.FAILED, reason)
 
 
 class EventsTestCase(base.BaseTestCase):
@@ -33,55 +41,79 @@ class EventsTestCase(base.BaseTestCase):
     def setUp(self):
         super().setUp()
         self.handle = fake_connection.make_domain()
-        self.connection = fake_connection.make_connection(self.handle)
-        self.connection.domainEventRegisterAny.return_value = 7
-        self.host = fake_connection.make_host(self.connection)
+        self.first, self.second = self.libvirts = [
+            fake_connection.make_connection(self.handle) for _ in range(2)]
+        for number, connection in enumerate(self.libvirts):
+            connection.domainEventRegisterAny.return_value = number
+        self.host = fake_connection.make_host(*self.libvirts)
+        self.clock = self.host.connection.clock
+        self.qemu = self.host.connection.qemu
+        self.qemu.qemuMonitorEventRegister.return_value = 9
 
-    def ring(self, status=libvirt.VIR_DOMAIN_BLOCK_JOB_READY):
+    def ring(self, status=libvirt.VIR_DOMAIN_BLOCK_JOB_READY,
+             connection=None):
         """Call what was registered, as libvirt's event loop does."""
+        connection = connection or self.first
         [[domain, event, callback, opaque],
-         _] = self.connection.domainEventRegisterAny.call_args
+         _] = connection.domainEventRegisterAny.call_args
         self.assertIs(self.handle, domain)
         self.assertEqual(libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, event)
-        callback(self.connection, self.handle, 'vda', 2, status, opaque)
+        callback(connection, self.handle, 'vda', 2, status, opaque)
+
+    def canceled(self, **asked):
+        self.ring(libvirt.VIR_DOMAIN_BLOCK_JOB_CANCELED, **asked)
+
+    def tell(self, event='BLOCK_JOB_COMPLETED', **details):
+        """Say what QEMU says."""
+        [[connection, domain, names, callback, opaque, flags],
+         _] = self.qemu.qemuMonitorEventRegister.call_args
+        self.assertIs(self.handle, domain)
+        self.assertTrue(flags & libvirt_qemu.
+                        VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_REGEX)
+        self.assertRegex(event, names)
+        callback(connection, domain, event, 1_790_000_000, 1, json.dumps(
+            {'device': 'copy-vda-libvirt-1-format', **details}), opaque)
+
+    def restart(self):
+        """Break the connection: the next one is another."""
+        self.first.isAlive.return_value = False
+
+
+@ddt.ddt
+class ListenTestCase(EventsTestCase):
 
     def test_an_event_ends_a_wait(self):
-        with self.host.block_job_events(UUID) as bell:
-            thread = threading.Thread(target=self.ring)
-            thread.start()
-            bell.wait(LONG_SECONDS)
-            thread.join()
-
-    def test_one_that_came_before_the_wait_is_not_missed(self):
-        with self.host.block_job_events(UUID) as bell:
+        with self.host.block_job_events(UUID) as events:
             self.ring()
-            bell.wait(LONG_SECONDS)
+            events.wait(SECONDS)
+        self.assertEqual([], self.clock.slept)
 
     def test_without_one_the_wait_ends_all_the_same(self):
-        with self.host.block_job_events(UUID) as bell:
-            self.ring()
-            bell.wait(LONG_SECONDS)
-            bell.wait(0)
+        with self.host.block_job_events(UUID) as events:
+            events.wait(SECONDS)
+        self.assertEqual([SECONDS], self.clock.slept)
 
-    def test_it_listens_as_long_as_its_block(self):
+    @ddt.data(None, libvirt.VIR_ERR_INVALID_CONN)
+    def test_it_listens_as_long_as_its_block(self, code):
+        # A connection that broke took the registrations with it.
+        error = code and test_errors.libvirt_error(code)
+        self.first.domainEventDeregisterAny.side_effect = error
+        self.qemu.qemuMonitorEventDeregister.side_effect = error
         with self.host.block_job_events(UUID):
-            self.connection.domainEventDeregisterAny.assert_not_called()
-        self.connection.domainEventDeregisterAny.assert_called_once_with(7)
-
-    def test_a_connection_that_broke_meanwhile_is_no_error(self):
-        self.connection.domainEventDeregisterAny.side_effect = (
-            test_errors.libvirt_error(libvirt.VIR_ERR_INVALID_CONN))
-        with self.host.block_job_events(UUID):
-            pass
+            self.first.domainEventDeregisterAny.assert_not_called()
+            self.qemu.qemuMonitorEventDeregister.assert_not_called()
+        self.first.domainEventDeregisterAny.assert_called_once_with(0)
+        self.qemu.qemuMonitorEventDeregister.assert_called_once_with(
+            self.first, 9)
 
     def test_a_domain_that_is_gone_is_an_error_of_ours(self):
-        self.connection.lookupByUUIDString.side_effect = (
+        self.first.lookupByUUIDString.side_effect = (
             test_errors.libvirt_error(libvirt.VIR_ERR_NO_DOMAIN))
         self.assertRaises(errors.DomainGone,
                           self.host.block_job_events(UUID).__enter__)
 
-    def test_a_libvirt_that_lets_nobody_listen_is_told_with_a_remedy(self):
-        self.connection.domainEventRegisterAny.side_effect = (
+    def test_a_libvirt_that_does_not_let_us_listen_is_an_error(self):
+        self.first.domainEventRegisterAny.side_effect = (
             test_errors.libvirt_error(libvirt.VIR_ERR_ACCESS_DENIED))
         error = self.assertRaises(
             errors.HypervisorError, self.host.block_job_events(
@@ -90,91 +122,137 @@ class EventsTestCase(base.BaseTestCase):
         self.assertIn('Take the snapshot again', str(error))
         self.assertIn('domainEventRegisterAny', str(error))
 
+    def test_on_another_connection_it_listens_again(self):
+        with self.host.block_job_events(UUID) as events:
+            self.restart()
+            events.wait(SECONDS)
+            self.ring(connection=self.second)
+            events.wait(SECONDS)
+        self.assertEqual([SECONDS], self.clock.slept)
+        self.second.domainEventDeregisterAny.assert_called_once_with(1)
+        self.assertEqual(2, self.qemu.qemuMonitorEventRegister.call_count)
 
-@ddt.ddt
-class FailureTestCase(EventsTestCase):
+    def test_on_the_same_one_it_does_not(self):
+        with self.host.block_job_events(UUID) as events:
+            events.wait(SECONDS)
+        self.assertEqual(1, self.first.domainEventRegisterAny.call_count)
+
+    def test_it_is_tried_again_where_libvirt_has_not_found_the_guest_yet(
+            self):
+        self.second.lookupByUUIDString.side_effect = (
+            test_errors.libvirt_error(libvirt.VIR_ERR_NO_DOMAIN))
+        with self.host.block_job_events(UUID) as events:
+            self.restart()
+            events.wait(SECONDS)
+            self.second.domainEventRegisterAny.assert_not_called()
+            self.second.lookupByUUIDString.side_effect = None
+            events.wait(SECONDS)
+            self.second.domainEventRegisterAny.assert_called_once()
+
+
+class EndingTestCase(EventsTestCase):
     """A mirror that is gone may have failed."""
 
-    def tell(self, event='BLOCK_JOB_COMPLETED', **details):
-        """Say what QEMU says."""
-        [[connection, domain, names, callback, opaque, flags],
-         _] = self.qemu.qemuMonitorEventRegister.call_args
-        self.assertEqual((self.connection, self.handle),
-                         (connection, domain))
-        self.assertTrue(flags & libvirt_qemu.
-                        VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_REGEX)
-        self.assertRegex(event, names)
-        callback(connection, domain, event, 1_790_000_000, 1, json.dumps(
-            {'device': 'copy-vda-libvirt-1-format', **details}), opaque)
-
-    def setUp(self):
-        super().setUp()
-        self.qemu = self.host.connection.qemu
-        self.qemu.qemuMonitorEventRegister.return_value = 9
-        self.clock = self.host.connection.clock
-
-    def failure(self, *told):
-        with self.host.block_job_events(UUID) as bell:
-            bell.wait = self.clock.sleep
+    def ending(self, *told):
+        with self.host.block_job_events(UUID) as events:
             for one in told:
                 one()
-            return bell.failure('vda')
+            return events.ending('vda')
 
-    def canceled(self):
-        self.ring(libvirt.VIR_DOMAIN_BLOCK_JOB_CANCELED)
-
-    def test_it_did_not(self):
-        self.assertIsNone(self.failure(self.tell, self.canceled))
+    def test_it_ended_well(self):
+        self.assertEqual(ENDED, self.ending(self.tell, self.canceled))
         self.assertEqual([], self.clock.slept)
 
-    def test_libvirt_hides_it_and_qemu_tells(self):
-        self.assertEqual('No space left', self.failure(
+    def test_libvirt_hides_a_failure_and_qemu_tells(self):
+        self.assertEqual(failed('No space left'), self.ending(
             lambda: self.tell(error='No space left'), self.canceled))
 
-    def test_libvirt_tells(self):
-        self.assertIn('does not say why', self.failure(
-            lambda: self.ring(libvirt.VIR_DOMAIN_BLOCK_JOB_FAILED)))
+    def test_libvirt_tells_it(self):
+        end = self.ending(
+            lambda: self.ring(libvirt.VIR_DOMAIN_BLOCK_JOB_FAILED))
+        self.assertIs(Ending.FAILED, end.ending)
+        self.assertIn('does not say why', end.reason)
+
+    def test_libvirt_tells_it_and_qemu_does_not(self):
+        end = self.ending(
+            self.tell, lambda: self.ring(libvirt.VIR_DOMAIN_BLOCK_JOB_FAILED))
+        self.assertIs(Ending.FAILED, end.ending)
 
     def test_cancelled_by_qemus_word_it_was_never_whole(self):
-        self.assertIn('before it was ready', self.failure(
-            lambda: self.tell('BLOCK_JOB_CANCELLED'), self.canceled))
+        end = self.ending(lambda: self.tell('BLOCK_JOB_CANCELLED'),
+                          self.canceled)
+        self.assertIs(Ending.FAILED, end.ending)
+        self.assertIn('before it was ready', end.reason)
 
     def test_a_job_on_another_disk_is_not_ours(self):
-        self.assertIsNone(self.failure(lambda: self.tell(
+        self.assertEqual(UNKNOWN, self.ending(lambda: self.tell(
             device='copy-vdb-libvirt-2-format', error='x'), self.canceled))
 
     def test_an_event_that_is_late_is_waited_for(self):
-        with self.host.block_job_events(UUID) as bell:
-            def wait(seconds):
-                self.tell(error='late')
-                self.canceled()
+        with self.host.block_job_events(UUID) as events:
+            inner = self.clock.sleep
 
-            bell.wait = wait
-            self.assertEqual('late', bell.failure('vda'))
+            def sleep(seconds):
+                inner(seconds)
+                if len(self.clock.slept) == 3:
+                    self.tell(error='late')
+                    self.canceled()
 
-    def test_one_that_never_comes_is_not(self):
-        self.assertIsNone(self.failure())
+            self.clock.sleep = sleep
+            self.assertEqual(failed('late'), events.ending('vda'))
+        self.assertEqual(3, len(self.clock.slept))
+
+    def test_one_that_never_comes_is_waited_for_in_vain(self):
+        self.assertEqual(UNKNOWN, self.ending())
         self.assertAlmostEqual(
-            events_module.NEWS_SECONDS, sum(self.clock.slept), delta=0.1
-        )
+            events_module.NEWS_SECONDS, sum(self.clock.slept))
 
-    def test_where_nobody_rings_nothing_is_waited_for(self):
-        bell = events_module.BlockJobEvents(self.clock)
-        self.assertIsNone(bell.failure('vda'))
-        self.assertEqual([], self.clock.slept)
-
-    def test_a_libvirt_that_passes_nothing_on_is_no_error(self):
+    def test_libvirts_word_alone_does_not_say_that_it_ended_well(self):
         self.qemu.qemuMonitorEventRegister.side_effect = (
             test_errors.libvirt_error(libvirt.VIR_ERR_ACCESS_DENIED))
-        self.assertIsNone(self.failure(self.canceled))
+        self.assertEqual(UNKNOWN, self.ending(self.canceled))
         self.qemu.qemuMonitorEventDeregister.assert_not_called()
 
-    @ddt.data(None, libvirt.VIR_ERR_INVALID_CONN)
-    def test_it_listens_as_long_as_its_block(self, code):
-        if code is not None:
-            self.qemu.qemuMonitorEventDeregister.side_effect = (
-                test_errors.libvirt_error(code))
-        with self.host.block_job_events(UUID):
-            self.qemu.qemuMonitorEventDeregister.assert_not_called()
-        self.qemu.qemuMonitorEventDeregister.assert_called_once_with(
-            self.connection, 9)
+    def test_it_ended_while_no_connection_was_there(self):
+        self.assertEqual(UNKNOWN, self.ending(self.restart))
+        self.second.domainEventRegisterAny.assert_called_once()
+
+    def test_it_ended_after_the_connection_was_there_again(self):
+        with self.host.block_job_events(UUID) as events:
+            self.restart()
+            events.wait(SECONDS)
+            self.tell()
+            self.canceled(connection=self.second)
+            self.assertEqual(ENDED, events.ending('vda'))
+
+
+class DevicesTestCase(EventsTestCase):
+
+    def event(self, which, alias):
+        """Call the callback for one of libvirt's events."""
+        for [domain, event, callback, opaque], _ in (
+                self.first.domainEventRegisterAny.call_args_list):
+            if event == which:
+                callback(self.first, domain, alias, opaque)
+                return
+        self.fail('not registered')
+
+    def test_a_device_that_is_released_ends_a_wait(self):
+        with self.host.device_events(UUID) as events:
+            self.event(libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, 'dev1')
+            events.wait(SECONDS)
+        self.assertEqual(([], set()), (self.clock.slept, events.refused))
+
+    def test_one_that_is_not_is_kept_and_ends_it_too(self):
+        with self.host.device_events(UUID) as events:
+            self.event(libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
+                       'dev1')
+            events.wait(SECONDS)
+        self.assertEqual(([], {'dev1'}), (self.clock.slept, events.refused))
+
+    def test_a_libvirt_that_does_not_let_us_listen_is_no_error(self):
+        self.first.domainEventRegisterAny.side_effect = (
+            test_errors.libvirt_error(libvirt.VIR_ERR_ACCESS_DENIED))
+        with self.host.device_events(UUID) as events:
+            events.wait(SECONDS)
+        self.assertEqual([SECONDS], self.clock.slept)
