@@ -153,7 +153,7 @@ class ImageCreateTestCase(children.ChildTest):
             '--cold').stdout)
         self.assertEqual(
             ('cold', 'running', 'qcow2', self.running.spec.uuid),
-            (plan['method'], plan['state'], plan['image_format'],
+            (plan['method'], plan['state'], plan['images'][0]['image_format'],
              plan['instance_uuid']))
 
     def test_a_dry_run_needs_no_credentials(self):

@@ -23,7 +23,7 @@ import typing as ty
 
 import libvirt
 
-from nova_snap.hypervisor import host as host_module
+from nova_snap.hypervisor import connection as connection_module
 from tests.lab import errors
 from tests.lab.guest import domain as guest_domain
 from tests.lab import process
@@ -163,7 +163,7 @@ class Events:
 @contextlib.contextmanager
 def events(guest: guest_domain.Guest) -> cabc.Iterator[Events]:
     """Listen to a guest for the length of a ``with`` block."""
-    host_module.start_event_loop()
+    connection_module.start_event_loop()
     heard = Events()
     with guest.libvirtd.connection() as connection:
         domain = connection.lookupByUUIDString(guest.spec.uuid)
