@@ -32,9 +32,14 @@ BLOCK_JOBS = {
     libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP: 'backup',
 }
 
-# libvirt rings a bell when the mirror is ready; this is for progress, and
-# for a bell that was lost. Ten looks in a second cost libvirtd nothing.
-POLL_SECONDS = 0.1
+# Between two looks at a mirror. It may take hours, and each look asks libvirtd
+# and QEMU: once a second is enough for a progress bar.
+FIRST_LOOK_SECONDS = 0.1
+LONGEST_LOOK_SECONDS = 1.0
+# A mirror that is likely to be ready within so many seconds is near. The point
+# in time is soon after that, and no event may tell it.
+NEAR_SECONDS = 3.0
+NEAR_LOOK_SECONDS = 0.1
 # A mirror that is ready has some MiB to write, and to flush them: less than a
 # second, or the storage hangs. Who was frozen for half a minute goes on as if
 # nothing had been; after two, Linux reports the tasks that wait.
@@ -158,19 +163,16 @@ class BlockDevice:
         :raises MirrorTimeout: when it is late or stands still; it still runs
         :source: bugzilla.redhat.com/1442266, 1376580; QEMU block/mirror.c
         """
-        still = self._clock.stopwatch()
-        last = -1
-        for _ in self._clock.looks(deadlines.ready,
-                                   first_pause=POLL_SECONDS,
-                                   longest_pause=POLL_SECONDS, wait=wait):
+        course = _Course(self._clock, wait)
+        for _ in self._clock.looks(
+                deadlines.ready, first_pause=FIRST_LOOK_SECONDS,
+                longest_pause=LONGEST_LOOK_SECONDS, wait=course.wait):
             is_ready, job = self._look(path)
-            if job is not None and (is_ready or job.cur != last):
-                last = job.cur
-                still.restart()
+            if job is not None and (course.has_moved(job) or is_ready):
                 progress(job.end if is_ready else job.cur, job.end)
             if is_ready:
                 return
-            if still.seconds() > deadlines.stall:
+            if course.still_seconds() > deadlines.stall:
                 raise self._late(f'no progress for {deadlines.stall:.0f} s '
                                  '([nova_snap]stall_timeout)')
         raise self._late(f'not ready after {deadlines.ready:.0f} s '
@@ -235,3 +237,40 @@ class BlockDevice:
         raise self._late(f'it has not ended {timeout:.0f} s after it was '
                          'told to; does the storage of snapshots_directory '
                          'hang?')
+
+
+class _Course:
+    """How a mirror goes, from one look to the next.
+
+    :param wait: as of :meth:`BlockDevice.wait_ready`
+    """
+
+    def __init__(self, clock: clock_module.Clock,
+                 wait: clock_module.Wait) -> None:
+        self._wait = wait
+        self._all = clock.stopwatch()
+        self._still = clock.stopwatch()
+        self._cur = -1
+        self._is_near = False
+
+    def has_moved(self, job: BlockJob) -> bool:
+        """Take note of a look, and tell whether it got on since the last."""
+        # At the speed that it had so far. Where nothing is copied yet, the
+        # cursors may be equal.
+        self._is_near = job.cur > 0 and (
+            (job.end - job.cur) * self._all.seconds()
+            <= NEAR_SECONDS * job.cur)
+        if job.cur == self._cur:
+            return False
+        self._cur = job.cur
+        self._still.restart()
+        return True
+
+    def still_seconds(self) -> float:
+        """Return for how long it has not got on."""
+        return self._still.seconds()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the next look: not long, when the mirror is near."""
+        self._wait(min(seconds, NEAR_LOOK_SECONDS) if self._is_near
+                   else seconds)

@@ -34,14 +34,19 @@ MIRROR = "<mirror job='copy'{ready}><source file='{path}'/></mirror>"
 class Guest:
     """A connection to a guest whose mirror goes as a test says.
 
-    :ivar looks: bytes copied, or what else is to be seen; the last one stays
-    :ivar waits: seconds of each wait; each is a look further
+    :ivar looks: bytes copied, or what else is to be seen; each wait is a
+        look further, and the last one stays. Or a function that tells it of
+        the seconds that have passed
+    :ivar end: bytes to be copied
+    :ivar waits: seconds of each wait
     """
 
-    def __init__(self, *looks, news_after):
+    def __init__(self, *looks, news_after, end=100):
         self.clock = unit_clock.Clock()
         self.waits = []
+        self._started = self.clock.now
         self._looks = list(looks)
+        self._end = end
         self._news_after = news_after
 
     def wait(self, seconds):
@@ -52,7 +57,8 @@ class Guest:
 
     @property
     def _now(self):
-        return self._looks[0]
+        now = self._looks[0]
+        return now(self.clock.now - self._started) if callable(now) else now
 
     def call(self, uuid, call, *args):
         assert uuid == 'an-instance'
@@ -69,7 +75,7 @@ class Guest:
         if not isinstance(self._now, int):
             return {}
         return {'type': libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COPY,
-                'cur': self._now, 'end': 100}
+                'cur': self._now, 'end': self._end}
 
 
 class DeviceTestCase(base.BaseTestCase):
@@ -163,9 +169,9 @@ class LostTestCase(DeviceTestCase):
 @ddt.ddt
 class WaitReadyTestCase(base.BaseTestCase):
 
-    def wait(self, *looks, ready=60, stall=30, after=1000):
+    def wait(self, *looks, ready=60, stall=30, after=1000, end=100):
         """Wait for a mirror and return what the progress was told."""
-        guest = Guest(*looks, news_after=after)
+        guest = Guest(*looks, news_after=after, end=end)
         self.waits = guest.waits
         started = guest.clock.now
         told = []
@@ -213,7 +219,8 @@ class WaitReadyTestCase(base.BaseTestCase):
         error = self.assertRaises(errors.MirrorTimeout, self.wait, *looks)
         self.assertIn('stall_timeout', str(error))
         self.assertIn('30 s', str(error))
-        self.assertAlmostEqual(30, self.took, delta=1)
+        # It may have moved at first, and is looked at once a second.
+        self.assertTrue(30 < self.took < 31.5, self.took)
 
     def test_moves_and_is_late_all_the_same(self):
         looks = range(100_000)
@@ -224,8 +231,8 @@ class WaitReadyTestCase(base.BaseTestCase):
 
     def test_slow_is_not_still(self):
         # It moves once in 20 seconds, and may stand still for 30.
-        looks = [step // 200 for step in range(200 * 5)] + ['ready']
-        self.wait(*looks, ready=1000)
+        self.wait(lambda seconds: int(seconds) // 20 if seconds < 100
+                  else 'ready', ready=1000)
         self.assertAlmostEqual(100, self.took, delta=1)
 
     def test_the_bell_is_heard_at_once(self):
@@ -234,7 +241,31 @@ class WaitReadyTestCase(base.BaseTestCase):
 
     def test_without_a_bell_it_is_looked_at_all_the_same(self):
         self.wait(10, 20, 'ready')
-        self.assertEqual([blockjob.POLL_SECONDS] * 2, self.waits)
+        self.assertEqual(2, len(self.waits))
+
+    def test_far_from_ready_it_is_looked_at_less_and_less(self):
+        self.wait(1, 2, 3, 4, 5, 6, 'ready')
+        self.assertEqual([0.1, 0.2, 0.4, 0.8, 1, 1], self.waits)
+
+    def test_a_copy_of_an_hour(self):
+        # It gets on evenly, and is ready as soon as the cursors have met.
+        end = 10**9
+        told = self.wait(
+            lambda seconds: int(seconds * end / 3600) if seconds < 3600
+            else 'ready', ready=10_000, end=end)
+        # Once a second, and at the end ten times.
+        self.assertAlmostEqual(3600, len(told), delta=60)
+        self.assertAlmostEqual(3600, self.took, delta=0.1)
+        self.assertEqual({1}, set(self.waits[10:3500]))
+        self.assertEqual({0.1}, set(self.waits[-20:]))
+
+    def test_it_is_near_as_long_as_a_guest_writes_as_fast_as_it_copies(self):
+        self.wait(*[99] * 50, 'ready', stall=60)
+        self.assertEqual({0.1}, set(self.waits))
+
+    def test_where_it_only_looks_for_what_to_copy_it_is_not_near(self):
+        self.wait(*[0] * 10, 'ready', end=0)
+        self.assertEqual(1, self.waits[-1])
 
 
 class AbortTestCase(DeviceTestCase):
