@@ -103,7 +103,7 @@ class ProofBitesTest(base.FunctionalTest):
         result = self.take(
             guest, base.Hooks({'block_device.abort': instant}))
         guest.destroy()
-        good = self.download(result.image.image_id)
+        good = self.download(result.images[0].image_id)
         self.assertGreater(instant.check(good, 'qcow2'), slots)
         for said, slot, content in (
                 # What was there a lap before.

@@ -20,6 +20,7 @@ import ddt
 import libvirt
 
 from nova_snap import errors
+from nova_snap.flows import image as image_flow
 from nova_snap.flows import live
 from nova_snap import units
 from tests.functional import base
@@ -37,6 +38,8 @@ PATIENCE = 60
 # Bytes per second at which a phase lasts until a test has seen it. A mirror
 # need not come to its end so: each small record of the guest costs it 64 KiB.
 SLOWLY = 16 * units.MiB
+# The flat image of the root disk, in the scratch directory.
+FLAT = f'{image_flow.FLAT_NAME}-vda'
 
 
 def is_mirrored(guest):
@@ -151,12 +154,26 @@ class ImageServiceTestCase(refusals.RefusalTest):
     @ddt.data(
         ('GET', proxy.IMAGES, 401), ('GET', proxy.IMAGES, 403),
         ('POST', proxy.IMAGES, 401), ('POST', proxy.IMAGES, 403),
-        ('PATCH', proxy.IMAGE, 403),
         ('PUT', proxy.FILE, 401), ('PUT', proxy.FILE, 403))
     @ddt.unpack
     def test_it_refuses(self, method, path, status):
         self.proxy.inject(proxy.Fault(method, path, nth=None, status=status))
         self.refuse(says=('Glance refuses', 'role'))
+
+    def test_a_remark_that_it_refuses_fails_no_snapshot(self):
+        self.proxy.inject(proxy.Fault('PATCH', proxy.IMAGE, nth=None,
+                                      status=403))
+        before = base.look(self.running)
+        ended = self.child('image-create', self.running.spec.name, 'said',
+                           '--quiesce', 'require', '--json')
+        self.assertEqual(0, ended.code, ended.stderr)
+        self.assertIn('does not say how consistent it is', ended.stderr)
+        (image,) = json.loads(ended.stdout)['images']
+        found = self.image(image['image_id'])
+        self.assertEqual(('active', 'none'), (
+            found['status'], found['nova_snap_consistency']))
+        self.assert_guest_untouched(self.running, before)
+        self.assert_nothing_left(image['image_id'])
 
     @ddt.data(
         ('GET', proxy.IMAGES, 503), ('POST', proxy.IMAGES, 500),
@@ -216,11 +233,11 @@ class NoSpaceTestCase(refusals.RefusalTest):
         """Tell whether a file of the scratch directory grows."""
         return any(file.stat().st_blocks
                    for file in self.path.glob(f'*/{name}')) and (
-            name == 'image' or is_mirrored(self.running))
+            name == FLAT or is_mirrored(self.running))
 
     @ddt.data(
         (live.DELTA_NAME, ('ended by itself', 'full')),
-        ('image', ('No space left on device',)))
+        (FLAT, ('No space left on device',)))
     @ddt.unpack
     def test_it_fills_up_while_this_is_written(self, name, says):
         before = base.look(self.running)
@@ -229,7 +246,7 @@ class NoSpaceTestCase(refusals.RefusalTest):
             'require')
         with contextlib.ExitStack() as stack:
             stack.callback(command.communicate)
-            if name == 'image':
+            if name == FLAT:
                 process.wait_until(lambda: is_mirrored(self.running),
                                    timeout=PATIENCE, what='mirror')
                 set_speed(self.running, 0)
