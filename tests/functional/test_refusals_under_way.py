@@ -163,8 +163,9 @@ class ImageServiceTestCase(refusals.RefusalTest):
     def test_a_remark_that_it_refuses_fails_no_snapshot(self):
         self.proxy.inject(proxy.Fault('PATCH', proxy.IMAGE, nth=None,
                                       status=403))
-        before = base.look(self.running)
-        ended = self.child('image-create', self.running.spec.name, 'said',
+        guest = self.guest(shared=True, agent='run')
+        before = base.look(guest)
+        ended = self.child('image-create', guest.spec.name, 'said',
                            '--quiesce', 'require', '--json')
         self.assertEqual(0, ended.code, ended.stderr)
         self.assertIn('does not say how consistent it is', ended.stderr)
@@ -172,7 +173,7 @@ class ImageServiceTestCase(refusals.RefusalTest):
         found = self.image(image['image_id'])
         self.assertEqual(('active', 'none'), (
             found['status'], found['nova_snap_consistency']))
-        self.assert_guest_untouched(self.running, before)
+        self.assert_guest_untouched(guest, before)
         self.assert_nothing_left(image['image_id'])
 
     @ddt.data(

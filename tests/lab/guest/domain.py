@@ -36,6 +36,11 @@ MEMORY = 160 * units.MiB
 
 # Seconds. Two to boot alone; a loaded machine under TCG takes its time.
 BOOT_TIMEOUT = 120
+
+# What a guest does with its agent (see init) for libvirt to see one, and how
+# the live XML says that it does.
+CONNECTING_AGENTS = ('run', 'hung', 'refuses')
+AGENT_CONNECTED = "state='connected'"
 RECORD_TIMEOUT = 30
 
 # The console says what the guest says; a panic ends the guest; the rest saves
@@ -151,10 +156,18 @@ class Guest:
         return self
 
     def boot(self) -> ty.Self:
-        """Define and start, and wait until the guest writes records."""
+        """Define and start, and wait until the guest writes records.
+
+        Where it has an agent, wait for libvirt to see that one, too: it may
+        come after the first record.
+        """
         since = len(self.console())
         self.define().start()
         self.wait_for(r'^REC \d+', timeout=BOOT_TIMEOUT, since=since)
+        if self.spec.agent in CONNECTING_AGENTS:
+            process.wait_until(
+                lambda: AGENT_CONNECTED in self.domain.XMLDesc(),
+                timeout=BOOT_TIMEOUT, what=f'the agent of {self.spec.name}')
         return self
 
     def destroy(self) -> None:
