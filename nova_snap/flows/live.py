@@ -117,14 +117,14 @@ def _copy(txn: world_module.Transaction, plan: plan_model.Plan,
 
 def _check_end(device: blockjob.BlockDevice,
                end: events_module.JobEnd) -> None:
-    """Go on with a mirror that is gone, or not.
+    """Go on with a mirror that is gone if it is known to have ended well.
 
-    :raises BlockJobLost: when it failed after it was told to end: the copy
-        is not the disk
+    :raises BlockJobLost: when it failed after it was told to end, or may
+        have: then the copy is not the disk
     """
     if end.ending is events_module.Ending.FAILED:
         raise device.lost(f'its end went wrong: {end.reason}')
     if end.ending is events_module.Ending.UNKNOWN:
-        LOG.warning('It is not known how the copy of disk %s of %s ended: no '
-                    'event told it. Was libvirtd restarted?',
-                    device.target_dev, device.uuid)
+        raise device.lost('no event told how it ended, so its copy may not '
+                          'be whole. Was libvirtd restarted? Take the '
+                          'snapshot again')

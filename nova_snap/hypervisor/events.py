@@ -25,14 +25,12 @@ import typing as ty
 
 import libvirt
 import libvirt_qemu
-from oslo_log import log as logging
 
 from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.hypervisor import connection as connection_module
+from nova_snap.hypervisor import errors as hypervisor_errors
 from nova_snap.hypervisor import listener
-
-LOG = logging.getLogger(__name__)
 
 # Seconds for an event on its way from libvirtd, when its cause was seen, and
 # between two looks whether it has come.
@@ -65,7 +63,7 @@ class Ending(enum.Enum):
 class JobEnd:
     """The end of a block job.
 
-    :ivar reason: of a failure
+    :ivar reason: of a failure; '' otherwise
     """
 
     ending: Ending
@@ -146,17 +144,15 @@ class BlockJobEvents(listener.Listener):
             connection, domain, registered,
             libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, self._note_libvirts)
         qemu = self._connection.qemu
-        try:
+        with hypervisor_errors.translated(self._uuid,
+                                          'qemuMonitorEventRegister'):
             number = qemu.qemuMonitorEventRegister(
                 connection, domain, QEMU_ENDS, self._note_qemus, None,
                 libvirt_qemu.
                 VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_REGEX)
-        except libvirt.libvirtError as exc:
-            LOG.debug('A mirror that fails at its end is not heard: %s', exc)
-        else:
-            registered.callback(listener.deregister,
-                                qemu.qemuMonitorEventDeregister, connection,
-                                number)
+        registered.callback(listener.deregister,
+                            qemu.qemuMonitorEventDeregister, connection,
+                            number)
 
     def _note_libvirts(self, *event: ty.Any) -> None:
         _, _, target_dev, _, status, _ = event

@@ -86,11 +86,21 @@ class Listener(abc.ABC):
             LOG.debug('No events of domain %s are heard: %s', self._uuid, exc)
 
     def _listen(self) -> None:
+        connection = self._connection.get()
+        try:
+            self._listen_on(connection)
+        except errors.HypervisorError:
+            another = self._connection.get()
+            if another is connection:
+                raise
+            # libvirtd was restarted while this began to listen.
+            self._listen_on(another)
+
+    def _listen_on(self, connection: ty.Any) -> None:
         # A connection that broke took the registrations with it.
         self._registered.close()
         with hypervisor_errors.translated(self._uuid,
                                           'domainEventRegisterAny'):
-            connection = self._connection.get()
             domain = connection.lookupByUUIDString(self._uuid)
             with contextlib.ExitStack() as registered:
                 self._register(connection, domain, registered)

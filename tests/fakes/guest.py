@@ -66,7 +66,8 @@ class Host(ty.Protocol):
     moments: list[Moment]
     refuses_define_during_job: bool
 
-    def tell_job(self, target: str, status: int, error: str | None) -> None:
+    def tell_job(self, target: str, status: int, error: str | None, *,
+                 is_cancelled: bool = False) -> None:
         """Tell those who listen that a copy job has ended."""
 
     def tell_device(self, alias: str, *, refused: bool) -> None:
@@ -311,7 +312,7 @@ class FakeGuest:
         if is_whole:
             self.remember_moment()
         self._host.tell_job(target, libvirt.VIR_DOMAIN_BLOCK_JOB_CANCELED,
-                            error)
+                            error, is_cancelled=not mirror.ready)
 
     def lose_mirror(self, target: str) -> None:
         """Let the copy run into a full file system: the job is gone."""

@@ -59,6 +59,7 @@ class FakeLibvirtd:
         mirror that was ready, and at each save
     :ivar version: as getLibVersion tells it
     :ivar refuses_define_during_job: as no libvirt is known to do
+    :ivar event_delay: seconds until it is told that a job has ended
     """
 
     def __init__(self, clock: fake_clock.FakeClock) -> None:
@@ -67,6 +68,7 @@ class FakeLibvirtd:
         self.moments: list[fake_guest.Moment] = []
         self.version = 9_000_000
         self.refuses_define_during_job = False
+        self.event_delay = 0.0
         self.generation = 0
         self.listeners: dict[int, Listener] = {}
         self._ids = 0
@@ -103,36 +105,44 @@ class FakeLibvirtd:
         self.listeners[self._callbacks] = listener
         return self._callbacks
 
-    def tell_job(self, target: str, status: int, error: str | None) -> None:
+    def tell_job(self, target: str, status: int, error: str | None, *,
+                 is_cancelled: bool = False) -> None:
         """Tell those who listen that a copy job has ended.
 
         :param error: what only QEMU tells
+        :param is_cancelled: it was told to end before it was ready
         """
         told = {'device': f'copy-{target}-libvirt-1-format'}
         if error is not None:
             told['error'] = error
-        for listener in self.listeners.values():
-            if listener.generation != self.generation:
-                continue
-            if listener.event not in (
-                    None, libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2):
-                continue
-            if listener.is_qemus:
-                listener.call(None, None, 'BLOCK_JOB_COMPLETED', 0, 0,
-                              json.dumps(told), None)
-            else:
+        name = 'BLOCK_JOB_CANCELLED' if is_cancelled else 'BLOCK_JOB_COMPLETED'
+
+        def tell() -> None:
+            # QEMU's word comes first.
+            for listener in self._listeners(None):
+                listener.call(None, None, name, 0, 0, json.dumps(told), None)
+            for listener in self._listeners(
+                    libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2):
                 listener.call(None, None, target,
                               libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COPY, status,
                               None)
+
+        if self.event_delay:
+            self.clock.after(self.event_delay, tell)
+        else:
+            tell()
+
+    def _listeners(self, event: int | None) -> list['Listener']:
+        """Return who is told of an event: those whose connection lives."""
+        return [one for one in self.listeners.values()
+                if (one.generation, one.event) == (self.generation, event)]
 
     def tell_device(self, alias: str, *, refused: bool) -> None:
         """Tell those who listen what became of a device's release."""
         event = (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED if refused
                  else libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED)
-        for listener in self.listeners.values():
-            if (listener.generation == self.generation
-                    and listener.event == event):
-                listener.call(None, None, alias, None)
+        for listener in self._listeners(event):
+            listener.call(None, None, alias, None)
 
     def files_in_use(self) -> set[str]:
         """Return what QEMU has open for writing."""
@@ -154,11 +164,6 @@ class Listener:
     generation: int
     event: int | None
     uuid: str | None = None
-
-    @property
-    def is_qemus(self) -> bool:
-        """Tell whether it is told what QEMU says, not what libvirt says."""
-        return self.event is None
 
 
 class FakeConnection:

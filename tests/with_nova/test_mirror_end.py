@@ -50,6 +50,12 @@ class MirrorEndTestCase(scene.SceneTestCase):
         self.assertEqual(2, len(self.libvirt.opened))
         self.assert_no_image()
 
+    def test_one_that_nothing_is_heard_of_makes_no_image(self):
+        self.calls.then('blockJobAbort', self.fake.libvirtd.listeners.clear)
+        self.assertRaises(translation.SnapshotFailed, self.snapshot,
+                          self.driver)
+        self.assert_no_image()
+
     def test_nothing_of_ours_is_left_on_novas_connection(self):
         self.snapshot(self.driver)
         self.assertEqual({}, self.fake.libvirtd.listeners)

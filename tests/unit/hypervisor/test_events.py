@@ -122,6 +122,16 @@ class ListenTestCase(EventsTestCase):
         self.assertIn('Take the snapshot again', str(error))
         self.assertIn('domainEventRegisterAny', str(error))
 
+    def test_without_qemus_word_it_does_not_listen_at_all(self):
+        self.qemu.qemuMonitorEventRegister.side_effect = (
+            test_errors.libvirt_error(libvirt.VIR_ERR_ACCESS_DENIED))
+        error = self.assertRaises(
+            errors.HypervisorError, self.host.block_job_events(
+                UUID).__enter__)
+        self.assertIn('qemuMonitorEventRegister', str(error))
+        self.first.domainEventDeregisterAny.assert_called_once_with(0)
+        self.qemu.qemuMonitorEventDeregister.assert_not_called()
+
     def test_on_another_connection_it_listens_again(self):
         with self.host.block_job_events(UUID) as events:
             self.restart()
@@ -131,6 +141,20 @@ class ListenTestCase(EventsTestCase):
         self.assertEqual([SECONDS], self.clock.slept)
         self.second.domainEventDeregisterAny.assert_called_once_with(1)
         self.assertEqual(2, self.qemu.qemuMonitorEventRegister.call_count)
+
+    def test_it_listens_where_libvirtd_restarts_at_that_moment(self):
+        def register(*args):
+            if args[0] is self.first:
+                self.restart()
+                raise test_errors.libvirt_error(libvirt.VIR_ERR_RPC)
+            return 9
+
+        self.qemu.qemuMonitorEventRegister.side_effect = register
+        with self.host.block_job_events(UUID) as events:
+            self.tell()
+            self.canceled(connection=self.second)
+            self.assertEqual(ENDED, events.ending('vda'))
+        self.first.domainEventDeregisterAny.assert_called_once_with(0)
 
     def test_on_the_same_one_it_does_not(self):
         with self.host.block_job_events(UUID) as events:
@@ -208,10 +232,7 @@ class EndingTestCase(EventsTestCase):
             events_module.NEWS_SECONDS, sum(self.clock.slept))
 
     def test_libvirts_word_alone_does_not_say_that_it_ended_well(self):
-        self.qemu.qemuMonitorEventRegister.side_effect = (
-            test_errors.libvirt_error(libvirt.VIR_ERR_ACCESS_DENIED))
         self.assertEqual(UNKNOWN, self.ending(self.canceled))
-        self.qemu.qemuMonitorEventDeregister.assert_not_called()
 
     def test_it_ended_while_no_connection_was_there(self):
         self.assertEqual(UNKNOWN, self.ending(self.restart))
