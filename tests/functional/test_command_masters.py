@@ -22,6 +22,7 @@ import sys
 from tests.functional import base
 from tests.functional import kills
 from tests.lab.guest import domain as guest_domain
+from tests.lab import place
 from tests.lab import process
 
 DONE, FAILED, USAGE, REFUSED, LEFT = range(5)
@@ -48,6 +49,7 @@ class OtherUserTestCase(kills.KillTest):
         self.before = base.look(self.running)
         for path in (self.folder / 'state', self.snapshots):
             os.chown(path, self.user.pw_uid, self.user.pw_gid)
+        self.copy = self._readable_copy()
         self._open_socket()
         self.arguments = ('image-create', self.running.spec.name, 'image')
 
@@ -58,10 +60,20 @@ class OtherUserTestCase(kills.KillTest):
         socket.chmod(0o777)
         self.addCleanup(socket.chmod, mode)
 
+    def _readable_copy(self):
+        """Copy the product to where the other user can read it.
+
+        The checkout may lie in the home of its owner.
+        """
+        process.run(['cp', '--recursive', '--no-preserve=mode',
+                     str(place.CHECKOUT / 'nova_snap'), str(self.folder)])
+        return self.folder
+
     def user_command(self, *arguments):
         """Return the real command, as the other user gives it."""
         return ['setpriv', f'--reuid={self.user.pw_uid}',
                 f'--regid={self.user.pw_gid}', '--clear-groups',
+                'env', f'PYTHONPATH={self.copy}',
                 *self.nova_snap_line(), *arguments]
 
     def as_user(self, *arguments):
