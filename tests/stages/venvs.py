@@ -130,7 +130,8 @@ class Venv:
             self.pip(next(line for line in requirements()
                           if line.startswith(BINDING)))
         except errors.LabError as exc:
-            raise errors.LabError(f'{exc}\n{NO_BINDING}') from exc
+            raise errors.LabError(
+                f'{NO_BINDING}\nWhy pip cannot: {self.log}') from exc
 
     def _has_binding(self) -> bool:
         """Tell whether it can be loaded; if not, remove it again."""
