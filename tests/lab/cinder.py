@@ -119,9 +119,10 @@ class Cinder:
                  ceph: ceph_module.Ceph) -> None:
         self.folder = run_dir / 'cinder'
         self.api = wsgi.Service(run_dir / 'services', 'cinder-api',
-                                'cinder.wsgi.api')
+                                'cinder.wsgi.api', place.cinder_python)
         self.keystone_api = wsgi.Service(
-            run_dir / 'services', 'cinder-api-keystone', 'cinder.wsgi.api')
+            run_dir / 'services', 'cinder-api-keystone', 'cinder.wsgi.api',
+            place.cinder_python)
         self._ceph = ceph
         self._workers = {
             name: process.Daemon(f'cinder-{name}', self.folder)

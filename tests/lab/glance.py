@@ -10,18 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A real Glance: glance-api 33 under uWSGI, SQLite, file store, no keystone.
-
-There is no stand-alone server any more. uWSGI's ``http`` router breaks a
-chunked upload ("Remote end closed connection without response");
-``http-socket`` with ``chunked-input-limit`` does not.
-"""
+"""A real Glance: glance-api 33, SQLite, file store, no keystone."""
 
 import collections.abc
 import contextlib
-import http.client
 import pathlib
-import shutil
 import sqlite3
 import time
 import typing as ty
@@ -30,8 +23,8 @@ import uuid
 from nova_snap import units
 from tests.lab import errors
 from tests.lab import place
-from tests.lab import ports as ports_module
 from tests.lab import process
+from tests.lab import wsgi
 
 # Who asks when a request has no token; see paste/lab_identity.py. An admin
 # may set ``owner``; role service may register locations.
@@ -40,16 +33,6 @@ IDENTITY = ('6e4bc8939961407f83b1852b82e1f5e1:'
 
 # Bytes a project may store: never reached but by Glance.use_up_quota.
 QUOTA = 1024 * units.GiB
-
-# Seconds. Loading takes four; half a minute on a loaded machine.
-START_TIMEOUT = 120
-ANSWER_TIMEOUT = 5
-
-# Bytes. The biggest chunk of a chunked upload that uWSGI takes.
-CHUNK_LIMIT = 10 * units.MiB
-
-# One upload, and the questions asked meanwhile, for a few tests at once.
-THREADS = 8
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -84,47 +67,22 @@ lock_path = {folder}/lock
 driver = noop
 """
 
-UWSGI = """\
-[uwsgi]
-http-socket = 127.0.0.1:{port}
-chunked-input-limit = {chunk_limit}
-chunked-input-timeout = 60
-module = glance.wsgi.api:application
-pythonpath = {here}/paste
-master = true
-processes = 1
-threads = {threads}
-enable-threads = true
-lazy-apps = true
-need-app = true
-die-on-term = true
-buffer-size = 65535
-socket-timeout = 60
-add-header = Connection: close
-"""
-
 
 class Glance:
     """One glance-api, with all its state below ``run_dir``.
 
     Start it once for a whole run of tests: loading takes seconds.
 
-    :ivar port: on the loopback interface
     :ivar endpoint: what a client is told, without a version
     """
 
-    def __init__(self, run_dir: pathlib.Path | str, port: int = 0, *,
-                 identity: str = IDENTITY) -> None:
-        """Name the place; nothing is started yet.
-
-        :param port: 0 for the port it had before, or else a free one
-        :param identity: see IDENTITY
-        """
+    def __init__(self, run_dir: pathlib.Path | str) -> None:
+        """Name the place; nothing is started yet."""
         self.folder = pathlib.Path(run_dir) / 'glance'
-        self._port_file = self.folder / 'port'
-        self.port = port or self._known_port() or ports_module.free_port()
-        self._identity = identity
-        self._daemon = process.Daemon('uwsgi', self.folder)
+        self._service = wsgi.Service(
+            pathlib.Path(run_dir) / 'services', 'glance', 'glance.wsgi.api',
+            place.services_python)
+        self.endpoint = self._service.url
 
     @classmethod
     def attach(cls, run_dir: pathlib.Path | str) -> ty.Self:
@@ -138,14 +96,9 @@ class Glance:
         return found
 
     @property
-    def endpoint(self) -> str:
-        """The URL of the service."""
-        return f'http://127.0.0.1:{self.port}'
-
-    @property
     def running(self) -> bool:
         """Whether the service runs."""
-        return self._daemon.pid is not None
+        return self._service.running
 
     def start(self, *, wait: bool = True) -> ty.Self:
         """Start the service, unless it runs.
@@ -156,36 +109,22 @@ class Glance:
         """
         if not self.running:
             self._prepare()
-            python = place.services_python()
-            self._daemon.start(
-                [str(python.with_name('uwsgi')), '--ini',
-                 str(self.folder / 'uwsgi.ini'),
-                 '--virtualenv', str(python.parents[1])],
-                env={'OS_GLANCE_CONFIG_DIR': str(self.folder),
-                     'PYTHONPATH': ''})
+            self._service.start(
+                env={'OS_GLANCE_CONFIG_DIR': str(self.folder)})
         if wait:
             self.wait_ready()
         return self
 
-    def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
+    def wait_ready(self) -> None:
         """Wait until Glance answers.
 
         :raises LabError: when it dies or is not ready in time
         """
-        self._daemon.wait_ready(self._answers, timeout=timeout)
+        self._service.wait_ready()
 
     def stop(self) -> None:
         """End the service; images and database stay on disk."""
-        self._daemon.stop()
-
-    def wipe(self) -> None:
-        """End the service and delete all that it had."""
-        self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def log(self) -> str:
-        """Return Glance's own log."""
-        return (self.folder / 'glance-api.log').read_text(errors='replace')
+        self._service.stop()
 
     def data_files(self) -> list[pathlib.Path]:
         """List the files in the store, one for each image with data."""
@@ -236,25 +175,15 @@ class Glance:
             for statement, values in statements:
                 database.execute(statement, values)
 
-    def _known_port(self) -> int:
-        try:
-            return int(self._port_file.read_text())
-        except (OSError, ValueError):
-            return 0
-
     def _prepare(self) -> None:
         place.make_dir(self.folder)
         for name in ('images', 'staging', 'tasks', 'lock'):
             place.make_dir(self.folder / name)
-        self._port_file.write_text(f'{self.port}\n')
         (self.folder / 'glance-api.conf').write_text(CONFIG.format(
             folder=self.folder, endpoint=self.endpoint, quota=QUOTA))
-        (self.folder / 'uwsgi.ini').write_text(UWSGI.format(
-            port=self.port, chunk_limit=CHUNK_LIMIT, here=HERE,
-            threads=THREADS))
         paste = (HERE / 'paste' / 'glance-paste.ini').read_text()
         (self.folder / 'paste.ini').write_text(
-            paste.replace('@IDENTITY@', self._identity))
+            paste.replace('@IDENTITY@', IDENTITY))
         if not (self.folder / 'glance.sqlite').exists():
             self._make_database()
 
@@ -263,14 +192,3 @@ class Glance:
         process.run([str(python.with_name('glance-manage')),
                      '--config-file', str(self.folder / 'glance-api.conf'),
                      'db_sync'])
-
-    def _answers(self) -> bool:
-        conn = http.client.HTTPConnection('127.0.0.1', self.port,
-                                          timeout=ANSWER_TIMEOUT)
-        try:
-            conn.request('GET', '/healthcheck')
-            return conn.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            conn.close()

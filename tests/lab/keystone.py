@@ -68,7 +68,8 @@ class Keystone:
         """
         self.folder = run_dir / 'keystone'
         self.service = wsgi.Service(run_dir / 'services', 'keystone',
-                                    'keystone.wsgi.api')
+                                    'keystone.wsgi.api',
+                                    place.cinder_python)
         self.auth_url = f'{self.service.url}/v3'
         self.password = password
 

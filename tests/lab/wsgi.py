@@ -10,34 +10,52 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A service that answers HTTP, under a uWSGI of its own."""
+"""A service that answers HTTP, under a uWSGI of its own.
 
-import collections.abc
+None of OpenStack's has a server of its own any more. uWSGI's ``http`` router
+breaks a chunked upload ("Remote end closed connection without response");
+``http-socket`` with ``chunked-input-limit`` does not.
+"""
+
+import collections.abc as cabc
 import http.client
 import pathlib
 
+from nova_snap import units
 from tests.lab import place
 from tests.lab import ports as ports_module
 from tests.lab import process
 
-# Seconds. Loading takes five; a minute on a loaded machine.
-START_TIMEOUT = 180
+# Seconds. Loading takes five to ten, and a minute on a loaded machine where
+# several load at the same time.
+START_TIMEOUT = 240
 ANSWER_TIMEOUT = 5
 
-THREADS = 4
+# Requests that one service works on at the same time: an upload, and the
+# questions asked meanwhile, for a few tests at once.
+THREADS = 8
+
+# Bytes. The biggest chunk of a chunked upload that uWSGI takes.
+CHUNK_LIMIT = 10 * units.MiB
+
+# Seconds without a byte after which a client is given up.
+SOCKET_TIMEOUT = 60
 
 HERE = pathlib.Path(__file__).resolve().parent
 
-# What / is answered with: a list of versions.
+# What a service of ours is asked at /: a list of its versions.
 ANSWERS = (http.HTTPStatus.OK, http.HTTPStatus.MULTIPLE_CHOICES)
 
 CONFIG = """\
 [uwsgi]
 http-socket = 127.0.0.1:{port}
+chunked-input-limit = {chunk_limit}
+chunked-input-timeout = {timeout}
 module = {module}:application
 pythonpath = {here}/paste
 pyargv = {arguments}
 virtualenv = {venv}
+procname-prefix-spaced = lab-{name}
 master = true
 processes = 1
 threads = {threads}
@@ -46,51 +64,68 @@ lazy-apps = true
 need-app = true
 die-on-term = true
 buffer-size = 65535
-socket-timeout = 60
+socket-timeout = {timeout}
 add-header = Connection: close
 """
 
 
 class Service:
-    """One service of the virtual environment of Cinder and Keystone.
+    """One service.
 
     :ivar url: without a version
     """
 
-    def __init__(self, folder: pathlib.Path, name: str,
-                 module: str) -> None:
+    def __init__(self, folder: pathlib.Path, name: str, module: str,
+                 python: cabc.Callable[[], pathlib.Path], *,
+                 port: int = 0) -> None:
         """Name the place; nothing is started yet.
 
-        :param folder: for log, pid file and port
+        :param folder: for configuration, log, pid file and port
         :param module: with the WSGI application
+        :param python: names the Python for which the module is installed;
+            not called before the service is started
+        :param port: 0 for the one it had before, or else a free one
         """
         self.folder = folder
         self.daemon = process.Daemon(name, folder)
-        self.port = ports_module.kept(folder / f'{name}-ports', name)[name]
+        self.port = port or ports_module.kept(folder / f'{name}-ports',
+                                              name)[name]
         self.url = f'http://127.0.0.1:{self.port}'
         self._module = module
+        self._python = python
+
+    @property
+    def running(self) -> bool:
+        """Whether its process runs."""
+        return self.daemon.pid is not None
 
     def start(self, *arguments: str,
-              env: collections.abc.Mapping[str, str] | None = None) -> None:
-        """Start it; do not wait.
+              env: cabc.Mapping[str, str] | None = None,
+              run_as: cabc.Callable[[list[str]], list[str]] = list) -> None:
+        """Start it, unless it runs; do not wait.
 
         :param arguments: what its module finds in ``sys.argv``
+        :param env: more for its environment
+        :param run_as: returns the command that runs another one, in its own
+            place, as another user
         """
+        place.make_dir(self.folder)
         config = self.folder / f'{self.daemon.name}.ini'
         config.write_text(CONFIG.format(
-            port=self.port, module=self._module, here=HERE, threads=THREADS,
-            arguments=' '.join(arguments),
-            venv=place.cinder_python().parents[1]))
+            name=self.daemon.name, port=self.port, module=self._module,
+            here=HERE, arguments=' '.join(arguments),
+            venv=self._python().parents[1], chunk_limit=CHUNK_LIMIT,
+            threads=THREADS, timeout=SOCKET_TIMEOUT))
         self.daemon.start(
-            [str(place.services_python().with_name('uwsgi')), '--ini',
-             str(config)], env={'PYTHONPATH': '', **(env or {})})
+            run_as([str(place.services_python().with_name('uwsgi')), '--ini',
+                    str(config)]), env={'PYTHONPATH': '', **(env or {})})
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
         """Wait until it answers.
 
         :raises LabError: when it dies or does not answer in time
         """
-        self.daemon.wait_ready(self._answers, timeout=START_TIMEOUT)
+        self.daemon.wait_ready(self._answers, timeout=timeout)
 
     def stop(self) -> None:
         """End it."""
