@@ -26,11 +26,12 @@ from nova_snap.steps import world as world_module
 from nova_snap import units
 from tests.fakes import agent as fake_agent
 from tests.fakes import calls as fake_calls
-from tests.fakes import cinder as fake_cinder
+from tests.fakes.cinder import volumes as fake_volumes
 from tests.fakes import clock as fake_clock
 from tests.fakes import disk as fake_disk
 from tests.fakes import files as fake_files
-from tests.fakes import glance as fake_glance
+from tests.fakes.glance import images as fake_images
+from tests.fakes.glance import store as glance_store
 from tests.fakes import libvirtd as fake_libvirtd
 from tests.fakes import qemu_img as fake_qemu_img
 
@@ -89,8 +90,8 @@ class FakeNode:
         self.snapshots.mkdir()
         self.clock = fake_clock.FakeClock()
         self.libvirtd = fake_libvirtd.FakeLibvirtd(self.clock)
-        self.glance = fake_glance.FakeGlance()
-        self.cinder = fake_cinder.FakeCinder(self.clock)
+        self.glance = glance_store.FakeGlance()
+        self.cinder = fake_volumes.FakeCinder(self.clock)
         self.settings = _settings(folder)
         self.free: int | None = None
         self.block_devices: set[str] = set()
@@ -206,8 +207,8 @@ class Process:
                 fake.libvirtd, self.calls, fake.block_devices),
             files=fake_files.FakeFiles(self.calls, fake.free,
                                          fake.block_devices),
-            images=fake_glance.FakeImages(fake.glance, self.calls),
-            volumes=fake_cinder.FakeVolumes(fake.cinder, self.calls),
+            images=fake_images.FakeImages(fake.glance, self.calls),
+            volumes=fake_volumes.FakeVolumes(fake.cinder, self.calls),
             clock=fake.clock,
             observer=observer or Listener(fake.said))
         self.node = world_module.Node(
@@ -264,7 +265,7 @@ def _disk_xml(path: str, target: str, driver_format: str, source_type: str,
 
 
 def _make_volumes(folder: pathlib.Path, spec: GuestSpec,
-                  cinder: fake_cinder.FakeCinder) -> list[str]:
+                  cinder: fake_volumes.FakeCinder) -> list[str]:
     """Make the volumes of a guest, in Cinder and on the node."""
     paths = []
     cinder.project_id = PROJECT

@@ -20,7 +20,7 @@ from nova_snap.model import block_device
 from nova_snap.model import consistency as consistency_model
 from tests.fakes import agent as fake_agent
 from tests.fakes import disk as fake_disk
-from tests.fakes import glance as fake_glance
+from tests.fakes.glance import record as image_record
 from tests.fakes import guest as fake_guest
 from tests.fakes import node as fake_node
 
@@ -96,13 +96,12 @@ def neither_all_nor_nothing(fake: fake_node.FakeNode) -> list[str]:
             wrong += _wrong_volumes(fake, stored)
             continue
         image = fake_disk.DiskFile.from_bytes(stored.data)
-        said = consistency_model.said(stored.spec.image_id,
-                                      stored.properties)
+        said = consistency_model.said(stored['id'], stored.properties)
         if not _is_of_some_moment(fake, image, said):
             wrong.append('the image holds what the guest never had, or was '
                          f'not {said}: {image}')
-        if image.format != stored.spec.disk_format:
-            wrong.append(f'the image of {stored.spec.disk_format} is '
+        if image.format != stored['disk_format']:
+            wrong.append(f'the image of {stored["disk_format"]} is '
                          f'{image.format}')
         if image.backing or image.data_file:
             wrong.append('the image refers to another file')
@@ -116,7 +115,7 @@ def named(fake: fake_node.FakeNode) -> set[str]:
 
 
 def _wrong_volumes(fake: fake_node.FakeNode,
-                   stored: fake_glance.Stored) -> list[str]:
+                   stored: image_record.Stored) -> list[str]:
     """Say what is wrong with an image that names snapshots of volumes."""
     wrong = [] if stored.data == b'' else ['it has data']
     found = [fake.cinder.snapshots.get(one) for one
@@ -126,7 +125,7 @@ def _wrong_volumes(fake: fake_node.FakeNode,
     if ([one.volume_id for one in found if one]
             != list(fake.cinder.volumes)):
         wrong.append(f'it does not name each volume: {found}')
-    said = consistency_model.said(stored.spec.image_id, stored.properties)
+    said = consistency_model.said(stored['id'], stored.properties)
     freezes = {fake.cinder.moments[one.snapshot_id].freeze
                for one in found if one}
     if said == consistency_model.FROZEN and (

@@ -23,7 +23,7 @@ from nova_snap.model import image as image_model
 from nova_snap.model import observer as observer_module
 from nova_snap.model import phase as phase_model
 from nova_snap.model import request as request_model
-from tests.fakes import glance as fake_glance
+from tests.fakes.glance import record as image_record
 from tests.fakes import node as fake_node
 from tests.flow import scene as flow_scene
 
@@ -43,8 +43,8 @@ class AdoptedTestCase(flow_scene.FlowTestCase):
     def setUp(self):
         super().setUp()
         self.fake.guest.create()
-        self.stored = fake_glance.Stored(RECORD, {'base_image_ref': 'kept'})
-        self.fake.glance.stored[flow_scene.IMAGE] = self.stored
+        self.stored = self.fake.glance.create(
+            image_record.of_spec(RECORD) | {'base_image_ref': 'kept'})
 
     def test_its_record_is_not_made_again(self):
         process = self.fake.process()
@@ -108,8 +108,7 @@ class CorruptTestCase(flow_scene.FlowTestCase):
 
     def setUp(self):
         super().setUp()
-        self.fake.glance.stored[flow_scene.IMAGE] = fake_glance.Stored(
-            RECORD, {})
+        self.fake.glance.create(image_record.of_spec(RECORD))
         self.fake.glance.corrupts = True
 
     def test_a_corrupt_image_is_deleted_although_nova_made_it(self):

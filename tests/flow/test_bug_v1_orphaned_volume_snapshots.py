@@ -26,7 +26,7 @@ from nova_snap import errors
 from nova_snap.flows import recovery
 from nova_snap.model import request as request_model
 from tests.fakes import calls as fake_calls
-from tests.fakes import cinder as fake_cinder
+from tests.fakes.cinder import store as cinder_store
 from tests.fakes import node as fake_node
 from tests.flow import scene as flow_scene
 
@@ -140,7 +140,7 @@ class HangsTestCase(AllOrNothingTestCase):
         self.fail(error=errors.RollbackIncomplete)
         self.assertEqual([recovery.Outcome.FAILED], self.outcomes())
         for one in list(self.cinder.snapshots):
-            self.cinder.become(one, fake_cinder.Status.ERROR)
+            self.cinder.become(one, cinder_store.Status.ERROR)
         self.assertEqual([recovery.Outcome.SETTLED], self.outcomes())
         self.assert_nothing()
 
@@ -148,8 +148,8 @@ class HangsTestCase(AllOrNothingTestCase):
 @ddt.ddt
 class StaysTestCase(AllOrNothingTestCase):
 
-    @ddt.data((fake_cinder.Status.AVAILABLE, 'available again'),
-              (fake_cinder.Status.ERROR_DELETING, 'could not delete it'))
+    @ddt.data((cinder_store.Status.AVAILABLE, 'available again'),
+              (cinder_store.Status.ERROR_DELETING, 'could not delete it'))
     @ddt.unpack
     def test_one_that_cinder_does_not_delete(self, status, words):
         self.cinder.fails.add(THIRD)
@@ -162,7 +162,7 @@ class StaysTestCase(AllOrNothingTestCase):
         self.assert_guest_untouched(self.before)
         self.cinder.keeps.clear()
         for one in list(self.cinder.snapshots):
-            self.cinder.become(one, fake_cinder.Status.AVAILABLE)
+            self.cinder.become(one, cinder_store.Status.AVAILABLE)
         self.assertEqual([recovery.Outcome.SETTLED], self.outcomes())
         self.assert_nothing()
 

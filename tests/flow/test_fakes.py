@@ -31,7 +31,7 @@ from tests.fakes import calls as fake_calls
 from tests.fakes import clock as fake_clock
 from tests.fakes import domain as fake_domain
 from tests.fakes import files as fake_files
-from tests.fakes import glance as fake_glance
+from tests.fakes.glance import images as fake_images
 from tests.fakes import libvirtd as fake_libvirtd
 from tests.fakes import qemu_img as fake_qemu_img
 from tests.flow import scene as flow_scene
@@ -62,7 +62,7 @@ def libvirt_calls(module):
 class ShapeTestCase(base.BaseTestCase):
 
     @ddt.data(
-        (fake_glance.FakeImages, images_module.Images, set()),
+        (fake_images.FakeImages, images_module.Images, set()),
         (fake_qemu_img.FakeQemuImg, qemu_img_module.QemuImg, set()),
         # Real, over seconds that do not pass by themselves.
         (fake_clock.FakeClock, clock_module.Clock, {'looks', 'stopwatch'}),

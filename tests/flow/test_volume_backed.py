@@ -85,8 +85,8 @@ class TakeTestCase(VolumesTestCase):
         [stored] = self.fake.glance.stored.values()
         self.assertEqual(('active', b'', 'raw', 'bare', fake_node.PROJECT),
                          (stored.status, stored.data,
-                          stored.spec.disk_format,
-                          stored.spec.container_format, stored.spec.owner))
+                          *(stored[name] for name in (
+                              'disk_format', 'container_format', 'owner'))))
         self.assertEqual(
             {'os_distro': 'debian', 'colour': 'blue', 'bdm_v2': 'True',
              'root_device_name': '/dev/vda', 'base_image_ref': '',

@@ -149,7 +149,7 @@ class GoesOnTestCase(HubTestCase):
 
     def test_while_it_converts_and_uploads(self):
         self.slow_qemu_img()
-        self.glance.pause = UPLOAD_PAUSE
+        self.glance.before_block = lambda: time.sleep(UPLOAD_PAUSE)
         driver = self.start_driver()
         with self.heart_beats(CONVERT):
             self.snapshot(driver)

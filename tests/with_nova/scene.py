@@ -34,9 +34,9 @@ from nova_snap import conf as conf_module
 from nova_snap.driver import interface
 from nova_snap.journal import store as store_module
 from tests.fakes import calls as fake_calls
+from tests.fakes.glance import server as glance_server
 from tests.fakes import node as fake_node
 from tests.fakes import qemu_img as fake_qemu_img
-from tests.with_nova import glance as glance_module
 from tests.with_nova import wire
 
 CONF = nova.conf.CONF
@@ -70,7 +70,7 @@ class SceneTestCase(test.TestCase):
         super().setUp()
         folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         self.make_guest(folder)
-        self.glance = self.useFixture(glance_module.Glance())
+        self.glance = self.useFixture(glance_server.Glance())
         self.glance.add(IMAGE)
         self.configure(folder)
         self.useFixture(nova_fixtures.PrivsepFixture())

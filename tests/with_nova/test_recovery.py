@@ -25,7 +25,7 @@ from nova_snap.host import files as files_module
 from nova_snap.model import image as image_model
 from nova_snap.model import request as request_model
 from tests.fakes import calls as fake_calls
-from tests.fakes import glance as fake_glance
+from tests.fakes.glance import record as image_record
 from tests.with_nova import scene
 
 CONF = nova.conf.CONF
@@ -47,7 +47,7 @@ class LeftTestCase(scene.SceneTestCase):
         """Begin a snapshot in a process that is killed after a call."""
         self.fake.machine_id = files_module.machine_id()
         self.fake.set(disable_libvirt_livesnapshot=call == COLD)
-        self.fake.glance.stored[IMAGE] = fake_glance.Stored(RECORD, {})
+        self.fake.glance.create(image_record.of_spec(RECORD))
         process = self.fake.process()
         process.calls.kill_named(call)
         try:

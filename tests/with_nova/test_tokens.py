@@ -11,6 +11,8 @@
 #    under the License.
 """As whom Glance is asked, and for how long."""
 
+import time
+
 from keystoneauth1 import loading as ks_loading
 import nova.conf
 from nova import exception
@@ -60,7 +62,7 @@ class TokenTestCase(scene.SceneTestCase):
     def test_it_runs_out_during_the_upload(self):
         self.send_service_token()
         self.glance.lifetime = LIFETIME
-        self.glance.pause = 2 * LIFETIME
+        self.glance.before_block = lambda: time.sleep(2 * LIFETIME)
         self.snapshot(self.start_driver())
         self.assertEqual('active', self.glance.images[IMAGE]['status'])
         self.assertFalse(self.glance.is_good({'X-Auth-Token': 'user-token'}))

@@ -25,7 +25,7 @@ from nova_snap.model import image as image_model
 from nova_snap.model import observer as observer_module
 from nova_snap.model import request as request_model
 from nova_snap.steps import image as image_step
-from tests.fakes import glance as fake_glance
+from tests.fakes.glance import record as image_record
 from tests.flow import checks
 from tests.flow.crash import points
 from tests.flow import scene as flow_scene
@@ -106,7 +106,7 @@ class Adopted(points.KillTests, points.FailTests):
 
     def prepare(self, fake):
         super().prepare(fake)
-        fake.glance.stored[flow_scene.IMAGE] = fake_glance.Stored(RECORD, {})
+        fake.glance.create(image_record.of_spec(RECORD))
 
     def caller_acts(self, run):
         """Delete the image of a snapshot that failed, as Nova does.

@@ -115,7 +115,8 @@ class TakeTestCase(CreateTestCase):
     def test_no_secret_of_the_guest_is_told_or_sent(self):
         said = self.create('--json')
         self.assertNotIn(fake_node.PASSWORD, said.out + said.err)
-        self.assertNotIn(fake_node.PASSWORD, repr(vars(self.stored())))
+        self.assertNotIn(fake_node.PASSWORD,
+                         repr((dict(self.stored()), self.stored().data)))
 
     def test_an_unknown_instance_is_refused(self):
         said = self.run_command('image-create', 'VM1', 'nightly')

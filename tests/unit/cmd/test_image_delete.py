@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-import dataclasses
 import io
 
 import ddt
@@ -21,7 +20,7 @@ from nova_snap.cmd import main as main_module
 from nova_snap import errors
 from nova_snap.flows import image_delete as image_delete_flow
 from nova_snap.flows import snapshot
-from tests.fakes import cinder as fake_cinder
+from tests.fakes.cinder import store as cinder_store
 from tests.fakes import node as fake_node
 from tests.flow import scene as flow_scene
 from tests.unit.cmd import scene
@@ -125,25 +124,25 @@ class CannotTestCase(DeleteTestCase):
         self.assertIn('no image', said.err)
 
     def test_one_that_is_not_volume_backed(self):
-        del self.stored[self.image_id].properties['block_device_mapping']
+        del self.stored[self.image_id]['block_device_mapping']
         self.refused('not volume-backed', 'openstack image delete')
 
     def test_one_that_is_protected(self):
-        self.stored[self.image_id].is_protected = True
+        self.stored[self.image_id]['protected'] = True
         self.refused('protected')
         self.assertEqual(2, len(self.snapshots))
 
     def test_a_snapshot_of_another_project_is_not_its_own(self):
-        self.change(FIRST, project_id='theirs')
+        self.change(FIRST, **{cinder_store.PROJECT: 'theirs'})
         self.refused('belongs to project theirs')
         self.assertEqual(2, len(self.snapshots))
 
     def change(self, volume_id, **changes):
         key = self.ids[volume_id]
-        self.snapshots[key] = dataclasses.replace(
+        self.snapshots[key] = cinder_store.Snapshot(
             self.snapshots[key], **changes)
 
-    @ddt.data(fake_cinder.Status.CREATING, fake_cinder.Status.ERROR_DELETING)
+    @ddt.data(cinder_store.Status.CREATING, cinder_store.Status.ERROR_DELETING)
     def test_a_snapshot_that_cinder_would_not_delete(self, status):
         self.change(SECOND, status=status)
         self.refused(status)
@@ -161,7 +160,7 @@ class CannotTestCase(DeleteTestCase):
         self.assertEqual(({}, {}), (self.stored, self.snapshots))
 
     def test_a_snapshot_in_use_stops_it_and_the_image_says_what_is_left(self):
-        self.fake.cinder.keeps[SECOND] = fake_cinder.Status.AVAILABLE
+        self.fake.cinder.keeps[SECOND] = cinder_store.Status.AVAILABLE
         said = self.delete('--yes')
         self.assertEqual(main_module.ExitCode.FAILED, said.code)
         self.assertIn('available again', said.err)

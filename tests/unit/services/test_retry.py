@@ -16,7 +16,7 @@ from oslotest import base
 
 from nova_snap import errors
 from nova_snap.services import retry
-from tests.unit.services.glance import fake_glance
+from tests.fakes.glance import mocked as fake_glance
 
 
 def silence(number=0):

@@ -22,8 +22,8 @@ from nova_snap.services.cinder import volumes as volumes_module
 from nova_snap.services.glance import images as images_module
 from nova_snap.services import sign_in
 from nova_snap.services import signed_out
-from tests.unit.services.cinder import fake_cinder
-from tests.unit.services.glance import fake_glance
+from tests.fakes.cinder import mocked as fake_cinder
+from tests.fakes.glance import mocked as fake_glance
 from tests.unit import settings
 
 REASON = errors.ConfigError(option='auth_type', reason='is not set')

@@ -22,7 +22,7 @@ from nova_snap import errors
 from nova_snap.model import volumes as volumes_model
 from nova_snap.services.cinder import client as client_module
 from nova_snap.services import sessions
-from tests.unit.services.cinder import fake_cinder
+from tests.fakes.cinder import mocked as fake_cinder
 from tests.unit.services import fake_keystone
 
 SPEC = volumes_model.SnapshotSpec(fake_cinder.VOLUME, 'nightly', None,

@@ -17,9 +17,9 @@ from requests_mock.contrib import fixture as requests_fixture
 
 from nova_snap import errors
 from nova_snap.model import volumes as volumes_model
-from tests.unit.services.cinder import fake_cinder
+from tests.fakes.cinder import mocked as fake_cinder
+from tests.fakes.glance import mocked as fake_glance
 from tests.unit.services import fake_keystone
-from tests.unit.services.glance import fake_glance
 
 VOLUME = fake_cinder.VOLUME
 SPEC = volumes_model.SnapshotSpec(VOLUME, 'snapshot for nightly', 'of mine',

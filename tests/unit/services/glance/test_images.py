@@ -23,7 +23,7 @@ from requests_mock.contrib import fixture as requests_fixture
 
 from nova_snap import errors
 from nova_snap.model import image as image_model
-from tests.unit.services.glance import fake_glance
+from tests.fakes.glance import mocked as fake_glance
 
 KEYSTONE = 'http://keystone.test:5000/v3'
 IMAGES = f'{fake_glance.ENDPOINT}/v2/images'
@@ -33,7 +33,7 @@ SPEC = image_model.ImageSpec(
     visibility='private', properties={
         'instance_uuid': 'an-instance', 'image_type': 'snapshot',
         # Names that glanceclient would take for its own.
-        'backend': 'blue', 'self': 'green'})
+        'backend': 'blue', 'session': 'green'})
 
 
 class ImagesBase(base.BaseTestCase):
@@ -182,7 +182,7 @@ class CreateTestCase(ImagesBase):
             'container_format': 'bare', 'min_disk': 1, 'min_ram': 2,
             'owner': 'shop', 'visibility': 'private',
             'instance_uuid': 'an-instance', 'image_type': 'snapshot',
-            'backend': 'blue', 'self': 'green',
+            'backend': 'blue', 'session': 'green',
         }, self.http.last_request.json())
         self.assertEqual('queued', image.status)
 

@@ -22,7 +22,7 @@ from requests_mock.contrib import fixture as requests_fixture
 from nova_snap import errors
 from nova_snap.services.glance import wire as wire_module
 from nova_snap.transfer import source as source_module
-from tests.unit.services.glance import fake_glance
+from tests.fakes.glance import mocked as fake_glance
 
 DATA = os.urandom(3 * wire_module.CHUNK_BYTES + 100)
 HALF = 2 * wire_module.CHUNK_BYTES

@@ -20,8 +20,8 @@ from nova_snap import errors
 from nova_snap.model import image as image_model
 from nova_snap.services.glance import wire as wire_module
 from nova_snap.services import sessions
+from tests.fakes.glance import mocked as fake_glance
 from tests.unit.services import fake_keystone
-from tests.unit.services.glance import fake_glance
 
 IMAGES = f'{fake_glance.ENDPOINT}/v2/images'
 SPEC = image_model.ImageSpec(

@@ -1,0 +1,125 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A fake Glance without a wire: what one process sees of it."""
+
+import collections.abc as cabc
+import typing as ty
+
+from nova_snap import errors
+from nova_snap.model import image as image_model
+from nova_snap.model import stream
+from nova_snap.services.glance import errors as glance_errors
+from nova_snap.services.glance import images as images_module
+from tests.fakes import calls as fake_calls
+from tests.fakes.glance import record as image_record
+from tests.fakes.glance import store as glance_store
+
+OUTSIDE = 'glance'
+
+
+class FakeImages(images_module.Images):
+    """One process's way to a fake Glance."""
+
+    def __init__(self, glance: glance_store.FakeGlance,
+                 calls: fake_calls.Calls) -> None:
+        self._glance = glance
+        self._calls = calls
+
+    def check(self, owner: str | None = None) -> None:
+        self._make('check', self._glance.listing, changes=False)
+
+    def get(self, image_id: str) -> image_model.Image | None:
+        def look() -> image_model.Image | None:
+            try:
+                return self._find(image_id)
+            except errors.ImageGone:
+                return None
+
+        return self._make('get', look, changes=False)
+
+    def create(self, spec: image_model.ImageSpec) -> image_model.Image:
+        def create() -> image_model.Image:
+            if spec.image_id not in self._glance.images:
+                self._glance.create(image_record.of_spec(spec))
+            return self._find(spec.image_id)
+
+        return self._make('create', create)
+
+    def set_properties(self, image_id: str,
+                       properties: cabc.Mapping[str, str]) -> None:
+        self._make(
+            'set_properties', lambda: self._glance.patch(image_id, [
+                {'op': 'add', 'path': f'/{name}', 'value': value}
+                for name, value in properties.items()]),
+            image_id, words=', '.join(f'{name}={value}' for name, value
+                                      in properties.items()))
+
+    def upload(self, image_id: str, source: stream.Source, *,
+               progress: stream.Progress | None = None) -> image_model.Image:
+        def upload() -> image_model.Image:
+            data = _read(source, progress)
+            self._glance.upload(image_id, [data], source.size_bytes)
+            if self._glance.data[image_id] != data:
+                raise errors.ImageCorrupt(
+                    call='upload', image_id=image_id, status=None,
+                    reason='it has other bytes')
+            return self._find(image_id)
+
+        def half() -> None:
+            # Glance needs some time to see that nobody sends any more.
+            self._glance.become(image_id, 'saving')
+
+        return self._make('upload', upload, image_id, half=half)
+
+    def delete(self, image_id: str) -> None:
+        def delete() -> None:
+            if image_id in self._glance.images:
+                self._glance.delete(image_id)
+
+        self._make('delete', delete, image_id)
+
+    def discard_unfinished(self, image_id: str) -> None:
+        def discard() -> None:
+            stored = self._glance.images.get(image_id)
+            if stored is not None and stored.status in ('queued', 'saving'):
+                self._glance.delete(image_id)
+
+        self._make('discard_unfinished', discard, image_id)
+
+    def _find(self, image_id: str) -> image_model.Image:
+        with glance_errors.translated('look', image_id=image_id):
+            return image_model.Image.from_glance(self._glance.find(image_id))
+
+    def _make(self, name: str, effect: cabc.Callable[[], ty.Any],
+              image_id: str | None = None, *,
+              words: str = '', changes: bool = True,
+              half: cabc.Callable[[], None] | None = None) -> ty.Any:
+        def ask() -> ty.Any:
+            with glance_errors.translated(name, image_id=image_id):
+                return effect()
+
+        return self._calls.make(
+            OUTSIDE, name, ask, words=words, changes=changes, half=half,
+            error=lambda: errors.ImageServiceUnavailable(
+                call=name, status=None, reason='planted'))
+
+
+def _read(source: stream.Source, progress: stream.Progress | None) -> bytes:
+    """Read a source to its end, as the wire does."""
+    parts = []
+    with source.open(progress=progress) as reader:
+        while chunk := reader.read():
+            parts.append(chunk)
+    data = b''.join(parts)
+    assert len(data) == source.size_bytes
+    return data
