@@ -101,8 +101,10 @@ class Session:
 
         :param volumes: prepare for them, so that they need not wait for it
         """
-        # Of this thread and of what it starts.
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+        # Of this thread and of what it starts. The call sets a niceness; what
+        # is meant comes on top of the one that tools/test was started with.
+        os.setpriority(os.PRIO_PROCESS, 0,
+                       os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
         # What is quick comes first, and the packages of the hypervisor.
         quick = [stage for stage in wanted if not stage.has_tests]
         self._perform_lane(quick)
