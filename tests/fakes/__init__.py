@@ -27,6 +27,6 @@
 Every call to the outside goes through :class:`calls.Calls`: it is written
 down, and may be made to fail, or to be the last one of its process.
 
-The fakes refuse what the real ones refuse: tests/functional/contract holds
-the fake libvirt and a real one to the same words.
+The fakes refuse what the real services refuse: the tests in tests/contract
+run on both.
 """

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The contract, kept by a real libvirt with a real guest."""
+"""The contract of a guest, on a real libvirt and QEMU."""
 
 import collections.abc as cabc
 import contextlib
@@ -30,11 +30,11 @@ from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import host as host_module
 from nova_snap.model import layer as layer_model
 from nova_snap import units
+from tests.contract.guest import contract
+from tests.contract.guest import definition
+from tests.contract.guest import life
+from tests.contract.guest import mirror
 from tests.functional import base
-from tests.functional.contract import contract
-from tests.functional.contract import definition
-from tests.functional.contract import life
-from tests.functional.contract import mirror
 from tests.lab.guest import domain as guest_domain
 from tests.lab import hypervisor
 from tests.lab import process

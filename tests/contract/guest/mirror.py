@@ -16,7 +16,7 @@ import libvirt
 
 from nova_snap import errors
 from nova_snap.hypervisor import events as events_module
-from tests.functional.contract import contract
+from tests.contract.guest import contract
 
 Ending = events_module.Ending
 

@@ -10,20 +10,20 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The contract, kept by the fake libvirt."""
+"""The contract of a guest, on the fake libvirt."""
 
 import collections.abc as cabc
 import contextlib
 import typing as ty
 
+from tests.contract.guest import definition
+from tests.contract.guest import life
+from tests.contract.guest import mirror
 from tests.fakes import agent as fake_agent
 from tests.fakes import disk as fake_disk
 from tests.fakes import domain as fake_domain
 from tests.fakes import node as fake_node
 from tests.flow import scene as flow_scene
-from tests.functional.contract import definition
-from tests.functional.contract import life
-from tests.functional.contract import mirror
 
 Channel = fake_agent.Channel
 

@@ -15,7 +15,7 @@
 import libvirt
 
 from nova_snap import errors
-from tests.functional.contract import contract
+from tests.contract.guest import contract
 
 State = contract.State
 

@@ -10,13 +10,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What the product takes for granted of libvirt, as tests.
+"""What the product needs of libvirt: what the tests of a guest share.
 
-They run against the fake libvirt (tests/flow/test_contract.py) and against a
-real one with a real guest (test_libvirt.py, here). Where reality differs,
-the fake is wrong.
-
-Each side brings a ``Side``: a guest, and what somebody else can do to it.
+Each side brings a ``Side``: a guest, and what another client can do to it.
 """
 
 import collections.abc as cabc
@@ -77,7 +73,7 @@ class Side(ty.Protocol):
     clock: clock_module.Clock
 
     def theirs(self) -> ty.Any:
-        """Return the domain as somebody else has it."""
+        """Return the domain as another client of libvirt has it."""
 
     def make_delta(self) -> str:
         """Make an overlay over the backing file of the guest's disk."""
@@ -101,7 +97,7 @@ class Side(ty.Protocol):
         """Give the guest a snapshot and a checkpoint, in name only."""
 
     def saving(self) -> ty.ContextManager[None]:
-        """Save the guest beside the block; the block must cancel it."""
+        """Save the guest while the block runs; the block must cancel it."""
 
     def restart_libvirtd(self) -> None:
         """Restart it; guests run on."""
@@ -138,7 +134,7 @@ class Contract:
                    heard: events_module.BlockJobEvents | None = None) -> None:
         """Wait until the mirror to a file has caught up.
 
-        :param heard: where somebody listens already: only one can
+        :param heard: what listens already: only one can
         """
         with (contextlib.nullcontext(heard) if heard else
               self.side.host.block_job_events(self.side.uuid)) as events:
@@ -149,5 +145,5 @@ class Contract:
 
     def assert_invalid(self, call: cabc.Callable[..., object],
                        *args: object) -> errors.HypervisorError:
-        """Demand "operation invalid": not in this state."""
+        """Assert that libvirt refuses the call: not in this state."""
         return refused(libvirt.VIR_ERR_OPERATION_INVALID, call, *args)
