@@ -33,9 +33,6 @@ from tests.lab import kvm
 from tests.lab import place
 from tests.lab import process
 
-# In the folder of one lab's libvirtd, and on its command line.
-PID_FILE = 'libvirtd.own.pid'
-
 FOLDERS = ('run', 'lib', 'log', 'cache', 'etc')
 
 # Seconds. The first start asks QEMU for its capabilities.
@@ -258,7 +255,7 @@ class Libvirtd:
     def _start_libvirtd(self) -> None:
         self._libvirtd.start([
             'nsenter', '--target', str(self._virtlogd.pid), '--mount',
-            'libvirtd', '--pid-file', str(self.folder / PID_FILE),
+            'libvirtd', '--pid-file', str(self.folder / place.PID_FILE),
             '--config', '/etc/libvirt/libvirtd.conf'])
         self._libvirtd.wait_ready(self._answers, timeout=START_TIMEOUT)
 

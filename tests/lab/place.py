@@ -31,6 +31,9 @@ MODE = 0o755
 # The owner's group enters, others do not.
 USERS_MODE = 0o750
 
+# In the folder of one lab's libvirtd, and on its command line.
+PID_FILE = 'libvirtd.own.pid'
+
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 
 

@@ -28,7 +28,6 @@ import subprocess
 
 from nova_snap import units
 from tests.lab import errors
-from tests.lab import hypervisor
 from tests.lab import place
 from tests.lab import process
 
@@ -124,7 +123,7 @@ def remove_old() -> list[pathlib.Path]:
     :returns: what was removed
     """
     lines = process.command_lines().values()
-    if any(hypervisor.PID_FILE in line for line in lines):
+    if any(place.PID_FILE in line for line in lines):
         return []
     removed = []
     for folder in sorted(place.lab_dir().glob(f'{PREFIX}*')):

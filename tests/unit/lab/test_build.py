@@ -21,7 +21,7 @@ import fixtures
 from oslotest import base
 
 from tests.lab.guest import build as guest_build
-from tests.lab import hypervisor
+from tests.lab import place
 from tests.lab import process
 
 # Read before a test puts another in its place.
@@ -79,7 +79,7 @@ class RemoveOldTestCase(base.BaseTestCase):
 
     def test_all_stay_while_a_lab_runs(self):
         self.run_process('libvirtd', '--pid-file',
-                         f'/srv/run/libvirt/{hypervisor.PID_FILE}')
+                         f'/srv/run/libvirt/{place.PID_FILE}')
         self.assertEqual({OLD}, self.left())
 
     def test_what_is_being_built_stays(self):
