@@ -66,8 +66,9 @@ class FakeGlance:
     :ivar uploads: the bytes that each upload brought
     :ivar troubles: one for each upload that is to come, None for a good one
     :ivar corrupts: it stores other bytes than it is sent
-    :ivar refuses: nobody may do anything
-    :ivar forbids_data: nobody may send data
+    :ivar refuses: it answers 403 to every request
+    :ivar reads_only: it answers 403 to every request that changes something
+    :ivar forbids_data: it answers 403 to data
     :ivar quota: bytes that an image may have; None for any
     :ivar algorithm: of the hash that it keeps; None for none
     :ivar after: lets something happen when so many seconds have passed
@@ -80,6 +81,7 @@ class FakeGlance:
         self.troubles: list[Trouble | None] = []
         self.corrupts = False
         self.refuses = False
+        self.reads_only = False
         self.forbids_data = False
         self.quota: int | None = None
         self.algorithm: str | None = 'sha512'
@@ -134,7 +136,7 @@ class FakeGlance:
         :raises Refused: when there is one of this id, or Glance alone may
             say something of it
         """
-        self._let()
+        self._let(changes=True)
         reserved = sorted(READ_ONLY & values.keys())
         if reserved:
             raise fake_http.Refused(
@@ -154,6 +156,7 @@ class FakeGlance:
         :raises Refused: when there is none, or it cannot be changed
         """
         stored = self.find(image_id)
+        self._let(changes=True)
         paths = {_name(change) for change in changes}
         refused = sorted(paths & UNCHANGEABLE)
         if refused:
@@ -161,7 +164,7 @@ class FakeGlance:
                 403, f"Attribute '{refused[0]}' is read-only.")
         for change in changes:
             if change['op'] == 'remove':
-                stored.pop(_name(change), None)
+                _remove(stored, _name(change))
             else:
                 stored[_name(change)] = change['value']
         return stored
@@ -172,6 +175,7 @@ class FakeGlance:
         :raises Refused: when there is none, or it is protected
         """
         stored = self.find(image_id)
+        self._let(changes=True)
         if stored.get('protected'):
             raise fake_http.Refused(
                 403, f'Image {image_id} is protected and cannot be deleted.')
@@ -185,10 +189,19 @@ class FakeGlance:
         :raises Refused: when it cannot be taken, or not all of it came
         """
         stored = self.find(image_id)
+        self._let(changes=True)
+        if self.forbids_data:
+            raise fake_http.Refused(403, 'You are not authorized')
         if stored.status != 'queued':
             raise fake_http.Refused(
                 409, f'Image status transition from {stored.status} to '
                      'saving is not allowed')
+        missing = [name for name in ('disk_format', 'container_format')
+                   if not stored.get(name)]
+        if missing:
+            raise fake_http.Refused(
+                400, f'Properties {", ".join(missing)} must be set prior to '
+                     'saving data.')
         trouble = self.troubles.pop(0) if self.troubles else None
         stored.status = 'saving'
         data = _read(blocks, trouble and trouble.read)
@@ -203,14 +216,12 @@ class FakeGlance:
             raise refusal
         self.become(image_id, 'active', data[self.corrupts:])
 
-    def _let(self) -> None:
-        if self.refuses:
+    def _let(self, *, changes: bool = False) -> None:
+        if self.refuses or (changes and self.reads_only):
             raise fake_http.Refused(403, 'You are not authorized')
 
     def _refusal(self, data: bytes,
                  declared: int | None) -> fake_http.Refused | None:
-        if self.forbids_data:
-            return fake_http.Refused(403, 'You are not authorized')
         if self.quota is not None and len(data) > self.quota:
             return fake_http.Refused(413, 'the quota is used up')
         if declared is not None and len(data) != declared:
@@ -249,6 +260,14 @@ class FakeGlance:
 def _name(change: cabc.Mapping[str, ty.Any]) -> str:
     return change['path'].removeprefix('/').replace('~1', '/').replace(
         '~0', '~')
+
+
+def _remove(stored: image_record.Stored, name: str) -> None:
+    if name in image_model.ATTRIBUTES:
+        raise fake_http.Refused(403, f'Property {name} may not be removed.')
+    if name not in stored:
+        raise fake_http.Refused(409, f'Property {name} does not exist.')
+    del stored[name]
 
 
 def _read(blocks: cabc.Iterable[bytes], limit: int | None) -> bytes:

@@ -55,7 +55,8 @@ class UploadTestCase(base.BaseTestCase):
         self.clock = fake_glance.Clock()
         self.http = self.useFixture(requests_fixture.Fixture())
         self.glance = fake_glance.FakeGlance(self.http, self.clock)
-        self.glance.images['an-id'] = {'id': 'an-id', 'status': 'queued'}
+        self.glance.add('an-id', disk_format='raw',
+                        container_format='bare')
 
     def upload(self, *troubles, progress=None, auth=None, **policy):
         self.glance.troubles = list(troubles)
