@@ -22,6 +22,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import pathlib
 import threading
 import typing as ty
 
@@ -41,6 +42,10 @@ PROGRESS_SECONDS = 0.2
 FILE_MODE = 0o600
 # What stat(2) counts st_blocks in.
 STAT_BLOCK = 512
+PROC = '/proc'
+# utime and stime, the 14th and 15th of the fields, of which two end with the
+# name.
+CPU_TICKS = slice(11, 13)
 
 Progress = cabc.Callable[[int, int], None]
 
@@ -251,7 +256,7 @@ class _Child:
                 thread.join()
 
     def _watch(self) -> None:
-        last = ''
+        last: str | None = None
         self._still.restart()
         while not self._done.wait(PROGRESS_SECONDS):
             with contextlib.suppress(OSError):
@@ -262,7 +267,8 @@ class _Child:
                 except errors.SnapError as exc:
                     self._stop(exc)
             counters = self._counters()
-            if counters != last or self._process is None:
+            # What is not known is not standing still.
+            if counters is None or counters != last:
                 last = counters
                 self._still.restart()
             elif self._still.seconds() > self._conversion.stall_timeout:
@@ -276,20 +282,27 @@ class _Child:
         if self._process is not None:
             self._process.kill()
 
-    def _counters(self) -> str:
-        """Return what the kernel counts of its reads and writes.
+    def _counters(self) -> str | None:
+        """Return what the kernel counts of its work; None where it does not.
 
-        Not the size of the file: it does not grow while zeros are read.
+        That is its reads and writes, and where these are not to be read the
+        time that it has computed: reading zeros takes some, and waiting for
+        a storage none. Not the size of the file: it does not grow while
+        zeros are read.
 
-        :source: proc(5), /proc/pid/io
+        :source: proc(5), /proc/pid/io (not with CONFIG_TASK_IO_ACCOUNTING
+            off, nor of a process that may not be traced), /proc/pid/stat
         """
         if self._process is None:
-            return ''
-        try:
-            with open(f'/proc/{self._process.pid}/io') as file:
-                return file.read()
-        except OSError:
-            return ''
+            return None
+        of_process = pathlib.Path(f'{PROC}/{self._process.pid}')
+        with contextlib.suppress(OSError):
+            return (of_process / 'io').read_text()
+        with contextlib.suppress(OSError):
+            # The name of the program is in brackets, and may hold any byte.
+            fields = (of_process / 'stat').read_bytes().rpartition(b')')[2]
+            return str(fields.split()[CPU_TICKS])
+        return None
 
 
 def _cache_mode(path: str) -> str:

@@ -38,6 +38,8 @@ BLOCK = layer_model.Layer(
 
 FLAT = qemu_img_module.Conversion(image_format='qcow2', compress=False,
                            bandwidth=0, expected=100, stall_timeout=60)
+# Long enough for some looks at it.
+LOOKS_SECONDS = 1
 
 
 def _no_progress(_done, _total):
@@ -321,6 +323,38 @@ class ConvertTestCase(base.BaseTestCase):
                                   stall_timeout=0)
         self.assertIn('moved no byte', str(error))
         self.assertIn(self.path, str(error))
+        self.assertRaises(ProcessLookupError, os.kill, seen.pid, 0)
+
+    def with_proc(self, *files):
+        """Let nothing but these be read of qemu-img's in /proc."""
+        folder = self.useFixture(fixtures.TempDir()).path
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.host.qemu_img.PROC', folder))
+        return f"mkdir '{folder}'/$$; " + ''.join(
+            f"ln -s /proc/$$/{name} '{folder}'/$$/; " for name in files)
+
+    def test_of_one_that_cannot_be_looked_at_the_end_is_waited_for(self):
+        self.useFixture(program.Program(
+            'qemu-img', self.with_proc() + f'exec sleep {LOOKS_SECONDS}'))
+        self.convert(stall_timeout=0)
+
+    def test_one_that_computes_does_not_stand_still(self):
+        gate = self.path + '.gate'
+        # What it moves is not to be read; it computes until it is told.
+        self.useFixture(program.Program('qemu-img', self.with_proc('stat') + (
+            f"until [ -e '{gate}' ]; do :; done")))
+        timer = threading.Timer(LOOKS_SECONDS,
+                                lambda: open(gate, 'w').close())
+        timer.start()
+        self.addCleanup(timer.join)
+        self.convert(stall_timeout=LOOKS_SECONDS / 2)
+
+    def test_one_that_neither_moves_nor_computes_is_ended(self):
+        seen = self.useFixture(program.Program(
+            'qemu-img',
+            self.with_proc('stat') + f"exec cat '{self.path}.gate'"))
+        os.mkfifo(self.path + '.gate')
+        self.assertRaises(errors.StorageError, self.convert, stall_timeout=0)
         self.assertRaises(ProcessLookupError, os.kill, seen.pid, 0)
 
 
