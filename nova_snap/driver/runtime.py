@@ -13,6 +13,7 @@
 """The driver's own world: Nova's connection, Nova's privileges, its CONF."""
 
 import collections.abc as cabc
+import contextlib
 import os
 import threading
 import types
@@ -48,7 +49,6 @@ LOG = logging.getLogger(__name__)
 STOP_SECONDS = 20
 
 # Takes the UUID of an instance whose guest is about to be started.
-Result = ty.TypeVar('Result')
 PowerUp = cabc.Callable[[str], None]
 
 
@@ -258,7 +258,8 @@ class Runtime:
                     settings.images_address_space_limit),
                 files=NovaFiles(), images=images,
                 volumes=volumes or signed_out.SignedOutOfCinder(_nobody()),
-                clock=clock_module.Clock(), disk_work=_disk_work,
+                clock=clock_module.Clock(), disk_turn=_disk_turn,
+                disk_work=natively.call,
                 observer=observer or observer_module.Observer()),
             store=self.store,
             locks=locks_module.Locks(settings.journal_dir,
@@ -270,14 +271,16 @@ class Runtime:
             why_away=instances_module.why_away)
 
 
-def _disk_work(function: cabc.Callable[..., Result], /, *args: ty.Any,
-               **kwargs: ty.Any) -> Result:
-    """Wait for a turn at the disk, and keep away from eventlet's hub.
+def _disk_turn() -> contextlib.AbstractContextManager[ty.Any]:
+    """Return what counts the operations on whole images; Nova's own do too.
 
-    :source: [compute]max_concurrent_disk_ops
+    Asked for each time: nova-compute puts another one there when it starts.
+
+    :source: [compute]max_concurrent_disk_ops; nova/virt/images.py
+        convert_image, nova/virt/libvirt/driver.py snapshot
     """
-    with compute_utils.disk_ops_semaphore:
-        return natively.call(function, *args, **kwargs)
+    return ty.cast(contextlib.AbstractContextManager[ty.Any],
+                   compute_utils.disk_ops_semaphore)
 
 
 def _nobody() -> errors.ConfigError:

@@ -45,7 +45,9 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
     :raises SnapError: with the guest as it was, and nothing left
     """
     with txn.hold(scratch_step.MakeScratch(scratch)):
-        with _without_hostdevs(txn, plan), _saved(txn, plan):
+        # The guest does not stand still while it waits for its turn.
+        with txn.world.disk_turn(), _without_hostdevs(txn, plan), \
+                _saved(txn, plan):
             flats = image_flow.extract_all(txn.world, plan, scratch)
         _refuse_missing(txn.world, plan)
         _set_clock(txn, plan)

@@ -48,6 +48,8 @@ def extract_all(world: world_module.World, plan: plan_model.Plan,
                 scratch: str) -> list[str]:
     """Write the flat image of each disk, as it lies there.
 
+    In a turn at the disk, which the caller has: its guest may stand still.
+
     :returns: their paths, in the order of the plan's images
     :raises StorageError: when a disk was changed, or was in use, or when one
         image cannot be written
@@ -238,8 +240,9 @@ def upload(world: world_module.World, image_id: str,
     """
     world.observer.begins(phase_model.Phase.UPLOAD)
     try:
-        return world.disk_work(world.images.upload, image_id, source,
-                               progress=world.observer.advances)
+        with world.disk_turn():
+            return world.disk_work(world.images.upload, image_id, source,
+                                   progress=world.observer.advances)
     except errors.ImageCorrupt:
         # It is active. Nova deletes the image of a snapshot that failed, but
         # not that of a shelved instance, which it would be unshelved from.

@@ -70,7 +70,9 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
                                       backing[0] if backing else None)
         consistency = _copy(txn, plan, image.disk, delta.path)
         world.files.own(delta.path)
-        flat = image_flow.extract(world, image, (delta, *backing), scratch)
+        with world.disk_turn():
+            flat = image_flow.extract(world, image, (delta, *backing),
+                                      scratch)
         # Its room is given back before the upload, which may take long.
         world.files.remove(delta.path)
         return image_flow.deliver(txn, plan, [flat], consistency)

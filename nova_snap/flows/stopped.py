@@ -33,6 +33,7 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
     :raises SnapError: with the guest as it was, and nothing left
     """
     with txn.hold(scratch_step.MakeScratch(scratch)):
-        flats = image_flow.extract_all(txn.world, plan, scratch)
+        with txn.world.disk_turn():
+            flats = image_flow.extract_all(txn.world, plan, scratch)
         return image_flow.deliver(txn, plan, flats,
                                   consistency_model.NOT_FROZEN)

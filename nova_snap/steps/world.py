@@ -17,6 +17,7 @@ refuses what the real one refuses.
 """
 
 import collections.abc as cabc
+import contextlib
 import dataclasses
 import typing as ty
 
@@ -45,12 +46,17 @@ Result = ty.TypeVar('Result')
 WhyAway = cabc.Callable[[str], str | None]
 
 
+#: Waits until one more operation may read or write a whole image, and counts
+#: it as long as its block runs. Not to be entered twice.
+DiskTurn = cabc.Callable[[], contextlib.AbstractContextManager[ty.Any]]
+
+
 class DiskWork(ty.Protocol):
-    """How a door runs what reads or writes a whole image."""
+    """How a door runs what reads a whole image."""
 
     def __call__(self, function: cabc.Callable[..., Result], /,
                  *args: ty.Any, **kwargs: ty.Any) -> Result:
-        """Call the function, when its turn has come and where it may block.
+        """Call the function where it may block.
 
         Nothing of Nova's may be called from within.
         """
@@ -71,7 +77,8 @@ class World:
     """The host, the image and the volume service, and the clock.
 
     :ivar observer: what the door wants to know, and where it may end it
-    :ivar disk_work: runs what reads or writes a whole image
+    :ivar disk_turn: to be held while a whole image is read or written
+    :ivar disk_work: runs what reads a whole image
     :ivar why_away: asked before a guest of Nova's is defined or started for
         a process that is dead: Nova may have acted on it since
     """
@@ -85,6 +92,7 @@ class World:
     clock: clock_module.Clock
     observer: observer_module.Observer = dataclasses.field(
         default_factory=observer_module.Observer)
+    disk_turn: DiskTurn = contextlib.nullcontext
     disk_work: DiskWork = run_now
     why_away: WhyAway = never_away
 

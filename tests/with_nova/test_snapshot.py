@@ -12,7 +12,6 @@
 
 """What Nova's callers ask of snapshot(), through Nova's own manager."""
 
-import contextlib
 import shutil
 from unittest import mock
 
@@ -22,6 +21,7 @@ from nova.compute import utils as compute_utils
 from nova import objects
 
 from nova_snap.model import consistency as consistency_model
+from tests.fakes import qemu_img as fake_qemu_img
 from tests.with_nova import scene
 
 IMAGE = scene.IMAGE
@@ -225,24 +225,45 @@ class LeftToNovaTestCase(SnapshotTestCase):
 class UploadTestCase(SnapshotTestCase):
 
     def test_it_waits_for_a_turn_at_the_disk(self):
+        held = self.turns()
+        self.snapshot(self.start_driver())
+        self.assertEqual(['begins', 'convert', 'ends',
+                          'begins', 'upload', 'ends'], held)
+
+    def test_a_guest_does_not_stand_still_until_it_is_its_turn(self):
+        self.flags(disable_libvirt_livesnapshot=True, group='workarounds')
+        held = self.turns()
+        saves = type(self.fake.guest).managedSave
+
+        def save(guest, flags):
+            held.append('save')
+            return saves(guest, flags)
+
+        self.useFixture(scene.fixtures.MonkeyPatch(
+            f'{saves.__module__}.{saves.__qualname__}', save))
+        self.snapshot(self.start_driver())
+        self.assertEqual(['begins', 'save', 'convert', 'ends',
+                          'begins', 'upload', 'ends'], held)
+
+    def turns(self):
+        """Return what will be done with the disk, and when."""
         held = []
-
-        @contextlib.contextmanager
-        def turn():
-            held.append('begins')
-            yield
-            held.append('ends')
-
         semaphore = mock.MagicMock()
-        made = turn()
-        semaphore.__enter__.side_effect = lambda *_: made.__enter__()
-        semaphore.__exit__.side_effect = lambda *exc: made.__exit__(*exc[-3:])
+        semaphore.__enter__.side_effect = lambda *_: held.append('begins')
+        semaphore.__exit__.side_effect = lambda *_: held.append('ends')
         self.useFixture(scene.fixtures.MockPatchObject(
             compute_utils, 'disk_ops_semaphore', semaphore))
+        converts = fake_qemu_img.FakeQemuImg.convert
+
+        def convert(*args, **kwargs):
+            held.append('convert')
+            return converts(*args, **kwargs)
+
+        self.useFixture(scene.fixtures.MockPatchObject(
+            fake_qemu_img.FakeQemuImg, 'convert', convert))
         self.glance.then = lambda words: words.startswith('PUT') and (
             held.append('upload'))
-        self.snapshot(self.start_driver())
-        self.assertEqual(['begins', 'upload', 'ends'], held)
+        return held
 
     def test_one_connection_and_novas(self):
         driver = self.start_driver()
