@@ -46,10 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              f'{plan_model.IMAGE_NAME_LENGTH} characters')
     parser.add_argument('--dry-run', action='store_true',
                         help='say what would be done, and do nothing')
+    parser.add_argument('--disk', metavar='TARGET', type=_text,
+                        help='take this disk, as libvirt names its target '
+                             '("vdb"), instead of the root disk')
     parser.add_argument('--format', choices=plan_model.IMAGE_FORMATS,
                         help='disk format of the image (default: '
                              '[libvirt]snapshot_image_format, else that of '
-                             'the root disk)')
+                             'the disk)')
     parser.add_argument('--cold', action='store_true',
                         help='save the guest, read its disk, start it again; '
                              'it stands still for that time')
@@ -102,7 +105,7 @@ def run(arguments: argparse.Namespace,
         instance_uuid=_uuid(node.world.host, arguments.instance),
         images=(request_model.RequestedImage(str(uuid.uuid4()),
                                              arguments.name),),
-        image_format=arguments.format,
+        disk=arguments.disk, image_format=arguments.format,
         cold=arguments.cold, quiesce=arguments.quiesce,
         nova_is_stopped=arguments.nova_is_stopped,
         properties=dict(arguments.property))

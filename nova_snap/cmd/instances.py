@@ -58,13 +58,16 @@ def _row(node: world_module.Node, domain: domain_module.Domain) -> (
         request_model.RequestedImage('', runtime_module.PROGRAM),))
     try:
         plan = snapshot.plan(node, request)
-        answer = f'{plan.method}, {_format(plan)}'
+        answer = f'{plan.method}, {_what(plan)}'
     except errors.SnapError as exc:
         answer = f'no: {exc}'
     return domain.uuid, name, str(state), answer
 
 
-def _format(plan: plan_model.Plan | volumes_plan.VolumePlan) -> str:
+def _what(plan: plan_model.Plan | volumes_plan.VolumePlan) -> str:
+    """Name the root disk and the format of the image."""
     if isinstance(plan, volumes_plan.VolumePlan):
-        return volumes_plan.IMAGE_FORMAT
-    return plan.images[0].image_format
+        root = plan.volumes[0].disk.target_dev
+        return f'{root} as {volumes_plan.IMAGE_FORMAT}'
+    (image,) = plan.images
+    return f'{image.disk.target_dev} as {image.image_format}'

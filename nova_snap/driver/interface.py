@@ -16,6 +16,7 @@ import collections.abc as cabc
 import contextlib
 import typing as ty
 
+from nova import block_device
 from nova.compute import power_state
 from nova.compute import task_states
 import nova.conf
@@ -35,6 +36,7 @@ from nova_snap.driver import translation
 from nova_snap.flows import frozen_by_nova
 from nova_snap.flows import snapshot
 from nova_snap.model import consistency as consistency_model
+from nova_snap.model import domain as domain_model
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model import request as request_model
 
@@ -94,11 +96,9 @@ class LibvirtDriver(driver.LibvirtDriver):
         :source: nova/virt/libvirt/driver.py snapshot
         """
         guest = self._guest(instance)
-        disk_path, source_format = libvirt_utils.find_disk(guest)
-        source_type = (libvirt_utils.get_disk_type_from_path(disk_path)
-                       or source_format)
-        why = self._why_novas(instance, guest, source_type)
-        if why is not None:
+        root = _root_disk(instance, domain_model.parse(guest.get_xml_desc()))
+        why = self._why_novas(instance, guest, root)
+        if root is None or why is not None:
             LOG.info('The snapshot is taken by Nova\'s own code: %s', why,
                      instance=instance)
             self._forget_our_word(context, image_id)
@@ -107,7 +107,8 @@ class LibvirtDriver(driver.LibvirtDriver):
         image = self._image_api.get(context, image_id)
         metadata = self._create_snapshot_metadata(
             instance.image_meta, instance,
-            CONF.libvirt.snapshot_image_format or source_type, image['name'])
+            CONF.libvirt.snapshot_image_format or root.driver_format,
+            image['name'])
         with progress_module.InstanceProgress(context, instance) as progress:
             _try_ceph(update_task_state)
 
@@ -126,7 +127,8 @@ class LibvirtDriver(driver.LibvirtDriver):
                     self._snap.work, self._known(instance), \
                     self._claimed(instance):
                 snapshot.take(self._snap.node(images, watch),
-                              _request(instance, image_id, image['name']))
+                              _request(instance, image_id, image['name'],
+                                       root))
         LOG.info('Snapshot image upload complete', instance=instance)
 
     def quiesce(self, context: ty.Any, instance: ty.Any,
@@ -159,12 +161,13 @@ class LibvirtDriver(driver.LibvirtDriver):
             reason='the guest was not frozen any more')
 
     def _why_novas(self, instance: ty.Any, guest: ty.Any,
-                   source_type: str) -> str | None:
+                   root: domain_model.Disk | None) -> str | None:
         """Say why a snapshot is Nova's, if it is."""
         if CONF.libvirt.virt_type not in ('kvm', 'qemu'):
             return f'virt_type is {CONF.libvirt.virt_type}'
-        if source_type not in disk_plan.SOURCE_FORMATS:
-            return f'its root disk is of type {source_type}'
+        why = _why_novas_disk(root)
+        if why is not None:
+            return why
         if CONF.ephemeral_storage_encryption.enabled:
             return 'its disks may be encrypted'
         is_off = guest.get_power_state(self._host) == power_state.SHUTDOWN
@@ -253,13 +256,47 @@ def _try_ceph(update_task_state: UpdateTaskState) -> None:
     update_task_state(task_state=PENDING, expected_state=UPLOADING)
 
 
-def _request(instance: ty.Any, image_id: str,
-             name: str) -> request_model.Request:
+def _root_disk(instance: ty.Any,
+               domain: domain_model.Domain) -> domain_model.Disk | None:
+    """Return the disk that Nova calls the instance's root disk.
+
+    By the name that Nova has given it: libvirt sorts the disks of a bus by
+    their targets, and so an ephemeral disk can come before it. Where Nova
+    names none that is there, it is the first one, as for Nova.
+
+    :source: nova/virt/libvirt/blockinfo.py get_root_info; libvirt
+        src/conf/domain_conf.c virDomainDiskInsert
+    """
+    name = block_device.strip_dev(instance.root_device_name)
+    return next((disk for disk in domain.drives if disk.target_dev == name),
+                domain.drives[0] if domain.drives else None)
+
+
+def _why_novas_disk(root: domain_model.Disk | None) -> str | None:
+    """Say why a snapshot of this root disk is Nova's, if it is."""
+    if root is None:
+        return 'it has no disk'
+    if root.device not in domain_model.DISKS:
+        return f'its root disk {root.target_dev} is a {root.device}'
+    if not root.storage.is_local:
+        return f'its root disk is of type {root.storage}'
+    # Nova's word for where a disk lies, such as 'lvm', or for its format.
+    source_type = (
+        libvirt_utils.get_disk_type_from_path(root.source_path or '')
+        or root.driver_format)
+    if source_type not in disk_plan.SOURCE_FORMATS:
+        return f'its root disk is of type {source_type}'
+    return 'its root disk is encrypted' if root.encrypted else None
+
+
+def _request(instance: ty.Any, image_id: str, name: str,
+             root: domain_model.Disk) -> request_model.Request:
     properties = instance.image_meta.properties
     return request_model.Request(
         instance_uuid=instance.uuid,
         images=(request_model.RequestedImage(
             image_id, name, made_by=request_model.Party.NOVA),),
+        disk=root.target_dev,
         image_properties={
             key: str(properties.get(key, False))
             for key in ('hw_qemu_guest_agent', 'os_require_quiesce')})

@@ -23,6 +23,7 @@ from nova_snap.model import domain as domain_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import request as request_model
 from nova_snap.steps import world as world_module
 
 # A backing file that QEMU does not take for a path: "nbd://...", "json:...".
@@ -33,7 +34,8 @@ State = domain_model.State
 Chain = tuple[layer_model.Layer, ...]
 
 
-def read(node: world_module.Node, uuid: str) -> plan_model.Facts:
+def read(node: world_module.Node,
+         request: request_model.Request) -> plan_model.Facts:
     """Read all facts about an instance and its host.
 
     :raises Refused: when the disk or snapshots_directory cannot be used
@@ -41,27 +43,30 @@ def read(node: world_module.Node, uuid: str) -> plan_model.Facts:
     :raises HypervisorError: when libvirt does not answer
     """
     world = node.world
-    domain = world.host.domain(uuid)
+    domain = world.host.domain(request.instance_uuid)
     model = domain.model()
     state = domain.state()
-    root = model.root_disk
+    wanted = disk_plan.wanted(request, model)
+    is_cinders = disk_plan.is_volume_backed(request, model)
     return plan_model.Facts(
         domain=model, state=state, qemu_id=domain.qemu_id(),
         is_persistent=domain.is_persistent(),
         has_managed_save=domain.has_managed_save(),
         job=None if state == State.SHUTOFF else domain.job(),
-        disks=() if root is None else (
-            _disk(world, domain, model, root, state),),
-        free=_free(world, model),
+        disks=() if wanted is None else (
+            _disk(world, domain, model, wanted, state,
+                  is_cinders=is_cinders),),
+        # Where it is Cinder's nothing is written on the node.
+        free=0 if is_cinders else _free(world, model),
         nova_compute_runs=node.nova_compute_runs())
 
 
 def _disk(world: world_module.World, domain: domain_module.Domain,
           model: domain_model.Domain, disk: domain_model.Disk,
-          state: State) -> plan_model.DiskFacts:
+          state: State, *, is_cinders: bool) -> plan_model.DiskFacts:
     job = None if state == State.SHUTOFF else _block_job(domain, disk)
-    if not _is_readable(disk) or disk_plan.is_volume_backed(model):
-        # The plan says what is wrong with it, or leaves it to Cinder.
+    if is_cinders or not _is_readable(disk):
+        # The plan leaves it to Cinder, or says what is wrong with it.
         return plan_model.DiskFacts(disk, block_job=job)
     chain = (chain_at_rest(world, model.name, disk)
              if state == State.SHUTOFF else _live_chain(world, model, disk))
@@ -76,7 +81,8 @@ def _disk(world: world_module.World, domain: domain_module.Domain,
 
 def _is_readable(disk: domain_model.Disk) -> bool:
     """Tell whether the layers of a disk can be looked at."""
-    return (disk.source_path is not None and disk.storage.is_local
+    return (disk.device in domain_model.DISKS
+            and disk.source_path is not None and disk.storage.is_local
             and disk.driver_format in disk_plan.SOURCE_FORMATS
             and not disk.has_slices)
 
@@ -178,9 +184,6 @@ def _block_job(domain: domain_module.Domain,
 
 
 def _free(world: world_module.World, model: domain_model.Domain) -> int:
-    if disk_plan.is_volume_backed(model):
-        # Nothing is written on the node.
-        return 0
     settings = world.settings
     with _refusing():
         room = files_module.snapshots_room(

@@ -56,8 +56,8 @@ def plan(node: world_module.Node, request: request_model.Request) -> (
     :raises Refused: when it would not be done
     :raises VolumeServiceError: when Cinder has to be asked and cannot be
     """
-    facts = facts_module.read(node, request.instance_uuid)
-    if disk_plan.is_volume_backed(facts.domain):
+    facts = facts_module.read(node, request)
+    if disk_plan.is_volume_backed(request, facts.domain):
         return volume_backed.plan(node, request, facts)
     return local_plan.make_plan(request, node.world.settings, facts)
 

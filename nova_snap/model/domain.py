@@ -20,6 +20,7 @@ decides nothing: which disk can be snapshotted, and how, is for
 import collections.abc as cabc
 import dataclasses
 import enum
+import math
 
 from lxml import etree
 
@@ -34,6 +35,10 @@ from nova_snap.model import nova as nova_model
 RESCUE_DISKS = ('/disk.rescue', '_disk.rescue')
 # What libvirt demands before an alias that is not its own.
 USER_ALIAS = 'ua-'
+# After each <boot order>, which begins with 1.
+NEVER_BOOTED = math.inf
+# The devices of <disk> that hold a disk; the others take discs in.
+DISKS = ('disk', 'lun')
 AGENT_CHANNEL = 'org.qemu.guest_agent.0'
 
 
@@ -73,9 +78,12 @@ class Disk:
         does not tell
     :ivar backing: the layers under the active one, the nearest first; known
         only from the XML of a running domain
-    :ivar device: 'disk', 'lun' or 'cdrom'
+    :ivar device: 'disk', 'lun', 'cdrom' or 'floppy'
     :ivar protocol: of a network disk: 'rbd', 'nbd', ...
     :ivar alias: libvirt's name for it, or one that Nova chose
+    :ivar boot_order: its place among the devices that are booted from, None
+        where its XML gives it none
+    :ivar is_transient: what the guest writes is lost when it stops
     """
 
     target_dev: str
@@ -91,6 +99,8 @@ class Disk:
     device: str = 'disk'
     alias: str = ''
     protocol: str = ''
+    boot_order: int | None = None
+    is_transient: bool = False
 
     @property
     def volume_id(self) -> str | None:
@@ -128,7 +138,7 @@ class Domain:
     """A domain as its XML describes it.
 
     :ivar agent: 'absent' (no channel), 'disconnected' or 'connected'
-    :ivar cdroms: those with a disc in; ``disks`` has none of them
+    :ivar drives: each <disk> in the order of the XML, also cdroms
     :ivar hostdevs: passed-through devices that can be taken out for a save
     :ivar bound_devices: a word for each other one that forbids to save it
     :ivar is_rescued: Nova has booted it from a rescue disk
@@ -140,7 +150,7 @@ class Domain:
     name: str
     type: str
     os_type: str
-    disks: tuple[Disk, ...]
+    drives: tuple[Disk, ...]
     agent: str
     hostdevs: tuple[hostdev_model.Hostdev, ...]
     bound_devices: tuple[str, ...]
@@ -149,15 +159,34 @@ class Domain:
     launch_security: bool
     qemu_user: tuple[int, int] | None
     nova: nova_model.NovaMetadata | None
-    cdroms: tuple[Disk, ...] = ()
+
+    @property
+    def disks(self) -> tuple[Disk, ...]:
+        """Return the disks, without cdroms and floppies."""
+        return tuple(disk for disk in self.drives if disk.device in DISKS)
+
+    @property
+    def cdroms(self) -> tuple[Disk, ...]:
+        """Return the cdroms with a disc in."""
+        return tuple(disk for disk in self.drives if disk.device == 'cdrom'
+                     and disk.source_path is not None)
 
     @property
     def root_disk(self) -> Disk | None:
-        """Return the first disk, which is where the guest boots from.
+        """Return what the guest boots from, None without a disk.
 
-        :source: nova/virt/libvirt/utils.py find_disk
+        For a guest of Nova's that is what Nova takes, the first one of any
+        kind: a server that was booted from an ISO image has a cdrom there.
+        For others it is the first disk in boot order, else the first one,
+        which is also what ``<os><boot dev='hd'/>`` means.
+
+        :source: nova/virt/libvirt/utils.py find_disk; libvirt src/qemu/
+            qemu_process.c qemuProcessPrepareDeviceBootorder
         """
-        return self.disks[0] if self.disks else None
+        if self.nova is not None:
+            return self.drives[0] if self.drives else None
+        return min(self.disks, default=None,
+                   key=lambda disk: disk.boot_order or NEVER_BOOTED)
 
     def disk(self, target_dev: str) -> Disk | None:
         """Return the disk with this target, or None."""
@@ -176,8 +205,7 @@ def parse(xml: str) -> Domain:
         name=_text(root, './name'),
         type=root.get('type', ''),
         os_type=_text(root, './os/type'),
-        disks=tuple(_disk(e) for e in root.findall('./devices/disk')
-                    if e.get('device', 'disk') in ('disk', 'lun')),
+        drives=tuple(_disk(e) for e in root.findall('./devices/disk')),
         agent=_agent(root),
         hostdevs=tuple(hostdev_model.find(root)),
         bound_devices=tuple(hostdev_model.find_others(root)),
@@ -185,11 +213,7 @@ def parse(xml: str) -> Domain:
         tpm_is_volatile=_tpm_is_volatile(root),
         launch_security=root.find('./launchSecurity') is not None,
         qemu_user=_qemu_user(root),
-        nova=nova,
-        cdroms=tuple(_disk(e) for e in root.findall(
-            "./devices/disk[@device='cdrom']")
-            if _source_path(e) is not None),
-    )
+        nova=nova)
 
 
 def parse_mirror(xml: str, target_dev: str) -> Mirror | None:
@@ -248,7 +272,8 @@ def _disk(element: etree._Element) -> Disk:
         device=element.get('device', 'disk'),
         alias=_attribute(element, './alias', 'name'),
         protocol=_attribute(element, './source', 'protocol'),
-    )
+        boot_order=int(_attribute(element, './boot', 'order') or 0) or None,
+        is_transient=element.find('./transient') is not None)
 
 
 def _backing(element: etree._Element) -> cabc.Iterator[layer_model.Layer]:

@@ -42,6 +42,8 @@ class Request:
     """One snapshot of one instance.
 
     :ivar images: one for each disk that is wanted, the root disk first
+    :ivar disk: the target of another disk than the root disk, or of the one
+        that the door knows to be the root disk
     :ivar image_format: None for what the options and the source say
     :ivar cold: take it cold also where it could be taken live
     :ivar quiesce: None for what the image says, else 'want' or 'require'
@@ -53,6 +55,7 @@ class Request:
 
     instance_uuid: str
     images: tuple[RequestedImage, ...]
+    disk: str | None = None
     image_format: str | None = None
     cold: bool = False
     quiesce: str | None = None

@@ -131,7 +131,7 @@ class FakeGuest:
         return {self._root()[0], *(m.path for m in self.mirrors.values())}
 
     def _root(self) -> tuple[str, str]:
-        return _active_layer(self.tree.find('./devices/disk'))
+        return _active_layer(self.tree.find("./devices/disk[@device='disk']"))
 
     def flush(self) -> None:
         """Let QEMU write out what the guest wrote; only it has the file."""

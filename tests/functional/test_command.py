@@ -294,14 +294,14 @@ class LookingTestCase(children.ChildTest):
                          lines['UUID'].split())
         self.assertRegex(
             lines[self.running.spec.uuid],
-            rf'{self.running.spec.name} +running +live, qcow2$')
+            rf'{self.running.spec.name} +running +live, vda as qcow2$')
         self.assertRegex(lines[off.spec.uuid],
                          'shut off +no: .* it has no disk$')
         rows = {row['uuid']: row
                 for row in json.loads(self.child('list', '--json').stdout)}
         self.assertEqual(
             {'uuid': self.running.spec.uuid, 'name': self.running.spec.name,
-             'state': 'running', 'snapshot': 'live, qcow2'},
+             'state': 'running', 'snapshot': 'live, vda as qcow2'},
             rows[self.running.spec.uuid])
 
     @ddt.data(('raw', True), ('raw', False), ('qcow2', False))

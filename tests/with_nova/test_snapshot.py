@@ -21,6 +21,8 @@ from nova.compute import utils as compute_utils
 from nova import objects
 
 from nova_snap.model import consistency as consistency_model
+from tests.fakes import disk as fake_disk
+from tests.fakes import node as fake_node
 from tests.fakes import qemu_img as fake_qemu_img
 from tests.with_nova import scene
 
@@ -166,6 +168,42 @@ class LikeNovasOwnTestCase(SnapshotTestCase):
 
 
 @ddt.ddt
+class RootDiskTestCase(SnapshotTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.guest.destroy()
+        self.guest.persistent = self.guest.persistent.replace('vda', 'vdb')
+        # libvirt sorts the disks of a bus by their targets.
+        add_disk(self.guest, 'vda', self.fake.folder / 'disk.eph0',
+                 first=True)
+
+    @ddt.data(('/dev/vdb', False), ('/dev/vda', True), (None, True),
+              ('/dev/sda', True))
+    @ddt.unpack
+    def test_it_is_the_one_that_nova_names_or_the_first(self, name, is_first):
+        self.instance.root_device_name = name
+        self.snapshot(self.start_driver())
+        stored = fake_disk.DiskFile.from_bytes(
+            self.glance.data[IMAGE])
+        self.assertEqual(is_first, stored.clusters == {'is': 'vda'})
+        self.assertEqual(not is_first, 'layer 0' in stored.clusters)
+
+
+def add_disk(guest, target, path, *, device='disk', first=False):
+    """Give a guest that is off another disk, which holds its own name."""
+    fake_disk.DiskFile('raw', fake_node.DISK_BYTES,
+                       clusters={'is': target}).save(str(path))
+    tree = etree.fromstring(guest.persistent)
+    disk = etree.fromstring(
+        f"<disk type='file' device='{device}'><driver name='qemu' "
+        f"type='raw'/><source file='{path}'/><target dev='{target}'/></disk>")
+    devices = tree.find('./devices')
+    devices.insert(0 if first else len(devices), disk)
+    guest.persistent = etree.tostring(tree, encoding='unicode')
+
+
+@ddt.ddt
 class LeftToNovaTestCase(SnapshotTestCase):
     """What Nova's own code does is asked of it, word for word."""
 
@@ -208,6 +246,21 @@ class LeftToNovaTestCase(SnapshotTestCase):
 
     def test_a_disk_in_lvm(self):
         self.plug('block', dev='/dev/nova/root')
+        self.assert_novas(self.start_driver())
+
+    def test_a_server_that_was_booted_from_an_iso_image(self):
+        # With an ephemeral disk, which is not what Nova takes.
+        self.guest.destroy()
+        add_disk(self.guest, 'sda', self.fake.folder / 'iso', first=True,
+                 device='cdrom')
+        self.assert_novas(self.start_driver())
+
+    def test_an_encrypted_disk(self):
+        self.guest.destroy()
+        tree = etree.fromstring(self.guest.persistent)
+        etree.SubElement(tree.find('./devices/disk/source'), 'encryption',
+                         format='luks')
+        self.guest.persistent = etree.tostring(tree, encoding='unicode')
         self.assert_novas(self.start_driver())
 
     def test_disks_that_may_be_encrypted(self):

@@ -15,6 +15,7 @@
 from nova_snap.model import domain as domain_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import request as request_model
 from nova_snap.model import settings as settings_model
 
 # The formats a disk may have on the node; all of them are read with the
@@ -27,8 +28,18 @@ VOLUME_BACKED = ('its root disk is a Cinder volume; use "openstack server '
                  'image create"')
 
 
-def planned(settings: settings_model.Settings, facts: plan_model.Facts) -> (
-        tuple[plan_model.PlannedDisk, ...]):
+def wanted(request: request_model.Request,
+           domain: domain_model.Domain) -> domain_model.Disk | None:
+    """Return the disk that an image is to be made of, if there is one."""
+    if request.disk is None:
+        return domain.root_disk
+    return next((disk for disk in domain.drives
+                 if disk.target_dev == request.disk), None)
+
+
+def planned(request: request_model.Request,
+            settings: settings_model.Settings, facts: plan_model.Facts) -> (
+                tuple[plan_model.PlannedDisk, ...]):
     """Return the disks that are read, the root disk first.
 
     :raises Unsupported: when one cannot be read
@@ -38,31 +49,59 @@ def planned(settings: settings_model.Settings, facts: plan_model.Facts) -> (
             facts, 'it is a container (lxc), which has no disk image; copy '
                    'its root directory')
     if not facts.disks:
-        raise plan_model.unsupported(facts, 'it has no disk')
+        raise plan_model.unsupported(facts, _why_no_disk(request, facts))
     if facts.domain.is_rescued:
         # The first disk may be the rescue image, and Nova refuses it too.
         # :source: nova/compute/api.py API.snapshot (not in RESCUED)
         raise plan_model.unsupported(facts, IN_RESCUE)
-    if is_volume_backed(facts.domain):
+    if is_volume_backed(request, facts.domain):
         # From here on it is Cinder's; see nova_snap.model.plan.volumes.
         raise plan_model.unsupported(facts, VOLUME_BACKED)
     return tuple(_planned(facts, found) for found in facts.disks)
 
 
+def _why_no_disk(request: request_model.Request,
+                 facts: plan_model.Facts) -> str:
+    targets = _targets(facts.domain)
+    if request.disk is None or not targets:
+        return 'it has no disk'
+    return f'it has no disk {request.disk}; it has {targets}'
+
+
+def _targets(domain: domain_model.Domain) -> str:
+    return ', '.join(disk.target_dev for disk in domain.disks)
+
+
 def _planned(facts: plan_model.Facts,
              found: plan_model.DiskFacts) -> plan_model.PlannedDisk:
     disk = found.disk
-    what = (f'its root disk {disk.target_dev}'
-            if disk is facts.domain.root_disk
-            else f'its disk {disk.target_dev}')
-    reason = _why_not_disk(disk, what)
+    is_root = disk == facts.domain.root_disk
+    what = ('its root disk ' if is_root else 'its disk ') + disk.target_dev
+    reason = (_why_not_kind(facts.domain, disk, what)
+              or _why_not_disk(disk, what))
     for layer in found.chain[1:]:
         reason = reason or _why_not_layer(layer, what)
     if reason is not None:
         raise plan_model.unsupported(facts, reason)
     return plan_model.PlannedDisk(
-        target_dev=disk.target_dev, chain=found.chain,
+        target_dev=disk.target_dev, is_root=is_root, chain=found.chain,
         virtual_size=found.virtual_size, allocated=found.allocated)
+
+
+def _why_not_kind(domain: domain_model.Domain, disk: domain_model.Disk,
+                  what: str) -> str | None:
+    """Say why a disk is not one that an image is made of, if it is none."""
+    if disk.device not in domain_model.DISKS:
+        others = _targets(domain)
+        return f'{what} is a {disk.device}' + (
+            f'; name a disk of it with --disk ({others})' if others else '')
+    if disk.is_transient:
+        return (f'{what} is transient: what the guest writes to it is kept '
+                'only until the guest stops')
+    if domain.nova is not None and disk.volume_id is not None:
+        return (f'{what} is a Cinder volume; use "openstack volume snapshot '
+                f'create --force --volume {disk.volume_id} NAME"')
+    return None
 
 
 def _why_not_disk(disk: domain_model.Disk, what: str) -> str | None:
@@ -97,8 +136,11 @@ def _why_not_layer(layer: layer_model.Layer, what: str) -> str | None:
     return None
 
 
-def is_volume_backed(domain: domain_model.Domain) -> bool:
-    """Tell whether the root disk of a guest of Nova's is a volume.
+def is_volume_backed(request: request_model.Request,
+                     domain: domain_model.Domain) -> bool:
+    """Tell whether an image is asked of a root disk that is a volume.
+
+    That is so for guests of Nova's only.
 
     Nova 34.0 was seen to write the type 'image' for such a guest too, with
     no image's UUID. Only disks that are volumes have a serial number, or an
@@ -108,7 +150,7 @@ def is_volume_backed(domain: domain_model.Domain) -> bool:
         in nova/virt/libvirt/volume/
     """
     nova, disk = domain.nova, domain.root_disk
-    if nova is None or disk is None:
+    if nova is None or disk is None or disk != wanted(request, domain):
         return False
     return (nova.root_type == 'volume'
             or (nova.root_type == 'image' and not nova.root_uuid)

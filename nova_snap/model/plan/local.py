@@ -35,7 +35,7 @@ def make_plan(request: request_model.Request,
     :raises NotEnoughSpace: when the worst case does not fit
     """
     plan_model.refuse_names(request)
-    disks = disk_plan.planned(settings, facts)
+    disks = disk_plan.planned(request, settings, facts)
     plan_model.refuse_if_busy(facts)
     method = _method(request, settings, facts, disks)
     if method == plan_model.Method.COLD:

@@ -77,7 +77,7 @@ class Facts:
     :ivar qemu_id: the number of the QEMU process, -1 when there is none
     :ivar job: the libvirt job that runs on the domain, or None
     :ivar disks: those that are wanted, the root disk first; none where the
-        domain has no disk
+        domain has no such disk
     :ivar free: on the file system of ``snapshots_directory``, bytes
     """
 
@@ -102,6 +102,7 @@ class PlannedDisk:
     """
 
     target_dev: str
+    is_root: bool
     chain: tuple[layer_model.Layer, ...]
     virtual_size: int
     allocated: int
@@ -171,8 +172,7 @@ class Plan:
         lines = [
             f'{self.method} snapshot of {self.instance_name} '
             f'({self.instance_uuid}), which is {self.state}',
-            *(_layers(disk, 'root disk' if disk is self.disks[0] else 'disk')
-              for disk in self.disks),
+            *(_layers(disk) for disk in self.disks),
             _what_happens(self),
             *(f'{device} is taken out of the guest before and put back after'
               for device in self.hostdevs),
@@ -185,7 +185,8 @@ class Plan:
         return (*lines, *self.remarks)
 
 
-def _layers(disk: PlannedDisk, what: str) -> str:
+def _layers(disk: PlannedDisk) -> str:
+    what = 'root disk' if disk.is_root else 'disk'
     layers = ' on '.join(f'{layer.path} ({layer.format})'
                          for layer in disk.chain)
     return (f'{what} {disk.target_dev}: {layers}, '

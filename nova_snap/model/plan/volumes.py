@@ -149,8 +149,8 @@ def attached_disks(domain: domain_model.Domain) -> (
             instance=domain.name, reason=NOT_NAMED.format(
                 disk='its root disk' if root is None
                 else f'its root disk {root.target_dev}'))
-    return tuple(disk for disk in (*domain.disks, *domain.cdroms)
-                 if disk.volume_id is not None)
+    return (root, *(disk for disk in (*domain.disks, *domain.cdroms)
+                    if disk.volume_id is not None and disk != root))
 
 
 def local_disks(domain: domain_model.Domain) -> (

@@ -90,6 +90,7 @@ class TakeTestCase(CreateTestCase):
     @ddt.named_data(
         ['a format', ['--format', 'vdi'], ('disk_format', 'vdi')],
         ['a method', ['--cold'], ('method', 'cold')],
+        ['a disk', ['--disk', 'vda'], ('method', 'live')],
         ['a freeze', ['--quiesce', 'require'], ('consistency', 'frozen')],
     )
     def test_what_is_asked_for_is_done(self, words, expected):
@@ -122,6 +123,12 @@ class TakeTestCase(CreateTestCase):
         said = self.run_command('image-create', 'VM1', 'nightly')
         self.assertEqual(main_module.ExitCode.REFUSED, said.code)
         self.assertIn('VM1', said.err)
+        self.assertEqual({}, self.fake.glance.stored)
+
+    def test_a_disk_that_the_guest_has_not_is_refused(self):
+        said = self.create('--disk', 'vdb')
+        self.assertEqual(main_module.ExitCode.REFUSED, said.code)
+        self.assertIn('it has no disk vdb; it has vda', said.err)
         self.assertEqual({}, self.fake.glance.stored)
 
     @ddt.data((), ('--dry-run',))

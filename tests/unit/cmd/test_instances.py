@@ -24,18 +24,18 @@ class ListTestCase(scene.CommandTestCase):
         self.assertEqual(['UUID', 'NAME', 'STATE', 'SNAPSHOT'],
                          heading.split())
         self.assertEqual([fake_node.UUID, fake_node.NAME, 'running',
-                          'live,', 'qcow2'], row.split())
+                          'live,', 'vda', 'as', 'qcow2'], row.split())
 
     def test_a_program_reads_it(self):
         [found] = self.run_command('list', '--json').json()
         self.assertEqual({'uuid': fake_node.UUID,
                           'name': fake_node.NAME, 'state': 'running',
-                          'snapshot': 'live, qcow2'}, found)
+                          'snapshot': 'live, vda as qcow2'}, found)
 
     def test_of_one_that_is_off(self):
         self.fake.power_off_guest()
         [found] = self.run_command('list', '--json').json()
-        self.assertEqual(('shut off', 'stopped, qcow2'),
+        self.assertEqual(('shut off', 'stopped, vda as qcow2'),
                          (found['state'], found['snapshot']))
 
     def test_one_that_cannot_be_taken_says_why(self):

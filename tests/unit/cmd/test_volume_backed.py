@@ -61,7 +61,7 @@ class VolumesTestCase(scene.CommandTestCase):
 
     def test_a_volume_backed_guest_is_listed_with_its_method(self):
         [found] = self.run_command('list', '--json').json()
-        self.assertEqual('volumes, raw', found['snapshot'])
+        self.assertEqual('volumes, vda as raw', found['snapshot'])
 
     def test_without_credentials_the_list_says_why(self):
         self.use_node(lambda observer: self.fake_node(

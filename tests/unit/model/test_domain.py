@@ -52,7 +52,9 @@ class DiskTestCase(base.BaseTestCase):
          'cdrom-first.live',
          ('vda', 'file', '/srv/guests/root.qcow2', 'qcow2')),
     )
-    def test_the_root_disk_is_the_first_disk(self, file, expected):
+    def test_the_root_disk_of_others_guest_is_its_first_disk(
+        self, file, expected
+    ):
         disk = data.domain(file).root_disk
         self.assertEqual(expected, (disk.target_dev, disk.source_type,
                                     disk.source_path, disk.driver_format))
@@ -132,6 +134,32 @@ class DiskTestCase(base.BaseTestCase):
         self.assertEqual(('virtio', 'disk'), (disk.bus, disk.device))
         [lun, *_] = data.domain('lun-root.live').disks
         self.assertEqual('lun', lun.device)
+
+    def test_the_root_disk_of_novas_guest_is_what_nova_takes(self):
+        nova = data.nova34_domain('image-backed.live').nova
+        guest = dataclasses.replace(data.domain('cdrom-first.live'),
+                                    nova=nova)
+        self.assertEqual(('sda', 'cdrom'), (guest.root_disk.target_dev,
+                                            guest.root_disk.device))
+
+    @ddt.data(({'vdb': 1}, 'vdb'), ({'vda': 3, 'vdb': 2}, 'vdb'),
+              ({'sda': 1, 'vdb': 2}, 'vdb'), ({'sda': 1}, 'vda'))
+    @ddt.unpack
+    def test_boot_order_says_which_disk_is_the_root_disk(self, orders, root):
+        tree = etree.fromstring(data.xml('cdrom-first.live'))
+        tree.find('./os').remove(tree.find('./os/boot'))
+        for disk in tree.findall('./devices/disk'):
+            target = disk.find('./target').get('dev')
+            if target in orders:
+                etree.SubElement(disk, 'boot', order=str(orders[target]))
+        guest = domain_model.parse(etree.tostring(tree, encoding='unicode'))
+        self.assertEqual(root, guest.root_disk.target_dev)
+
+    def test_a_disk_may_be_transient(self):
+        xml = data.xml('raw-root.live')
+        self.assertFalse(domain_model.parse(xml).root_disk.is_transient)
+        xml = xml.replace('</disk>', '<transient/></disk>', 1)
+        self.assertTrue(domain_model.parse(xml).root_disk.is_transient)
 
     def test_discs_are_not_among_the_disks(self):
         guest = data.domain('cdrom-first.live')

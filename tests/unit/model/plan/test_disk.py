@@ -15,12 +15,14 @@ import dataclasses
 import ddt
 
 from nova_snap import errors
+from nova_snap.model import domain as domain_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import plan as plan_model
 from tests.unit import data
 from tests.unit.model.plan import scene
 
 Method = plan_model.Method
+State = domain_model.State
 
 
 @ddt.ddt
@@ -82,6 +84,15 @@ class UnsupportedTestCase(scene.PlanTestCase):
         self.assertIn(words, said)
         self.assertIn('guest', said)
 
+    @ddt.data(State.RUNNING, State.SHUTOFF)
+    def test_a_transient_disk_is_refused(self, state):
+        guest = data.domain('agent-connected.live')
+        [disk, *others] = guest.drives
+        said = self.refusal(errors.Unsupported, scene.facts(
+            dataclasses.replace(guest, drives=(dataclasses.replace(
+                disk, is_transient=True), *others)), state=state))
+        self.assertIn('its root disk vda is transient', said)
+
     def test_a_node_of_containers_is_refused(self):
         said = self.refusal(errors.Unsupported, scene.facts(), virt_type='lxc')
         self.assertIn('container', said)
@@ -92,7 +103,7 @@ class UnsupportedTestCase(scene.PlanTestCase):
         ('as its sources have it', scene.novas_guest(state_of_root='volume')),
         ('without a serial number, as a LUN has none', dataclasses.replace(
             data.nova34_domain('volume-backed.live'),
-            disks=data.domain('lun-root.live').disks)),
+            drives=data.domain('lun-root.live').disks)),
         ('known by its serial number alone', dataclasses.replace(
             data.nova34_domain('volume-backed.live'), nova=scene.novas_guest()
             .nova)),

@@ -178,7 +178,7 @@ class LocalDiskTestCase(base.BaseTestCase):
 
     def test_they_come_before_the_volumes_as_nova_has_them(self):
         domain = data.nova34_domain('volume-backed.live')
-        domain = dataclasses.replace(domain, disks=(
+        domain = dataclasses.replace(domain, drives=(
             *domain.disks, EPHEMERAL, SWAP, dataclasses.replace(
                 SWAP, source_path='/i/u/disk.config'), dataclasses.replace(
                 SWAP, target_dev='vdx', source_path='/srv/theirs')))
@@ -217,7 +217,7 @@ class PlanTestCase(base.BaseTestCase):
 
     domain = dataclasses.replace(
         data.nova34_domain('volume-backed.live'), agent='connected',
-        disks=tuple(dataclasses.replace(disk, source_type='block')
+        drives=tuple(dataclasses.replace(disk, source_type='block')
                     for disk in data.nova34_domain('volume-backed.live')
                     .disks))
 
@@ -291,23 +291,23 @@ class PlanTestCase(base.BaseTestCase):
 
     def test_a_root_disk_that_does_not_say_which_volume_it_is(self):
         domain = dataclasses.replace(
-            self.domain, disks=data.domain('lun-root.live').disks)
+            self.domain, drives=data.domain('lun-root.live').disks)
         error = self.assertRaises(errors.Unsupported,
                                   volumes_plan.attached_disks, domain)
         self.assertIn('alias', str(error))
 
     def test_a_lun_is_known_by_its_alias(self):
         [lun, *_] = data.domain('lun-root.live').disks
-        domain = dataclasses.replace(self.domain, disks=(
+        domain = dataclasses.replace(self.domain, drives=(
             dataclasses.replace(lun, alias='ua-a-volume'),))
-        self.assertTrue(disk_plan.is_volume_backed(domain))
+        self.assertTrue(disk_plan.is_volume_backed(REQUEST, domain))
         [found] = volumes_plan.attached_disks(domain)
         self.assertEqual('a-volume', found.volume_id)
 
     def test_a_disc_may_be_a_volume(self):
         disc = dataclasses.replace(self.domain.disks[1], device='cdrom')
-        domain = dataclasses.replace(self.domain, cdroms=(disc,),
-                                     disks=self.domain.disks[:1])
+        domain = dataclasses.replace(
+            self.domain, drives=(self.domain.disks[0], disc))
         entries = volumes_plan.make_plan(
             REQUEST, _facts(domain)).mapping('ab')
         self.assertEqual(['disk', 'cdrom'],
