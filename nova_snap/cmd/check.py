@@ -15,10 +15,13 @@
 import argparse
 import collections.abc as cabc
 import shutil
+import typing as ty
 
+from nova_snap.cmd import configuration as configuration_module
 from nova_snap.cmd import runtime as runtime_module
 from nova_snap.cmd import shim
 from nova_snap.cmd import show
+from nova_snap.conf import files as conf_files
 from nova_snap import errors
 from nova_snap.flows import recovery
 from nova_snap.host import files as files_module
@@ -32,6 +35,8 @@ MIN_QEMU = (6, 2, 0)
 TOOLS = {'qemu-img': 'qemu-utils', 'setpriv': 'util-linux'}
 
 Finding = tuple[bool, str]
+# What a look is at.
+Seen = ty.TypeVar('Seen')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +53,10 @@ def run(arguments: argparse.Namespace,
     :raises OutputLost: when it cannot be said
     """
     node = runtime.node(signed_in=False)
-    findings = [_finding(look, node) for look in LOOKS]
+    findings = [
+        *(_finding(look, node) for look in LOOKS),
+        *(_finding(look, runtime.configuration)
+          for look in LOOKS_AT_CONFIGURATION)]
     if arguments.json:
         show.as_json([{'ready': good, 'says': words}
                       for good, words in findings])
@@ -61,10 +69,9 @@ def run(arguments: argparse.Namespace,
                                     f'{len(findings)} checks say no')
 
 
-def _finding(look: cabc.Callable[[world_module.Node], str],
-             node: world_module.Node) -> Finding:
+def _finding(look: cabc.Callable[[Seen], str], seen: Seen) -> Finding:
     try:
-        return True, look(node)
+        return True, look(seen)
     except errors.SnapError as exc:
         return False, str(exc)
 
@@ -134,8 +141,39 @@ def _nova(node: world_module.Node) -> str:
     return 'no nova-compute runs here'
 
 
-def _driver(node: world_module.Node) -> str:
-    return shim.look(node.world.settings.compute_driver)
+def _configuration(found: configuration_module.Configuration) -> str:
+    if not found.files:
+        return 'no file of options is there'
+    settings = conf_files.settings_of(
+        found.files, 'libvirt', set(found.conf['libvirt']))
+    by_file: dict[str, list[str]] = {}
+    for name, said in sorted(settings.items()):
+        by_file.setdefault(said[-1].file, []).append(name)
+    libvirt = ', '.join(f'{" and ".join(names)} from {file}'
+                        for file, names in by_file.items())
+    return (f'options are read from {", ".join(found.files)}, '
+            f'{found.whose}; [libvirt] has '
+            f'{libvirt or "its defaults"}')
+
+
+def _driver(found: configuration_module.Configuration) -> str:
+    settings = conf_files.settings_of(
+        found.files, 'DEFAULT', ('compute_driver',)).get(
+            'compute_driver', [])
+    driver = settings[-1].value if settings else None
+    ours = [one for one in settings
+            if one.value.startswith(shim.DRIVER_PREFIX)]
+    if ours and settings[-1] not in ours:
+        raise errors.Refused(
+            reason=f'compute_driver in {ours[-1].file} is '
+                   f'{ours[-1].value}, and {settings[-1].file}, which is '
+                   f'read after it, sets {driver}: that is what Nova loads. '
+                   f'Set compute_driver in {settings[-1].file}')
+    words = shim.look(driver)
+    if driver is None:
+        return f'no file sets compute_driver, and {words}'
+    return (f'compute_driver is {driver}, set last in {settings[-1].file}: '
+            f'{"ours" if ours else "not ours"}; {words}')
 
 
 def _dotted(version: tuple[int, ...]) -> str:
@@ -143,4 +181,5 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 LOOKS = (_tools, _hypervisor, _snapshots_directory, _journal,
-         _image_service, _volume_service, _nova, _driver)
+         _image_service, _volume_service, _nova)
+LOOKS_AT_CONFIGURATION = (_configuration, _driver)

@@ -22,12 +22,14 @@ import typing as ty
 
 from nova_snap.cmd import cancellation
 from nova_snap.cmd import check
+from nova_snap.cmd import configuration as configuration_module
 from nova_snap.cmd import image_create
 from nova_snap.cmd import image_delete
 from nova_snap.cmd import instances
 from nova_snap.cmd import records
 from nova_snap.cmd import runtime as runtime_module
 from nova_snap.cmd import show
+from nova_snap.conf import files as conf_files
 from nova_snap import errors
 from nova_snap.model import observer as observer_module
 from nova_snap.model import phase as phase_model
@@ -44,10 +46,10 @@ examples:
   nova-snap status                      what is under way, what was left?
   nova-snap recover                     settle what a killed process left
 
-Options are read from nova.conf; --config-file names another. Glance and
-Cinder are reached with the OS_* variables (or OS_CLOUD), else with the
-credentials in [nova_snap], else, for Cinder, with those in [cinder], else
-with those in [service_user].
+Options are read from the files that nova-compute reads; --config-file names
+others. Glance and Cinder are reached with the OS_* variables (or OS_CLOUD),
+else with the credentials in [nova_snap], else, for Cinder, with those in
+[cinder], else with those in [service_user].
 
 exit codes:
   0  done; an image that is there is a 0 even if that cannot be printed
@@ -111,10 +113,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--version', action='version',
         version=importlib.metadata.version('nova_snap'))
-    parser.add_argument(
-        '--config-file', metavar='PATH', action='append',
-        help='read options from here (default: nova.conf and nova-snap.conf '
-             'in ~/.nova, ~, /etc/nova and /etc); may be repeated')
+    conf_files.add_arguments(parser)
     parser.add_argument('-q', '--quiet', action='store_true',
                         help='show no progress')
     parser.add_argument('-v', '--verbose', action='store_true',
@@ -169,7 +168,7 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
     try:
         with stop:
             runtime = runtime_module.Runtime(
-                runtime_module.read_config(arguments),
+                configuration_module.read(arguments),
                 Watch(progress, stop))
             SUBCOMMANDS[arguments.subcommand].run(arguments, runtime)
     except KeyboardInterrupt:

@@ -12,16 +12,14 @@
 
 """The command's own world: its connection, its files, its credentials."""
 
-import argparse
 import functools
 import os
 
-from oslo_config import cfg
-
 from nova_snap import clock as clock_module
+from nova_snap.cmd import configuration as configuration_module
 from nova_snap import conf as conf_module
 from nova_snap.conf import credentials as credentials_module
-from nova_snap import errors
+from nova_snap.conf import files as conf_files
 from nova_snap.host import files as files_module
 from nova_snap.host import locks as locks_module
 from nova_snap.host import processes
@@ -33,25 +31,7 @@ from nova_snap.model import observer as observer_module
 from nova_snap.services import sign_in
 from nova_snap.steps import world as world_module
 
-# nova.conf, and nova-snap.conf next to it for what only the command reads.
-PROJECT = 'nova'
-PROGRAM = 'nova-snap'
-
-
-def read_config(arguments: argparse.Namespace) -> cfg.ConfigOpts:
-    """Read nova.conf.
-
-    :raises ConfigError: when a file is missing or cannot be parsed
-    """
-    conf = cfg.ConfigOpts()
-    conf_module.register_opts(conf)
-    try:
-        conf([], project=PROJECT, prog=PROGRAM,
-             default_config_files=arguments.config_file or None)
-    except cfg.Error as exc:
-        raise errors.ConfigError(option='--config-file',
-                                 reason=str(exc)) from exc
-    return conf
+PROGRAM = conf_files.PROGRAM
 
 
 class Runtime:
@@ -60,15 +40,16 @@ class Runtime:
     :param observer: shows how far a phase is
     """
 
-    def __init__(self, conf: cfg.ConfigOpts,
+    def __init__(self, configuration: configuration_module.Configuration,
                  observer: observer_module.Observer) -> None:
         """Read all options.
 
         :raises ConfigError: when one of them is bad
         """
-        self._conf = conf
+        self.configuration = configuration
+        self._conf = configuration.conf
         self._observer = observer
-        self.settings = conf_module.settings(conf)
+        self.settings = conf_module.settings(configuration.conf)
 
     def node(self, *, signed_in: bool) -> world_module.Node:
         """Put the node together; nothing is asked of it yet.

@@ -10,75 +10,92 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Whether Nova finds our driver: the shim in nova's own folder.
-
-Nova imports ``nova.virt.<compute_driver>`` and nothing else, and finds only
-what lies in the folder it was itself imported from.
-"""
+"""Whether Nova finds our driver: the shim in Nova's own folder."""
 
 import importlib.metadata
-import importlib.util
 import os
+import shutil
 import sys
 
 from nova_snap import errors
+from nova_snap.host import processes
+from nova_snap.host import python as python_module
 
 DISTRIBUTION = 'nova_snap'
 # What nova.conf has in front of the class.
 DRIVER_PREFIX = 'nova_snap.'
-SHIM = 'nova.virt.nova_snap'
 SHIM_FILE = 'nova/virt/nova_snap/__init__.py'
+
+# Where Debian's own packages lie. pip writes elsewhere unless it is asked.
+# :source: Debian's patch of sysconfig, DEB_PYTHON_INSTALL_LAYOUT
+DEBIANS_FOLDER = 'dist-packages'
 
 
 def look(compute_driver: str | None) -> str:
-    """Say whether the Nova of this Python, if any, can load the driver.
+    """Say whether Nova finds the driver, and where Nova lies.
 
-    :param compute_driver: what nova.conf says
-    :raises Refused: when nova.conf asks for our driver and the Nova next to
-        this command does not find it
+    :param compute_driver: what Nova's configuration says
+    :raises Refused: when it asks for our driver and Nova does not find it
     """
-    nova = _folder_of_nova()
+    interpreter = _interpreter()
+    found = python_module.ask(interpreter)
     is_wanted = (compute_driver or '').startswith(DRIVER_PREFIX)
-    if nova is None:
-        words = 'Nova is not installed where this command is'
+    if found is None or found.nova is None:
+        words = f'there is no Nova for {interpreter}'
         if is_wanted:
-            words += (f', which cannot tell whether it finds {compute_driver}'
-                      ': that must be installed by the pip of nova-compute')
+            words += (f'. Whether Nova finds {compute_driver} is not known: '
+                      'run this command in the environment, or the '
+                      'container, of nova-compute')
         return words
-    if _is_found(SHIM):
-        return f'the Nova in {nova} finds the driver' + (
-            '' if is_wanted else ', and nova.conf does not ask for it')
+    if found.has_shim:
+        return f'the Nova in {found.nova} finds the driver' + (
+            '' if is_wanted else ', and its configuration does not ask for it')
     if not is_wanted:
-        return f'the Nova in {nova} does not find the driver, nor need it'
-    site_packages = os.path.dirname(nova)
+        return (f'the Nova in {found.nova} does not find the driver, nor '
+                'need it')
     raise errors.Refused(
-        reason=f'compute_driver is {compute_driver}, and the Nova in {nova} '
-               f'does not find it: the file it looks for lies at {_shim()}. '
-               'Install nova_snap where nova is: '
-               f'{sys.executable} -m pip install --no-deps '
-               f'--target {site_packages} nova-snap')
+        reason=f'compute_driver is {compute_driver}, and the Nova in '
+               f'{found.nova} does not find it: there is no '
+               f'{_shim_of(found.nova)}{_where_it_is()}. In a checkout of '
+               f'nova_snap run: {_install_line(interpreter, found)}')
 
 
-def _folder_of_nova() -> str | None:
-    """Return where nova lies; None where there is but a package of its name.
+def _interpreter() -> str:
+    """Return the Python of Nova, as far as that can be told, else ours.
 
-    Our shim alone makes an empty ``nova`` importable.
+    That of the nova-compute which runs, or of the one which would be
+    started.
     """
-    if not _is_found('nova.compute'):
-        return None
-    found = importlib.util.find_spec('nova')
-    assert found is not None and found.submodule_search_locations
-    return next(iter(found.submodule_search_locations))
+    for one in processes.nova_computes():
+        if one.is_in_container is False:
+            found = one.interpreter or python_module.of_script(one.program)
+            if found:
+                return shutil.which(found) or found
+    script = shutil.which(processes.NOVA_COMPUTE)
+    return (python_module.of_script(script) if script else '') or (
+        sys.executable)
 
 
-def _is_found(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+def _shim_of(nova: str) -> str:
+    return os.path.join(os.path.dirname(nova), SHIM_FILE)
 
 
-def _shim() -> str:
-    """Return where our package has brought the shim to."""
-    return str(importlib.metadata.distribution(DISTRIBUTION).locate_file(
+def _where_it_is() -> str:
+    """Say where our package has brought the shim to."""
+    path = str(importlib.metadata.distribution(DISTRIBUTION).locate_file(
         SHIM_FILE))
+    return f', it lies at {path}' if os.path.exists(path) else ''
+
+
+def _install_line(interpreter: str, found: python_module.Found) -> str:
+    """Return what installs our package where Nova lies.
+
+    Nova's own libraries stay as they are.
+    """
+    assert found.nova is not None
+    words = [interpreter, '-m', 'pip', 'install', '--no-deps']
+    if os.path.basename(os.path.dirname(found.nova)) == DEBIANS_FOLDER:
+        words.insert(0, 'DEB_PYTHON_INSTALL_LAYOUT=deb')
+    if found.is_managed:
+        words.append('--break-system-packages')
+    return ' '.join([*words, '.'])

@@ -12,6 +12,9 @@
 
 """Other programs of this host."""
 
+import collections.abc as cabc
+import dataclasses
+import os
 import pathlib
 import re
 
@@ -26,55 +29,121 @@ OPTION_WITH_VALUE = re.compile(
     r'-[^-cmWX]*(?P<option>[cmWX])(?P<value>.*)', re.DOTALL)
 LONG_OPTIONS_WITH_VALUE = frozenset(('--check-hash-based-pycs',))
 
+# On the threading backend of oslo.service the whole command line is a title.
+# :source: cotyledon, ServiceManager.__init__
+TITLE = re.compile(r'(?P<name>[^:]*): master process \[(?P<line>.*)\]',
+                   re.DOTALL)
 
-def nova_compute_runs() -> bool:
-    """Tell whether a nova-compute runs on this host.
+
+@dataclasses.dataclass(frozen=True)
+class NovaCompute:
+    """A nova-compute of this host.
+
+    :ivar interpreter: the Python it was started with, or '' where that is
+        not told
+    :ivar program: the file it was started from, or '' likewise
+    :ivar arguments: what its command line has after the program; None where
+        its title tells nothing of it
+    """
+
+    pid: int
+    interpreter: str = ''
+    program: str = ''
+    arguments: tuple[str, ...] | None = None
+
+    @property
+    def is_in_container(self) -> bool | None:
+        """Tell whether its file system is not ours; None if not told.
+
+        A unit of systemd may have a mount namespace of its own, with the
+        same root.
+        """
+        try:
+            return not os.path.samestat(
+                os.stat('/'), os.stat(PROC / str(self.pid) / 'root'))
+        except OSError:
+            return None
+
+    @property
+    def directory(self) -> str:
+        """Return where it looks for what has no full path."""
+        try:
+            return os.readlink(PROC / str(self.pid) / 'cwd')
+        except OSError:
+            return '/'
+
+
+def nova_computes() -> list[NovaCompute]:
+    """Return every nova-compute on this host that we can see.
 
     One in a container is seen as well.
     """
+    return list(_nova_computes())
+
+
+def nova_compute_runs() -> bool:
+    """Tell whether a nova-compute runs on this host."""
+    return next(_nova_computes(), None) is not None
+
+
+def _nova_computes() -> cabc.Iterator[NovaCompute]:
     for command_line in PROC.glob('[0-9]*/cmdline'):
         try:
-            words = command_line.read_text(errors='replace').split('\0')
+            words = os.fsdecode(command_line.read_bytes()).split('\0')
         except OSError:
             # It ended between the two looks.
             continue
-        if _is_nova_compute(words):
-            return True
-    return False
+        if len(words) > 1 and not words[-1]:
+            # Each word ends with a NUL.
+            words.pop()
+        found = _recognise(int(command_line.parent.name), words)
+        if found is not None:
+            yield found
 
 
-def _is_nova_compute(words: list[str]) -> bool:
+def _recognise(pid: int, words: list[str]) -> NovaCompute | None:
     """Recognise it by its command line.
 
     It is a Python program, and some distributions start it with options of
-    the interpreter (``python3 -s /usr/bin/nova-compute``). On the threading
-    backend of oslo.service the whole line is a title instead,
-    ``nova-compute: master process [...]``.
-
-    :source: cotyledon, ServiceManager.__init__
+    the interpreter (``python3 -s /usr/bin/nova-compute``).
     """
     first, *rest = words
-    title, _, _ = first.partition(':')
-    if pathlib.PurePath(title).name == NOVA_COMPUTE:
-        return True
+    if _is_its_name(first):
+        return NovaCompute(pid, program=first, arguments=tuple(rest))
     # Also platform-python3.
-    if 'python' not in pathlib.PurePath(first).name:
-        return False
-    program = _program(rest)
-    return (program == NOVA_COMPUTE_MODULE
-            or pathlib.PurePath(program).name == NOVA_COMPUTE)
+    if 'python' in pathlib.PurePath(first).name:
+        program, arguments = _program(rest)
+        if program == NOVA_COMPUTE_MODULE:
+            return NovaCompute(pid, first, '', tuple(arguments))
+        if _is_its_name(program):
+            return NovaCompute(pid, first, program, tuple(arguments))
+    return _titled(pid, first)
 
 
-def _program(words: list[str]) -> str:
+def _titled(pid: int, title: str) -> NovaCompute | None:
+    found = TITLE.fullmatch(title)
+    if found is not None and _is_its_name(found['name']):
+        program, *arguments = found['line'].split(' ')
+        return NovaCompute(pid, program=program, arguments=tuple(arguments))
+    name, colon, _ = title.partition(':')
+    # A child of it, or one whose title was cut.
+    return NovaCompute(pid) if colon and _is_its_name(name) else None
+
+
+def _is_its_name(path: str) -> bool:
+    return pathlib.PurePath(path).name == NOVA_COMPUTE
+
+
+def _program(words: list[str]) -> tuple[str, list[str]]:
     """Return the file or the module that an interpreter was told to run.
 
     :param words: of its command line, without its own name
-    :returns: '' where it runs neither
+    :returns: '' where it runs neither; and the words for the program
     """
     left = iter(words)
     for word in left:
         if not word.startswith('-'):
-            return word
+            return word, list(left)
         if word in LONG_OPTIONS_WITH_VALUE:
             next(left, '')
         if word.startswith('--'):
@@ -85,5 +154,5 @@ def _program(words: list[str]) -> str:
         value = found['value'] or next(left, '')
         if found['option'] in 'cm':
             # What follows belongs to the program.
-            return value if found['option'] == 'm' else ''
-    return ''
+            return (value if found['option'] == 'm' else ''), list(left)
+    return '', []

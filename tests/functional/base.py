@@ -38,7 +38,9 @@ import libvirt
 import libvirt_qemu
 from oslotest import base as oslotest_base
 
+from nova_snap.cmd import configuration as configuration_module
 from nova_snap.cmd import runtime as runtime_module
+from nova_snap.conf import files as conf_files
 from nova_snap.flows import snapshot
 from nova_snap.model import observer as observer_module
 from nova_snap.model import request as request_model
@@ -114,8 +116,9 @@ def make_node(config_file: pathlib.Path | str,
         images and the journal's store. :class:`Hooks` is one.
     """
     runtime = runtime_module.Runtime(
-        runtime_module.read_config(
-            argparse.Namespace(config_file=[str(config_file)])),
+        configuration_module.read(
+            argparse.Namespace(config=[conf_files.Named(
+                conf_files.FILE, str(config_file))])),
         observer_module.Observer())
     node = runtime.node(signed_in=True)
     if around is None:

@@ -19,7 +19,6 @@ import json
 import logging
 import pathlib
 import signal
-import sys
 import typing as ty
 
 import fixtures
@@ -59,6 +58,7 @@ class CommandTestCase(base.BaseTestCase):
     """A node with one guest that runs.
 
     :ivar fake: the node
+    :ivar proc: what stands for /proc: see :func:`start`
     """
 
     spec = fake_node.GuestSpec()
@@ -72,6 +72,10 @@ class CommandTestCase(base.BaseTestCase):
         self.config = pathlib.Path(folder, 'nova.conf')
         self.config.write_text(f'[DEFAULT]\nstate_path = {folder}\n')
         self.useFixture(Unchanged())
+        # What runs on this machine is no part of the scene.
+        self.proc = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.host.processes.PROC', self.proc))
         self.use_node(self.fake_node)
 
     def use_node(self, make_node):
@@ -146,26 +150,17 @@ class CommandTestCase(base.BaseTestCase):
         return record_model.Entry(step.kind, Role.HOLD, phase, step.facts())
 
 
-class Forget(fixtures.Fixture):
-    """A package of this name was never imported."""
+def start(proc, pid, *words, root='/', directory='/'):
+    """Let a process be seen in a folder that stands for /proc.
 
-    def __init__(self, name):
-        super().__init__()
-        self._name = name
-
-    def _known(self):
-        return {name: module for name, module in sys.modules.items()
-                if name.partition('.')[0] == self._name}
-
-    def _setUp(self):
-        before = self._known()
-        self.addCleanup(sys.modules.update, before)
-        self.addCleanup(self._forget)
-        self._forget()
-
-    def _forget(self):
-        for name in self._known():
-            del sys.modules[name]
+    :param root: its root directory
+    """
+    folder = proc / str(pid)
+    folder.mkdir()
+    (folder / 'cmdline').write_bytes(
+        b''.join(word.encode() + b'\0' for word in words))
+    (folder / 'root').symlink_to(root)
+    (folder / 'cwd').symlink_to(directory)
 
 
 class Unchanged(fixtures.Fixture):

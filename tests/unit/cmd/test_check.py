@@ -10,8 +10,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-import dataclasses
+import os
 import pathlib
+import venv as builder
 
 import ddt
 import fixtures
@@ -19,6 +20,7 @@ import fixtures
 from nova_snap.cmd import check
 from nova_snap.cmd import main as main_module
 from nova_snap import errors
+from nova_snap.host import python as python_module
 from nova_snap.services import signed_out
 from tests.unit.cmd import scene
 from tests.unit.host import program
@@ -29,12 +31,13 @@ class CheckTestCase(scene.CommandTestCase):
 
     def setUp(self):
         super().setUp()
+        self.more = []
         for tool in check.TOOLS:
             self.useFixture(program.Program(tool))
 
     def findings(self):
         """Run it and return what it says: words by whether they are good."""
-        said = self.run_command('check', '--json')
+        said = self.run_command(*self.more, 'check', '--json')
         found = {True: [], False: []}
         for finding in said.json():
             found[finding['ready']].append(finding['says'])
@@ -61,7 +64,7 @@ class CheckTestCase(scene.CommandTestCase):
         said = self.run_command('check')
         self.assertEqual(main_module.ExitCode.REFUSED, said.code)
         self.assertIn('NO   ', said.out)
-        self.assertIn('1 of 8 checks say no', said.err)
+        self.assertIn('1 of 9 checks say no', said.err)
 
     @ddt.data(*check.TOOLS)
     def test_a_tool_that_is_missing_is_named_with_its_package(self, tool):
@@ -128,54 +131,137 @@ class CheckTestCase(scene.CommandTestCase):
         said = ' '.join(self.findings()[True])
         self.assertIn('a nova-compute runs here', said)
 
-    def nova(self, *names):
-        """Put packages of these names before all others; say where."""
-        folder = self.useFixture(fixtures.TempDir()).path
-        for name in names:
-            path = pathlib.Path(folder, *name.split('.'), '__init__.py')
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text('')
-        self.useFixture(fixtures.PythonPathEntry(folder))
-        self.useFixture(scene.Forget('nova'))
-        return folder
+    def options(self, name, text):
+        """Write a file of options, which is read after those before it."""
+        path = self.fake.folder / name
+        path.write_text(text)
+        self.more.extend(('--config-file', str(path)))
+        return path
 
     def ask_for_our_driver(self):
-        self.use_node(lambda observer: self.fake_node(
-            observer, settings=dataclasses.replace(
-                self.fake.process().node.world.settings,
-                compute_driver='nova_snap.LibvirtDriver')))
+        return self.options('ours.conf', '[DEFAULT]\n'
+                            'compute_driver = nova_snap.LibvirtDriver\n')
+
+    def nova(self, *names):
+        """Make a Python with packages of these names, and a nova-compute.
+
+        :returns: where they lie
+        """
+        venv = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        builder.EnvBuilder(symlinks=True).create(venv)
+        [folder] = venv.glob('lib/python3*/site-packages')
+        for name in names:
+            path = folder.joinpath(*name.split('.'), '__init__.py')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text('')
+        script = venv / 'bin' / 'nova-compute'
+        script.write_text(f'#!{venv}/bin/python3\n')
+        script.chmod(0o755)
+        self.useFixture(fixtures.EnvironmentVariable(
+            'PATH', f'{venv}/bin:{os.environ["PATH"]}'))
+        self.python = venv / 'bin' / 'python3'
+        return folder
 
     @ddt.named_data(
-        ['one that is not there', [], 'is not installed'],
+        ['one that is not there', [], 'there is no Nova for'],
         # As the package of our driver leaves it where there is no Nova.
-        ['a name alone', ['nova.virt.nova_snap'], 'is not installed'],
+        ['a name alone', ['nova.virt.nova_snap'], 'there is no Nova for'],
         ['one without our driver', ['nova', 'nova.compute', 'nova.virt'],
          'does not find the driver, nor need it'],
         ['one with our driver', ['nova', 'nova.compute', 'nova.virt',
                                  'nova.virt.nova_snap'],
-         'finds the driver, and nova.conf does not ask for it'],
+         'finds the driver, and its configuration does not ask for it'],
     )
-    def test_a_nova_beside_this_command(self, names, words):
+    def test_the_nova_that_would_be_started(self, names, words):
         self.nova(*names)
         self.assertIn(words, ' '.join(self.findings()[True]))
 
+    def test_the_nova_that_runs_comes_first(self):
+        folder = self.nova('nova', 'nova.compute', 'nova.virt')
+        running = str(self.python)
+        self.nova()
+        scene.start(self.proc, 4711, running, '/usr/bin/nova-compute')
+        self.assertIn(f'the Nova in {folder}/nova does not find',
+                      ' '.join(self.findings()[True]))
+
     def test_the_driver_that_nova_conf_asks_for(self):
-        nova = self.nova('nova', 'nova.compute', 'nova.virt',
-                         'nova.virt.nova_snap')
-        self.ask_for_our_driver()
-        self.assertIn(f'the Nova in {nova}/nova finds the driver',
-                      self.findings()[True])
+        folder = self.nova('nova', 'nova.compute', 'nova.virt',
+                           'nova.virt.nova_snap')
+        path = self.ask_for_our_driver()
+        self.assertIn(
+            f'compute_driver is nova_snap.LibvirtDriver, set last in {path}: '
+            f'ours; the Nova in {folder}/nova finds the driver',
+            self.findings()[True])
 
-    def test_a_driver_that_landed_elsewhere(self):
-        nova = self.nova('nova', 'nova.compute', 'nova.virt')
-        self.ask_for_our_driver()
+    def test_a_driver_of_nova_is_said_to_be_not_ours(self):
+        path = self.options('nova-compute.conf', '[DEFAULT]\n'
+                            'compute_driver = libvirt.LibvirtDriver\n')
+        self.assertIn(
+            'compute_driver is libvirt.LibvirtDriver, set last in '
+            f'{path}: not ours', ' '.join(self.findings()[True]))
+
+    def test_a_driver_that_a_later_file_takes_away_is_not_ready(self):
+        ours = self.ask_for_our_driver()
+        later = self.options('nova-compute.conf', '[DEFAULT]\n'
+                             'compute_driver = libvirt.LibvirtDriver\n')
         words = self.no()
-        self.assertIn(f'the Nova in {nova}/nova does not find it', words)
-        self.assertIn('/nova/virt/nova_snap/__init__.py', words)
-        self.assertIn(f'--target {nova}', words)
+        self.assertIn(f'compute_driver in {ours} is nova_snap.', words)
+        self.assertIn(f'Set compute_driver in {later}', words)
 
-    def test_a_nova_in_another_python(self):
+    def test_a_file_without_the_driver_takes_none_away(self):
+        self.nova('nova', 'nova.compute', 'nova.virt', 'nova.virt.nova_snap')
+        self.ask_for_our_driver()
+        self.options('later.conf', '[libvirt]\nvirt_type = qemu\n')
+        self.assertEqual([], self.findings()[False])
+
+    def test_what_is_read_is_told_with_what_it_says_of_libvirt(self):
+        first = self.options('first.conf', '[libvirt]\nvirt_type = kvm\n'
+                             'snapshot_compression = true\n')
+        last = self.options('last.conf', '[libvirt]\nvirt_type = qemu\n')
+        self.assertIn(
+            f'options are read from {self.config}, {first}, {last}, as the '
+            'command line says; [libvirt] has snapshot_compression from '
+            f'{first}, virt_type from {last}', self.findings()[True])
+
+    @ddt.named_data(
+        ['a virtual environment', 'site-packages', False,
+         '{python} -m pip install --no-deps .'],
+        ['packages of Debian', 'dist-packages', True,
+         'DEB_PYTHON_INSTALL_LAYOUT=deb {python} -m pip install --no-deps '
+         '--break-system-packages .'],
+        ['packages of an older Debian', 'dist-packages', False,
+         'DEB_PYTHON_INSTALL_LAYOUT=deb {python} -m pip install --no-deps .'],
+    )
+    def test_a_driver_that_is_missing_has_its_line(
+            self, folder, is_managed, line):
         self.nova()
         self.ask_for_our_driver()
-        self.assertIn('by the pip of nova-compute',
+        nova = f'/usr/lib/{folder}/nova'
+        self.useFixture(fixtures.MockPatch(
+            'nova_snap.host.python.ask', return_value=python_module.Found(
+                nova=nova, has_shim=False, is_managed=is_managed)))
+        words = self.no()
+        self.assertIn(f'there is no /usr/lib/{folder}/nova/virt/nova_snap/'
+                      '__init__.py', words)
+        self.assertTrue(words.endswith(
+            f'run: {line.format(python=self.python)}'), words)
+
+    def test_a_driver_that_landed_elsewhere(self):
+        folder = self.nova('nova', 'nova.compute', 'nova.virt')
+        self.ask_for_our_driver()
+        elsewhere = self.fake.folder / 'shim.py'
+        elsewhere.touch()
+        self.useFixture(fixtures.MockPatch(
+            'importlib.metadata.distribution')
+        ).mock.return_value.locate_file.return_value = elsewhere
+        words = self.no()
+        self.assertIn(f'the Nova in {folder}/nova does not find it', words)
+        self.assertIn(f'it lies at {elsewhere}. In a checkout', words)
+        self.assertTrue(words.endswith(
+            f'run: {self.python} -m pip install --no-deps .'), words)
+
+    def test_a_nova_that_cannot_be_found(self):
+        self.nova()
+        self.ask_for_our_driver()
+        self.assertIn('in the environment, or the container, of nova-compute',
                       ' '.join(self.findings()[True]))

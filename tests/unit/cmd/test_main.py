@@ -63,9 +63,12 @@ class ParserTestCase(base.BaseTestCase):
         self.assertFalse(self.parse(word, *words).json)
         self.assertTrue(self.parse(word, *words, '--json').json)
 
-    def test_config_files_may_be_many(self):
-        self.assertEqual(['a', 'b'], self.parse(
-            '--config-file', 'a', '--config-file', 'b', 'list').config_file)
+    def test_config_files_may_be_many_and_keep_their_order(self):
+        self.assertEqual(
+            [('--config-file', 'a'), ('--config-dir', 'c'),
+             ('--config-file', 'b')],
+            self.parse('--config-file', 'a', '--config-dir=c',
+                       '--config-file', 'b', 'list').config)
 
 
 @ddt.ddt

@@ -18,7 +18,9 @@ import stat
 import fixtures
 from oslotest import base
 
+from nova_snap.cmd import configuration as configuration_module
 from nova_snap.cmd import runtime as runtime_module
+from nova_snap.conf import files as conf_files
 from nova_snap import errors
 from nova_snap.services.glance import images as images_module
 from nova_snap.services import signed_out
@@ -46,8 +48,9 @@ class RuntimeTestCase(base.BaseTestCase):
         path = self.state_path / 'nova.conf'
         path.write_text(
             f'[DEFAULT]\nstate_path = {self.state_path}\n{text}')
-        return runtime_module.read_config(
-            argparse.Namespace(config_file=[str(path)]))
+        return configuration_module.read(
+            argparse.Namespace(
+                config=[conf_files.Named(conf_files.FILE, str(path))]))
 
     def make(self, text=''):
         return runtime_module.Runtime(self.read(text), lambda *said: None)
@@ -112,6 +115,7 @@ class RuntimeTestCase(base.BaseTestCase):
     def test_a_config_file_that_is_missing_is_named(self):
         path = str(self.state_path / 'missing.conf')
         error = self.assertRaises(
-            errors.ConfigError, runtime_module.read_config,
-            argparse.Namespace(config_file=[path]))
+            errors.ConfigError, configuration_module.read,
+            argparse.Namespace(
+                config=[conf_files.Named(conf_files.FILE, path)]))
         self.assertIn(path, str(error))

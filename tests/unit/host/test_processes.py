@@ -101,3 +101,41 @@ class NovaComputeTestCase(base.BaseTestCase):
     def test_what_is_no_process_is_not_looked_at(self):
         self.start('self', 'nova-compute')
         self.assertFalse(processes.nova_compute_runs())
+
+    @ddt.named_data(
+        ['of a distribution',
+         ['/usr/bin/python3', '-s', '/usr/bin/nova-compute', '--debug', 'x'],
+         ('/usr/bin/python3', '/usr/bin/nova-compute', ('--debug', 'x'))],
+        ['as a module', ['python3', '-m', 'nova.cmd.compute', '--debug'],
+         ('python3', '', ('--debug',))],
+        ['as a program of its own', ['/usr/bin/nova-compute', '--debug'],
+         ('', '/usr/bin/nova-compute', ('--debug',))],
+        ['that gave itself a title',
+         ['nova-compute: master process [/v/bin/nova-compute --debug x]'],
+         ('', '/v/bin/nova-compute', ('--debug', 'x'))],
+        ['whose title was cut',
+         ['nova-compute: master process [/v/bin/nova-compute --deb'],
+         ('', '', None)],
+        ['that is the child of one with a title',
+         ['nova-compute: ServiceWrapper worker(0)'], ('', '', None)],
+        ['with an empty word', ['nova-compute', '--x', ''],
+         ('', 'nova-compute', ('--x', ''))],
+    )
+    def test_its_command_line_is_told(self, words, told):
+        self.start('4711', *words)
+        [found] = processes.nova_computes()
+        self.assertEqual((4711, *told), (found.pid, found.interpreter,
+                                         found.program, found.arguments))
+
+    def test_one_with_our_root_is_in_no_container(self):
+        self.start('4711', 'nova-compute')
+        [found] = processes.nova_computes()
+        self.assertIsNone(found.is_in_container)
+        (self.proc / '4711' / 'root').symlink_to('/')
+        self.assertIs(False, found.is_in_container)
+
+    def test_one_with_another_root_is_in_a_container(self):
+        self.start('4711', 'nova-compute')
+        (self.proc / '4711' / 'root').symlink_to(self.proc)
+        [found] = processes.nova_computes()
+        self.assertIs(True, found.is_in_container)

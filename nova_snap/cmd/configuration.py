@@ -1,0 +1,80 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Where the command has its options from."""
+
+import argparse
+import typing as ty
+
+from oslo_config import cfg
+
+from nova_snap import conf as conf_module
+from nova_snap.conf import files as conf_files
+from nova_snap import errors
+from nova_snap.host import processes
+
+
+class Configuration(ty.NamedTuple):
+    """The options, and the files that they are from.
+
+    :ivar files: in the order in which they are read: the last wins
+    :ivar whose: says in words why it is these
+    """
+
+    conf: cfg.ConfigOpts
+    files: list[str]
+    whose: str
+
+
+def read(arguments: argparse.Namespace) -> Configuration:
+    """Read what the command line names, else what nova-compute reads.
+
+    :raises ConfigError: when a file is missing or cannot be parsed, or when
+        it is not clear which are meant
+    """
+    conf = cfg.ConfigOpts()
+    conf_module.register_opts(conf)
+    if arguments.config:
+        named = conf_files.of_nova_compute(arguments.config)
+        whose = 'as the command line says'
+    else:
+        of_running, whose = _of_running()
+        named = conf_files.of_nova_compute(of_running) + conf_files.own()
+    conf_files.read(conf, named)
+    return Configuration(conf, conf_files.paths(named), whose)
+
+
+def _of_running() -> tuple[list[conf_files.Named], str]:
+    """Return what the nova-compute of this host names, if there is one.
+
+    The files of one in a container are others than ours of the same name.
+    """
+    named = {one.pid: conf_files.of_command_line(one.arguments, one.directory)
+             for one in processes.nova_computes()
+             if one.arguments is not None and one.is_in_container is False}
+    if not named:
+        return [], 'as a nova-compute with no arguments reads them'
+    first, *others = named
+    for other in others:
+        if named[other] != named[first]:
+            raise errors.ConfigError(
+                option=conf_files.FILE,
+                reason=f'the nova-computes with the PIDs {first} and {other} '
+                       'read different files. Name those that are meant, as '
+                       f'on the command line of one of them: {_show(named)}')
+    return named[first], f'as nova-compute (PID {first}) reads them'
+
+
+def _show(named: dict[int, list[conf_files.Named]]) -> str:
+    return '; '.join(
+        ' '.join(word for one in found for word in one)
+        or f'(PID {pid} names none)' for pid, found in named.items())
