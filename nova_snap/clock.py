@@ -73,7 +73,7 @@ class Clock:
     @contextlib.contextmanager
     def alarm(self, seconds: float,
               action: cabc.Callable[[], None]) -> cabc.Iterator[None]:
-        """Run the block, and the action beside it if it takes too long.
+        """Run the block, and the action too if the block takes too long.
 
         For a call that waits without an end of its own; the action makes it
         return. It runs in another thread.

@@ -281,7 +281,7 @@ class ImageServiceUnavailable(ImageServiceError, Retriable):
 
 
 class ImageServiceRefused(ImageServiceError):
-    """The credentials may not do this."""
+    """The credentials are not allowed to do this."""
 
     template = ('Glance refuses %(call)s: %(reason)s. The credentials need '
                 'a role that may do this')
@@ -326,14 +326,14 @@ class VolumeServiceUnavailable(VolumeServiceError, Retriable):
 
 
 class VolumeServiceRefused(VolumeServiceError):
-    """The credentials may not do this."""
+    """The credentials are not allowed to do this."""
 
     template = ('Cinder refuses %(call)s: %(reason)s. The credentials need '
                 'a role that may do this')
 
 
 class VolumeQuotaExceeded(VolumeServiceError):
-    """The project may not have another snapshot."""
+    """The project is not allowed another snapshot."""
 
     template = 'Cinder is out of quota at %(call)s: %(reason)s'
 

@@ -50,7 +50,7 @@ def wrap(target: Target) -> Target:
 
 
 def unwrap(target: ty.Any) -> ty.Any:
-    """Return what is behind a proxy of eventlet's, whoever made that."""
+    """Return what is behind a proxy of eventlet's."""
     tpool = sys.modules.get('eventlet.tpool')
     if tpool is not None and isinstance(target, tpool.Proxy):
         return target._obj

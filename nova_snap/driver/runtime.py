@@ -239,7 +239,7 @@ class Runtime:
 
     def local_node(self) -> world_module.Node:
         """Put the node together for what needs no Glance."""
-        return self.node(signed_out.SignedOut(_nobody()))
+        return self.node(signed_out.SignedOut(_no_user()))
 
     def node(self, images: images_module.Images,
              observer: observer_module.Observer | None = None, *,
@@ -257,7 +257,7 @@ class Runtime:
                     settings.images_cpu_time_limit,
                     settings.images_address_space_limit),
                 files=NovaFiles(), images=images,
-                volumes=volumes or signed_out.SignedOutOfCinder(_nobody()),
+                volumes=volumes or signed_out.SignedOutOfCinder(_no_user()),
                 clock=clock_module.Clock(), disk_turn=_disk_turn,
                 disk_work=natively.call,
                 observer=observer or observer_module.Observer()),
@@ -283,6 +283,6 @@ def _disk_turn() -> contextlib.AbstractContextManager[ty.Any]:
                    compute_utils.disk_ops_semaphore)
 
 
-def _nobody() -> errors.ConfigError:
+def _no_user() -> errors.ConfigError:
     return errors.ConfigError(option='[service_user]',
                               reason='no image and no volume is touched here')

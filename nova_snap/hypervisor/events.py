@@ -13,8 +13,8 @@
 
 """What libvirt and QEMU tell of block jobs.
 
-One thing is told by events alone: that a mirror failed after it was told to
-end. It is gone then like one that ended well.
+Events alone say one thing: that a mirror failed after it was asked to end.
+It is gone then like one that ended well.
 """
 
 import contextlib

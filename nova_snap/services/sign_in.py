@@ -38,7 +38,7 @@ class Credentials(ty.Protocol):
 
     @property
     def session_options(self) -> cabc.Mapping[str, ty.Any]:
-        """Keyword arguments of keystoneauth1's Session, beside ``auth``."""
+        """Keyword arguments of keystoneauth1's Session, besides ``auth``."""
 
     @property
     def adapter_options(self) -> cabc.Mapping[str, ty.Any]:

@@ -24,14 +24,14 @@ from nova_snap.steps import world as world_module
 
 DELTA_FORMAT = 'qcow2'
 
-# What QEMU says of a file that it may not open. Owners and modes were looked
-# at before, and libvirt gives it the file itself, so something else forbids
-# it. libvirt names the file to AppArmor and labels it for SELinux; the
-# directories above it are the operator's.
+# What QEMU says of a file that it is not allowed to open. Owners and modes
+# were looked at before, and libvirt gives it the file itself, so something
+# else forbids it. libvirt names the file to AppArmor and labels it for
+# SELinux; the directories above it are the operator's.
 # :source: strerror(3); libvirt docs/drvqemu.rst, "Driver security
 #     architecture"
 DENIED = 'Permission denied'
-ALLOW = ('QEMU may not write into %(directory)s although owners and modes let '
+ALLOW = ('QEMU cannot write into %(directory)s although owners and modes let '
          'it: SELinux or AppArmor forbids it. Label snapshots_directory '
          '(semanage fcontext -a -t virt_image_t "%(top)s(/.*)?" && restorecon '
          '-R %(top)s), or add "%(top)s/** rwk," to '
@@ -58,8 +58,8 @@ class StartMirror(step_module.Step):
         """Start the job and make sure that it writes what we expect.
 
         :raises MirrorFailed: when the guest was restarted since, or the
-            job writes another format; it may run. Also when QEMU may not
-            open the delta; then no job runs
+            job writes another format; it may run. Also when QEMU is
+            not allowed to open the delta; then no job runs
         :raises HypervisorError: when libvirt refuses; no job runs
         """
         domain = world.host.domain(self.uuid)

@@ -25,7 +25,7 @@ DATABASES = ('keystone', 'placement', 'neutron', 'nova_api', 'nova_cell0',
 def require_free(name: str) -> None:
     """Refuse to start a service at a port that another one has.
 
-    :raises LabError: when somebody listens there
+    :raises LabError: when a process listens there
     """
     port = layout.PORTS[name]
     if ports_module.is_open(port):
@@ -42,7 +42,7 @@ class MariaDB(mariadb.MariaDB):
     def start(self) -> None:
         """Start the server and wait until it answers.
 
-        :raises LabError: when it does not, or somebody has its port
+        :raises LabError: when it does not, or another process has its port
         """
         if self.daemon.pid is None:
             require_free('mariadb')
@@ -59,7 +59,7 @@ class RabbitMQ(rabbitmq.RabbitMQ):
     def start(self) -> None:
         """Start the broker; do not wait.
 
-        :raises LabError: when somebody has one of its ports
+        :raises LabError: when another process has one of its ports
         """
         if self.daemon.pid is None:
             for name in rabbitmq.PORTS:

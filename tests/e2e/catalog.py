@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What a new cloud is told: its services, its users, a flavor, an image."""
+"""What a new cloud gets: its services, its users, a flavor, an image."""
 
 import openstack
 from openstack import connection
@@ -59,7 +59,7 @@ def connect(where: layout.Layout, user: str) -> connection.Connection:
 
 
 def credentials(where: layout.Layout, user: str) -> dict[str, str]:
-    """Return what a client is told to sign in with."""
+    """Return what a client signs in with."""
     return {'auth_url': f'{where.url("keystone")}/v3', 'username': user,
             'password': where.password, 'project_name': user}
 

@@ -36,7 +36,7 @@ from tests.e2e import waiting
 from tests.lab.guest import build as guest_build
 from tests.lab import process
 
-# Nova's services beside nova-api and nova-compute.
+# Nova's services besides nova-api and nova-compute.
 WORKERS = ('nova-conductor', 'nova-scheduler')
 
 # Files that a service's package brings for its folder of /etc.

@@ -31,7 +31,7 @@ REPORT_INTERVAL = 2
 # Seconds after which the scheduler knows a new compute node.
 DISCOVER_INTERVAL = 2
 
-# The work factor of a stored password: nobody has years to guess these.
+# The work factor of a stored password: these live too short to be guessed.
 PASSWORD_ROUNDS = 4
 
 # nova's policy.yaml. A disk of the image's own size, not of whole GiB, is

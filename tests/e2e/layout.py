@@ -35,7 +35,7 @@ PORTS = {
     'neutron': 27009,
 }
 
-# Bytes of a password that nobody guesses.
+# Bytes of a password that cannot be guessed.
 PASSWORD_BYTES = 16
 
 # The database's own files, once all tables are made; see databases.py.

@@ -136,7 +136,7 @@ class Machine:
         return path
 
     def write(self, name: str, text: str) -> None:
-        """Write a file of /etc that the user may read and nobody else."""
+        """Write a file of /etc that the user alone may read."""
         path = self.layout.etc / name
         place.make_dir(path.parent)
         unfinished = path.with_name(f'.{path.name}.new')

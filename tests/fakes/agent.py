@@ -19,7 +19,7 @@ import libvirt
 from tests.fakes import clock as fake_clock
 from tests.fakes import refusal
 
-# What libvirt waits where it is told to take its default.
+# What libvirt waits with its default.
 # :source: VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_DEFAULT
 DEFAULT_SECONDS = 5
 
@@ -28,7 +28,7 @@ SET_TIME_OUT_DEFAULT = -1
 
 
 class WaitsForEver(BaseException):
-    """Somebody asks an agent that never answers, and set no time-out.
+    """A call asks an agent that never answers, without a time-out.
 
     Not an Exception: the test ends here, as the process would.
     """
@@ -50,8 +50,8 @@ class FakeAgent:
     :ivar hung: it never answers
     :ivar hangs_at: it answers until it is asked this
     :ivar refuses: commands that it answers with an error
-    :ivar slow: seconds that a command takes; it is done even when nobody
-        waits for it any more
+    :ivar slow: seconds that a command takes; it is done even after
+        the wait for it has ended
     :ivar timeout: what libvirt was told to wait
     """
 

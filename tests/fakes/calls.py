@@ -25,7 +25,7 @@ import typing as ty
 class Killed(BaseException):
     """The process is dead: what it still calls has no effect.
 
-    Not an Exception: nobody catches a SIGKILL.
+    Not an Exception: no process catches a SIGKILL.
     """
 
 
@@ -129,7 +129,7 @@ class Calls:
 
     def then(self, call: str | int, act: cabc.Callable[[], None],
              when: When = When.AFTER) -> None:
-        """Let somebody else act at a call: its number, name, or words."""
+        """Let another client act at a call: its number, name, or words."""
         at = _numbered(call) if isinstance(call, int) else _named(call)
         self._add(at, when, lambda call, error: act())
 

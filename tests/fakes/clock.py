@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Time that passes when somebody sleeps."""
+"""Time that passes during a sleep alone."""
 
 import collections.abc as cabc
 import contextlib

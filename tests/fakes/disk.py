@@ -28,7 +28,7 @@ Clusters = dict[str, str]
 class DiskFile:
     """One file.
 
-    :ivar format: what it is, whatever somebody takes it for
+    :ivar format: what it is, whatever a program takes it for
     """
 
     format: str

@@ -55,8 +55,8 @@ class Metadata:
 class FakeDomain(fake_guest.FakeGuest):
     """One domain.
 
-    :ivar save_seconds: how long a save takes that somebody waits for
-    :ivar save_looks: looks at a save that nobody waits for, until it has
+    :ivar save_seconds: how long a save takes whose caller waits
+    :ivar save_looks: looks at a save whose caller is gone, until it has
         ended; None is never
     :ivar saved: True for a managed-save image with a paused guest, False
         for one with a running guest, None for no image
@@ -271,7 +271,7 @@ class FakeDomain(fake_guest.FakeGuest):
         return 0
 
     def begin_save(self) -> None:
-        """Begin to save: this goes on without whoever asked for it."""
+        """Begin to save: this goes on without its caller."""
         self.require_running()
         if self.persistent is None:
             raise refusal.invalid('cannot do managed save for transient '

@@ -49,7 +49,7 @@ BLOCK_JOB_TYPES = {
 
 @dataclasses.dataclass(frozen=True)
 class Moment:
-    """The disk as it was when somebody took it.
+    """The disk as it was when a copy was taken.
 
     :ivar frozen: nothing was under way in the guest's file systems
     """

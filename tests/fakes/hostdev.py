@@ -34,7 +34,7 @@ class DeviceLife:
     :ivar released_after: looks at the guest until it has released what it
         was asked for; None is never: it does not answer
     :ivar refuses: it says no instead
-    :ivar taken: guest addresses that something else has taken meanwhile
+    :ivar taken: guest addresses that something else has taken since
     :ivar gone: host addresses of devices that are gone from the host
     """
 

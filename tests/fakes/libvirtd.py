@@ -42,7 +42,7 @@ OUTSIDE = 'libvirt'
 URI = 'fake:///system'
 UUID_LIKE = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
-# Calls of a domain that change something, or that somebody in the guest
+# Calls of a domain that change something, or that a process in the guest
 # notices.
 CHANGES = frozenset((
     'abortJob', 'agentSetResponseTimeout', 'attachDeviceFlags', 'blockCopy',
@@ -53,13 +53,13 @@ AGENT_CALLS = frozenset(('fsFreeze', 'fsThaw', 'getTime', 'setTime'))
 
 
 class FakeLibvirtd:
-    """What libvirt knows, whoever is connected to it.
+    """What libvirt knows, for each client alike.
 
     :ivar moments: what was, each time a disk was taken: at the abort of a
         mirror that was ready, and at each save
     :ivar version: as getLibVersion tells it
     :ivar refuses_define_during_job: as no libvirt is known to do
-    :ivar event_delay: seconds until it is told that a job has ended
+    :ivar event_delay: seconds until an event says that a job has ended
     """
 
     def __init__(self, clock: fake_clock.FakeClock) -> None:
@@ -133,7 +133,7 @@ class FakeLibvirtd:
             tell()
 
     def _listeners(self, event: int | None) -> list['Listener']:
-        """Return who is told of an event: those whose connection lives."""
+        """Return who hears of an event: those whose connection lives."""
         return [one for one in self.listeners.values()
                 if (one.generation, one.event) == (self.generation, event)]
 
@@ -155,8 +155,8 @@ class Listener:
     """A callback.
 
     :ivar generation: of the connection it was registered with
-    :ivar event: libvirt's number of what it is told; None for what QEMU says
-    :ivar uuid: of the domain it is told of; None for all
+    :ivar event: libvirt's number of what it hears; None for what QEMU says
+    :ivar uuid: of the domain it hears of; None for all
     """
 
     call: cabc.Callable[..., None]

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A copy job, from its start to the moment it is told to end."""
+"""A copy job, from its start to the request that it ends."""
 
 import dataclasses
 
@@ -28,12 +28,13 @@ class MirrorLife:
     """How copy jobs of a guest will go.
 
     :ivar ready_after: looks at it until it is ready; None is never, unless
-        it is told
+        a test says so
     :ivar stalls_after: looks until it makes no progress any more
     :ivar lost_after: looks until its target is full and the job is gone
-    :ivar ends_after: looks from when it is told to end until it has; None
+    :ivar ends_after: looks from the request that it ends until it has; None
         is never: its storage hangs
-    :ivar is_denied: QEMU may not open the target, whatever its mode says
+    :ivar is_denied: QEMU is not allowed to open the target, in spite of its
+        mode
     :ivar fails_at_end: what keeps it from ending well, when it was told to
     """
 
@@ -93,8 +94,8 @@ class FakeMirror:
     def leave_delta(self, *, whole: bool) -> None:
         """Leave what was copied in the overlay.
 
-        Either way it is a file that nobody can tell from a good one (D3).
-        A file that was removed meanwhile is no hindrance: QEMU has it open.
+        Either way it is a file that looks like a good one (D3).
+        A file that was removed since is no hindrance: QEMU has it open.
         """
         try:
             delta = fake_disk.DiskFile.load(self.path)

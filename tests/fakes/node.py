@@ -119,7 +119,7 @@ class FakeNode:
         """Set options, for the processes to come."""
         self.settings = dataclasses.replace(self.settings, **options)
 
-    # What somebody else does
+    # What another client does
 
     def delete_guest(self) -> None:
         """Delete the instance, as Nova does: its disk goes last."""
@@ -167,7 +167,7 @@ class FakeNode:
 
 
 class Listener(observer_module.Observer):
-    """Writes down what it is told."""
+    """Writes down what it hears."""
 
     def __init__(self, said: list[tuple[str, int, int]]) -> None:
         self._said = said
@@ -303,7 +303,7 @@ def _make_disks(folder: pathlib.Path, spec: GuestSpec) -> list[str]:
             file_format, DISK_BYTES,
             backing=None if below is None else str(below),
             backing_format=_format_below(number, spec),
-            # One cluster is nobody's but this layer's.
+            # One cluster is of this layer alone.
             clusters={f'layer {number}': 'there', 'top': f'{number}'},
         ).save(str(paths[number]))
     return [str(path) for path in paths]

@@ -25,7 +25,7 @@ OUTSIDE = 'qemu-img'
 
 
 class FakeQemuImg(qemu_img_module.QemuImg):
-    """It opens what it is told to open, as what it is told that it is.
+    """It opens a file by its name, in the format that the caller names.
 
     Like the real one it refuses a file that a QEMU writes to, and a file
     that has not the format it is called.

@@ -140,7 +140,7 @@ def _is_of_some_moment(fake: fake_node.FakeNode, image: fake_disk.DiskFile,
     moments = fake.libvirtd.moments
     if not moments and fake.guest.live is None:
         moments = [fake_guest.Moment(fake.guest.content(), False)]
-    # Frozen by somebody else it is better than we say, never worse.
+    # Frozen by another client it is better than we say, never worse.
     return any(
         image.clusters == moment.content
         and (moment.frozen or said != consistency_model.FROZEN)

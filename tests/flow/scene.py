@@ -95,15 +95,15 @@ class FlowTestCase(base.BaseTestCase):
         return checks.state_of(self.fake)
 
     def assert_guest_untouched(self, before: checks.State) -> None:
-        """Demand that the guest is as it was, and nothing is left."""
+        """Assert that the guest is as it was, and nothing is left."""
         self.assertEqual([], checks.touched(self.fake, before))
 
     def assert_all_or_nothing(self) -> None:
-        """Demand that there is one whole image, or none."""
+        """Assert that there is one whole image, or none."""
         self.assertEqual([], checks.neither_all_nor_nothing(self.fake))
 
     def assert_nothing_left(self, before: checks.State) -> None:
-        """Demand that nothing shows that a snapshot was tried."""
+        """Assert that nothing shows that a snapshot was tried."""
         self.assert_guest_untouched(before)
         self.assertEqual({}, self.fake.glance.stored)
         self.assertEqual([], self.records())

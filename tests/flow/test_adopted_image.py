@@ -64,7 +64,7 @@ class AdoptedTestCase(flow_scene.FlowTestCase):
 
         (finding,) = self.recover(artifacts=False)
 
-        # The guest needs no Glance, and may not wait for one.
+        # The guest needs no Glance, and must not wait for one.
         self.assertEqual(Outcome.LEFT, finding.outcome)
         self.assertIn(flow_scene.IMAGE, finding.reason)
         self.assert_guest_untouched(before)

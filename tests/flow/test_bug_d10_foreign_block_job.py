@@ -12,7 +12,7 @@
 
 """Upstream's first act is to abort the block job of the root disk.
 
-Whoever's it is: a volume swap, a backup, a migration of storage.
+Of any kind: a volume swap, a backup, a migration of storage.
 
 :source: nova/virt/libvirt/driver.py _live_snapshot
 """

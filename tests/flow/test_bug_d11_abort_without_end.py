@@ -101,7 +101,7 @@ class HangsTestCase(AbortTestCase):
         self.assertEqual([recovery.Outcome.SETTLED], self.outcomes())
         self.assert_nothing_left(self.before)
 
-    def test_the_guest_is_switched_off_meanwhile(self):
+    def test_the_guest_is_switched_off_in_between(self):
         # Its mirror is gone then, and did not end.
         self.fake.clock.after(5, self.fake.power_off_guest)
         error = self.assertRaises(errors.BlockJobLost, self.take,
@@ -110,7 +110,7 @@ class HangsTestCase(AbortTestCase):
         self.assert_nothing_left(dataclasses.replace(
             self.before, is_active=False, now=libvirt.VIR_DOMAIN_SHUTOFF))
 
-    def test_the_guest_is_restarted_meanwhile(self):
+    def test_the_guest_is_restarted_in_between(self):
         self.fake.clock.after(5, self.fake.hard_reboot_guest)
         self.assertRaises(errors.BlockJobLost, self.take, self.process,
                           quiesce='require')
@@ -128,7 +128,7 @@ class FailsTestCase(AbortTestCase):
         self.assertNotIn('convert', self.times)
         self.assert_nothing_left(self.before)
 
-    def test_what_nobody_tells_the_end_of_is_no_success(self):
+    def test_an_end_that_no_event_told_is_no_success(self):
         self.process.calls.then('blockJobAbort',
                                 self.fake.libvirtd.listeners.clear)
         error = self.assertRaises(errors.BlockJobLost, self.take,

@@ -26,7 +26,7 @@ class HungAgentTestCase(flow_scene.FlowTestCase):
 
     @ddt.data('getTime', 'fsFreeze', 'fsThaw', 'setTime')
     def test_no_wait_is_without_end(self, command):
-        # The fake stops the test where somebody waits for ever.
+        # The fake stops a test that would wait for ever.
         self.fake.guest.create()
         self.fake.guest.agent.hangs_at = command
         started = self.fake.clock.monotonic()

@@ -114,7 +114,7 @@ class FrozenTestCase(flow_scene.FlowTestCase):
             number for number, what in enumerate(done)
             if what.startswith('cinder delete_snapshot')))
 
-    def test_killed_it_is_thawed_by_whoever_comes(self):
+    def test_killed_it_is_thawed_by_the_next_process(self):
         self.die(f'cinder create_snapshot {fake_node.volume_id(0)}',
                  quiesce='require')
         self.assertTrue(self.agent.frozen)
@@ -146,12 +146,12 @@ class FrozenTestCase(flow_scene.FlowTestCase):
 
 
 @ddt.ddt
-class ThawedMeanwhileTestCase(flow_scene.FlowTestCase):
+class ThawedInBetweenTestCase(flow_scene.FlowTestCase):
     """A guest that writes in the middle of it was not frozen."""
 
     spec = fake_node.GuestSpec(nova=True, volumes=2)
 
-    def take_meanwhile(self, what, **asked):
+    def take_in_between(self, what, **asked):
         self.fake.guest.create()
         process = self.fake.process()
         process.calls.then(
@@ -182,7 +182,7 @@ class ThawedMeanwhileTestCase(flow_scene.FlowTestCase):
 
     @ddt.data('restart', 'thaw', 'thaw_as_windows')
     def test_it_is_required(self, what):
-        error = self.assertRaises(errors.QuiesceFailed, self.take_meanwhile,
+        error = self.assertRaises(errors.QuiesceFailed, self.take_in_between,
                                   what, quiesce='require')
         self.assertIn('not frozen any more', str(error))
         self.assertEqual({}, self.fake.cinder.snapshots)
@@ -190,6 +190,6 @@ class ThawedMeanwhileTestCase(flow_scene.FlowTestCase):
 
     @ddt.data('restart', 'thaw', 'thaw_as_windows')
     def test_it_is_only_wanted(self, what):
-        result = self.take_meanwhile(what, quiesce='want')
+        result = self.take_in_between(what, quiesce='want')
         self.assertEqual('none', result.consistency)
         self.assert_all_or_nothing()

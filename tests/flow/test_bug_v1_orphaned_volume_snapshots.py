@@ -82,7 +82,7 @@ class FailsTestCase(AllOrNothingTestCase):
                               process)
             self.assert_nothing()
 
-    def test_the_quota_is_reached_meanwhile(self):
+    def test_the_quota_is_reached_in_between(self):
         process = self.fake.process()
 
         def lower():
@@ -93,7 +93,7 @@ class FailsTestCase(AllOrNothingTestCase):
                           quiesce='require')
         self.assert_nothing()
 
-    def test_somebody_deletes_one_meanwhile(self):
+    def test_another_client_deletes_one_in_between(self):
         process = self.fake.process()
         self.cinder.create_seconds = 10
         process.calls.then('snapshot', self.cinder.snapshots.clear)

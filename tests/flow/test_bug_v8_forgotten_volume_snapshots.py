@@ -12,7 +12,7 @@
 
 """V8: deleting an image leaves in Cinder the snapshots that it names.
 
-To Glance they are a property; whoever deletes the image forgets them.
+To Glance they are a property; to delete the image leaves them.
 
 :source: nova/compute/api.py snapshot_volume_backed, its NOTE on the image as
     a bucket of properties
@@ -54,7 +54,7 @@ class DeleteTestCase(flow_scene.FlowTestCase):
         left = self.fake.cinder.snapshots.keys() - set(self.other)
         wrong = []
         if left and flow_scene.IMAGE not in self.fake.glance.stored:
-            wrong.append(f'nobody names {left} any more')
+            wrong.append(f'nothing names {left} any more')
         if not set(self.other) <= self.fake.cinder.snapshots.keys():
             wrong.append('a snapshot of another image is gone')
         if len(self.fake.glance.stored) < 1:

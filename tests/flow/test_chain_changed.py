@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Somebody changes the root disk's chain while a snapshot is prepared.
+"""Another client changes the root disk's chain while a snapshot is prepared.
 
 The image would lack a layer, or have one that is not the guest's any more.
 """
@@ -103,7 +103,7 @@ class RunningTestCase(ChangedTestCase):
         self.assert_nothing_left(before)
 
     def test_while_it_is_saved(self):
-        # By somebody who takes no notice of libvirt.
+        # By a process that does not ask libvirt.
         before = self.state()
         process = self.fake.process()
         process.calls.then('managedSave', self.rebase_below)

@@ -238,7 +238,7 @@ class FailsTestCase(flow_scene.FlowTestCase):
         self.assertNotIn('managedSave', self.process.calls.names())
         self.assertEqual(RUNNING, self.fake.guest.now)
 
-    def test_guest_that_somebody_started_is_left_as_it_is(self):
+    def test_guest_that_another_client_started_is_left_as_it_is(self):
         self.process.calls.then('convert', lambda: (
             self.fake.guest.create(), self.fake.guest.suspend()))
         error = self.assertRaises(errors.StorageError, self.take,

@@ -42,7 +42,7 @@ def refuses(agent):
     agent.refuses.add('fsFreeze')
 
 
-def frozen_by_somebody(agent):
+def frozen_by_another_client(agent):
     agent.frozen = True
 
 
@@ -62,7 +62,7 @@ class QuiesceTestCase(flow_scene.FlowTestCase):
 class MoodsTestCase(QuiesceTestCase):
     """An agent that was there when the plan was made does not do it."""
 
-    @ddt.data(hung, refuses, frozen_by_somebody)
+    @ddt.data(hung, refuses, frozen_by_another_client)
     def test_wanted_it_goes_on_without(self, mood):
         mood(self.agent)
         before = self.state()
@@ -75,7 +75,7 @@ class MoodsTestCase(QuiesceTestCase):
         self.assert_all_or_nothing()
         self.assertEqual([], self.records())
 
-    @ddt.data(hung, refuses, frozen_by_somebody)
+    @ddt.data(hung, refuses, frozen_by_another_client)
     def test_required_it_fails_and_nothing_is_left(self, mood):
         mood(self.agent)
         before = self.state()
@@ -88,13 +88,13 @@ class MoodsTestCase(QuiesceTestCase):
     def test_thawed_before_the_mirror_ended_it_was_not_frozen(self):
         before = self.state()
         self.assertEqual('none', self.take(
-            self.thawed_meanwhile(), quiesce='want').consistency)
+            self.thawed_in_between(), quiesce='want').consistency)
         self.assert_guest_untouched(before)
         self.assert_all_or_nothing()
 
     def test_thawed_before_the_mirror_ended_and_it_is_required(self):
         before = self.state()
-        process = self.thawed_meanwhile()
+        process = self.thawed_in_between()
         error = self.assertRaises(errors.QuiesceFailed, self.take, process,
                                   quiesce='require')
         self.assertIn('thawed by another program', str(error))
@@ -111,7 +111,7 @@ class MoodsTestCase(QuiesceTestCase):
         self.assert_guest_untouched(before)
         self.assert_all_or_nothing()
 
-    def thawed_meanwhile(self):
+    def thawed_in_between(self):
         process = self.fake.process()
         process.calls.then('blockJobAbort', self.thaw)
         return process
@@ -159,7 +159,7 @@ class MoodsTestCase(QuiesceTestCase):
         self.assertEqual(consistency_model.FROZEN, result.consistency)
         self.assert_all_or_nothing()
 
-    def test_agent_that_freezes_when_nobody_waits_any_more_is_thawed(self):
+    def test_agent_that_freezes_after_the_wait_is_thawed(self):
         self.agent.slow['fsFreeze'] = LONG
         before = self.state()
 
@@ -179,8 +179,8 @@ class MoodsTestCase(QuiesceTestCase):
         self.fake.clock.sleep(10 * LONG)
         self.assert_nothing_left(before)
 
-    def test_somebody_elses_freeze_is_not_thawed(self):
-        frozen_by_somebody(self.agent)
+    def test_other_clients_freeze_is_not_thawed(self):
+        frozen_by_another_client(self.agent)
         process = self.fake.process()
         self.take(process, quiesce='want')
         self.assertTrue(self.agent.frozen)

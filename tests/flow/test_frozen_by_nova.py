@@ -75,14 +75,14 @@ class AskedTestCase(QuiescedTestCase):
         self.assertTrue(self.quiesced.thaw(UUID))
         self.assert_nothing_left(self.before)
 
-    def test_no_snapshot_begins_meanwhile(self):
+    def test_no_snapshot_begins_in_between(self):
         self.freeze()
         self.assertRaises(errors.InstanceBusy, self.take)
         self.assertTrue(self.agent.frozen)
         self.quiesced.thaw(UUID)
         self.take()
 
-    def test_nobody_takes_us_for_dead(self):
+    def test_we_are_not_taken_for_dead(self):
         self.freeze()
         self.assertEqual([recovery.Outcome.UNDER_WAY], self.outcomes())
         self.assertTrue(self.agent.frozen)

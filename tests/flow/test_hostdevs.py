@@ -113,7 +113,7 @@ class GivenBackTestCase(HostdevTestCase):
         self.take(self.process, cold=True)
         self.assert_guest_untouched(before)
 
-    def test_one_that_nova_took_out_meanwhile_is_not(self):
+    def test_one_that_nova_took_out_in_between_is_not(self):
         def detach():
             self.fake.guest.persistent = self.fake.guest.persistent.replace(
                 '6a5a24a2', '7b6b35b3')
@@ -124,7 +124,7 @@ class GivenBackTestCase(HostdevTestCase):
         self.assertEqual(2, len(self.kinds()))
         self.assertEqual([], self.records())
 
-    def test_guest_that_was_rebooted_meanwhile_has_its_own(self):
+    def test_guest_that_was_rebooted_in_between_has_its_own(self):
         self.process.calls.then('convert', self.fake.hard_reboot_guest)
         # Its disk was in use while it was read.
         self.assertRaises(errors.StorageError, self.take, self.process,
@@ -132,7 +132,7 @@ class GivenBackTestCase(HostdevTestCase):
         self.assertNotIn('attachDeviceFlags', self.process.calls.names())
         self.assertEqual(self.before.hostdevs, self.kinds())
 
-    def test_guest_that_is_switched_off_meanwhile_gets_them_at_its_start(
+    def test_guest_switched_off_in_between_gets_them_at_its_start(
             self):
         self.process.calls.then('createWithFlags', self.fake.power_off_guest)
         self.take(self.process, cold=True)
@@ -266,7 +266,7 @@ class DeadOwnerTestCase(HostdevTestCase):
         self.assertEqual([recovery.Outcome.SETTLED], self.outcomes())
         self.assertEqual((), self.kinds())
 
-    def test_guest_of_novas_that_nobody_can_tell_of(self):
+    def test_guest_of_novas_whose_record_cannot_be_read(self):
         self.fake = self.make_node(fake_node.GuestSpec(
             hostdev=self.hostdevs, nova=True))
         self.fake.guest.create()

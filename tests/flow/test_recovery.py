@@ -228,7 +228,7 @@ class UndefineTestCase(flow_scene.FlowTestCase):
         self.assertEqual({}, self.fake.libvirtd.domains)
         self.assertEqual([], self.records())
 
-    def test_defined_by_somebody_it_is_theirs(self):
+    def test_defined_by_another_client_it_is_theirs(self):
         self.fake.hard_reboot_guest()
         theirs = dataclasses.replace(self.state(), files=())
         self.recover()
@@ -323,7 +323,7 @@ class SeveralTestCase(flow_scene.FlowTestCase):
         self.assertEqual(Outcome.FAILED, finding.outcome)
         self.assertIn('lock', finding.reason)
 
-    def test_record_with_secrets_is_nobody_elses(self):
+    def test_record_with_secrets_is_for_its_owner_alone(self):
         self.fake.guest.create()
         self.die('undefineFlags')
         store = self.fake.process().store

@@ -50,14 +50,14 @@ class StatesTestCase(RefusedTestCase):
         self.refuse(errors.InstanceBusy, word, fake_node.NAME)
 
     @ddt.data('migration', 'save')
-    def test_with_a_job_of_somebodys(self, job):
+    def test_with_a_job_of_another_client(self, job):
         self.fake.guest.create()
         self.fake.guest.save_looks = None
         self.fake.guest.running_job = job
         self.refuse(errors.InstanceBusy, job)
 
     @ddt.data('copy', 'active-commit', 'pull')
-    def test_with_a_block_job_of_somebodys(self, job):
+    def test_with_a_block_job_of_another_client(self, job):
         guest = self.fake.guest
         guest.create()
         guest.mirrors['vda'] = fake_mirror.FakeMirror(
@@ -134,7 +134,7 @@ class GlanceTestCase(flow_scene.FlowTestCase):
         self.assertRaises(errors.ImageCorrupt, self.take)
         self.assert_nothing_left(self.before)
 
-    def test_image_that_somebody_deletes_half_way(self):
+    def test_image_that_is_deleted_half_way(self):
         process = self.fake.process()
         process.calls.then('convert', self.fake.glance.stored.clear)
         self.assertRaises(errors.ImageGone, self.take, process)
@@ -153,7 +153,7 @@ class GlanceTestCase(flow_scene.FlowTestCase):
 
 @ddt.ddt
 class AfterCommitTestCase(flow_scene.FlowTestCase):
-    """The image stays, and nobody is told that it does not."""
+    """The image stays, and no error says that it does not."""
 
     @ddt.data({}, {'cold': True})
     def test_scratch_cannot_be_removed(self, asked):

@@ -59,7 +59,7 @@ class StoppedTestCase(flow_scene.FlowTestCase):
         self.assertEqual([], process.calls.of('libvirt'))
         self.assertEqual(0, self.fake.guest.starts)
 
-    def test_guest_started_meanwhile(self):
+    def test_guest_started_in_between(self):
         process = self.fake.process()
         process.calls.then('convert', self.fake.guest.create,
                            flow_scene.When.BEFORE)
@@ -99,7 +99,7 @@ class StoppedTestCase(flow_scene.FlowTestCase):
 
 @ddt.ddt
 class SuspendedTestCase(flow_scene.FlowTestCase):
-    """Off with a managed-save image of somebody's: Nova's SUSPENDED."""
+    """Off with a managed-save image of another's: Nova's SUSPENDED."""
 
     @ddt.data(False, True)
     def test_it_is_taken_and_its_memory_stays(self, paused):
@@ -172,7 +172,7 @@ class ChainTestCase(flow_scene.FlowTestCase):
                          process.calls.of('qemu-img'))
         self.assert_all_or_nothing()
 
-    def test_layer_whose_format_nobody_names(self):
+    def test_layer_whose_format_is_unknown(self):
         top = fake_disk.DiskFile.load(self.fake.disks[0])
         top.backing_format = None
         top.save(self.fake.disks[0])

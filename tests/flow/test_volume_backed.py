@@ -235,7 +235,7 @@ class ChangedTestCase(VolumesTestCase):
 
 
 class LocalTestCase(VolumesTestCase):
-    """A swap disk beside the volumes."""
+    """A swap disk next to the volumes."""
 
     def make_node(self, spec):
         fake = super().make_node(spec)

@@ -88,7 +88,7 @@ class ChildTest(base.FunctionalTest):
     _children: ty.ClassVar[dict[type, Children]] = {}
 
     def child(self, *arguments: str, **order: ty.Any) -> Ended:
-        """Run the command in a child, and let it die where it is told."""
+        """Run the command in a child, and let it die at a given place."""
         owner = type(self)
         if owner not in self._children:
             children = Children(place.make_dir(

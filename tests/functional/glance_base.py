@@ -58,7 +58,7 @@ def glance():
 
 @functools.cache
 def data():
-    """Return bytes that nobody has elsewhere, so that no half is another."""
+    """Return bytes that are unlike any others, so no half is another."""
     return os.urandom(DATA_BYTES)
 
 

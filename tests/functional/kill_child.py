@@ -51,7 +51,7 @@ from nova_snap.services.glance import images as images_module
 from tests.functional import disguise
 
 # Calls that change nothing. One that is not named here counts as an act, so
-# a new one adds kills until somebody looks.
+# a new one adds kills until this list is changed.
 LIBVIRT_READS = frozenset((
     'UUIDString', 'name', 'ID', 'isActive', 'isPersistent',
     'hasManagedSaveImage', 'state', 'XMLDesc', 'jobStats', 'autostart',

@@ -44,7 +44,7 @@ PROC = pathlib.Path('/proc')
 
 
 class KillTest(children.ChildTest):
-    """Kill the command, look, recover, and demand that all is as it was.
+    """Kill the command, look, recover, and assert that all is as it was.
 
     :ivar COLD: the guest goes on in another QEMU process
     :ivar HARM: what a guest suffers from an event on, until it is recovered:
@@ -107,8 +107,8 @@ class KillTest(children.ChildTest):
               near: str = '') -> None:
         """Kill before every event of a flow, and after the last one.
 
-        The events are those of a pass that nobody harms: a flow that gets a
-        step more gets its kills too.
+        The events are those of an undisturbed pass: a flow that gets a step
+        more gets its kills too.
 
         :param near: only where the event before or after the kill has this
             word, for a flow whose other points have a sweep of their own

@@ -15,7 +15,7 @@
 Nova's GlanceClientWrapper.call hands the same open file to each attempt. The
 first one breaks off half way and Glance puts the image back to queued; the
 second one goes on reading where the first had stopped; Glance takes the rest
-for the whole, and nobody compares.
+for the whole, and Nova does not compare.
 """
 
 import hashlib

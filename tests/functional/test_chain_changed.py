@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Somebody changes the root disk's chain while a snapshot is prepared."""
+"""The root disk's chain changes while a snapshot is prepared."""
 
 import ddt
 import libvirt
@@ -61,7 +61,7 @@ class ChainChangedTest(base.FunctionalTest):
         before = self._refuse(guest, act, **asked)
         self.assert_guest_untouched(guest, before,
                                     same_process='cold' not in asked)
-        # What somebody did is whole, and can be snapshotted.
+        # What the other client made is whole, and can be snapshotted.
         made = self.take(guest, **asked)
         self.assert_nothing_left(made.images[0].image_id)
 

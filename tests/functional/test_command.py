@@ -225,7 +225,7 @@ class ImageCreateTestCase(children.ChildTest):
             self.assertRegex(text, r'\r' + line.removesuffix(' ...')
                              + r' +\[#{30}\] 100% of [\d.]+ [KM]iB')
 
-    def test_a_umask_that_lets_nobody_in(self):
+    def test_a_umask_that_lets_no_other_user_in(self):
         """QEMU enters the default snapshots_directory all the same."""
         instances = place.make_dir(self.folder / 'instances')
         self.options['DEFAULT']['instances_path'] = str(instances)
@@ -267,7 +267,7 @@ def read_all(descriptor):
         while piece := os.read(descriptor, base.CHUNK):
             pieces.append(piece)
     except OSError:
-        # EIO: nobody has it open any more.
+        # EIO: no process has it open any more.
         pass
     finally:
         os.close(descriptor)

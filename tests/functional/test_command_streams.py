@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Nobody listens to the command: pipes without a reader, closed streams."""
+"""The command's words do not arrive: unread pipes, closed streams."""
 
 import json
 import os
@@ -93,7 +93,7 @@ class StreamsTestCase(base.FunctionalTest):
         self.assertNotIn('Traceback', done.stderr)
 
     @ddt.data('', '2>/dev/full', '2>&-', '<&- 2>&-')
-    def test_progress_that_nobody_sees(self, shell):
+    def test_progress_into_a_closed_stream(self, shell):
         done = self.run_through(shell, '--verbose', 'image-create',
                                 self.running.spec.name, 'image', '--json',
                                 stderr=self.unread())
@@ -102,7 +102,7 @@ class StreamsTestCase(base.FunctionalTest):
                          json.loads(done.stdout)['images'][0]['image_id'])
 
     @ddt.data('', '<&- >&- 2>&-')
-    def test_nobody_at_all(self, shell):
+    def test_all_streams_closed(self, shell):
         done = self.run_through(
             shell, '--debug', 'image-create', self.running.spec.name,
             'image', stdout=self.unread(), stderr=self.unread())

@@ -13,7 +13,7 @@
 """A guest that writes the header of another format into its raw disk.
 
 And disks whose header says too little. The format of a disk is what its XML
-says, and nobody looks into it for another: CVE-2015-7548, CVE-2024-32498.
+says, and its bytes are not asked for another: CVE-2015-7548, CVE-2024-32498.
 """
 
 import dataclasses
@@ -59,7 +59,7 @@ NAME_OFFSET = 192
 TABLES_OFFSET = guest_build.DISK_SIZE
 GROWN = units.MiB
 
-SECRET = b'of the host, and of nobody else. '
+SECRET = b'of the host, and for no guest.   '
 
 
 @ddt.ddt
@@ -127,7 +127,7 @@ class TrapTest(base.FunctionalTest):
                            header: bytes) -> None:
         """As a raw image it is whole, and Glance does not take it.
 
-        Whoever has the image would be at the mercy of those who probe it.
+        The image's owner would be at the mercy of a program that probes it.
         """
         uploads: list[pathlib.Path] = []
 
@@ -163,7 +163,7 @@ class TrapTest(base.FunctionalTest):
 
 
 class HeaderTest(base.FunctionalTest):
-    """Disks that only somebody with access to the host can have made."""
+    """Disks that only a user with access to the host can have made."""
 
     def test_backing_file_without_a_format(self):
         guest = self.guest(boot=False).define()

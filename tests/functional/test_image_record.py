@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The record in Glance beside the one that Nova 34 wrote for the same guest.
+"""The record in Glance, compared with Nova 34's for the same guest.
 
 ``tests/data/nova34`` has what a real Nova wrote: the domain, and each state of
 the image that ``POST /servers/ID/action createImage`` made of it.
@@ -38,7 +38,7 @@ OF_ONE_IMAGE = frozenset((
 
 # What Nova keeps in its database and writes nowhere else.
 UNKNOWN = {
-    'boot_roles': 'the roles of whoever made the server: they are in the '
+    'boot_roles': 'the roles of the user who made the server: they are in the '
                   'token of that request and in system_metadata',
     # Nova settles these at the first boot and keeps them in system_metadata
     # (nova/virt/libvirt/driver.py _register_undefined_instance_details). An

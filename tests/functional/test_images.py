@@ -107,7 +107,7 @@ class RecordTestCase(glance_base.GlanceTest):
 
         self.assertEqual(spec.image_id, self.images.create(spec).image_id)
 
-    def test_somebody_elses_image_is_not_taken_for_ours(self):
+    def test_other_clients_image_is_not_taken_for_ours(self):
         spec = self.spec()
         self.create(spec)
 

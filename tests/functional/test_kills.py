@@ -250,7 +250,7 @@ class ColdPausedKillsTestCase(kills.KillTest):
 
 
 class ColdAftermathTestCase(kills.KillTest):
-    """What may happen while a guest lies saved and nobody recovers it."""
+    """What may happen while a guest lies saved and is not recovered."""
 
     COLD = True
 

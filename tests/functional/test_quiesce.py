@@ -86,7 +86,7 @@ class QuiesceTest(base.FunctionalTest):
             self.lab.libvirtd, path, 'qcow2', recovered=False
         )
 
-    def test_guest_that_nobody_asked_to_freeze(self):
+    def test_guest_that_is_not_to_be_frozen(self):
         """The same look at the image is able to say no."""
         guest = self._agent_guest('run')
         since = len(guest.console())

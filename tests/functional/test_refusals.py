@@ -58,8 +58,8 @@ class RunningGuestTestCase(refusals.RefusalTest):
         return super().refuse(code, self.running, *arguments, says=says)
 
     def test_an_unknown_instance(self):
-        ended = self.child('image-create', 'nobody', 'refused')
-        self.assert_no(REFUSED, ended, 'No instance nobody',
+        ended = self.child('image-create', 'unknown', 'refused')
+        self.assert_no(REFUSED, ended, 'No instance unknown',
                        self.lab.libvirtd.uri, '"nova-snap list"')
         self.assert_nothing_left()
 
@@ -100,7 +100,7 @@ class RunningGuestTestCase(refusals.RefusalTest):
         self.refuse(REFUSED, says=(f'cannot enter {self.folder},',))
 
     @ddt.data((), ('--cold',))
-    def test_a_block_job_of_somebody_else(self, arguments):
+    def test_a_block_job_of_another_client(self, arguments):
         copy = self.folder / 'copy'
         domain = self.running.domain
         domain.blockCopy(

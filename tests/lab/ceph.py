@@ -52,7 +52,7 @@ CAPABILITIES = {
                          'mgr': f'profile rbd pool={POOL}'},
 }
 
-# Modules of the manager that it would load and nobody here asks. Those that
+# Modules of the manager that it would load and no test asks. Those that
 # are always on cannot be named.
 NO_MODULES = (
     'alerts cephadm dashboard diskprediction_local influx insights iostat'
@@ -69,7 +69,7 @@ log file = {folder}/$name.log
 mon cluster log file = {folder}/cluster.log
 run dir = {folder}
 crash dir = {folder}
-# A socket's path has 107 bytes at most, and nobody asks there.
+# A socket's path has 107 bytes at most, and no client asks there.
 admin socket =
 ms bind ipv6 = false
 auth allow insecure global id reclaim = false
@@ -80,7 +80,7 @@ osd pool default pg autoscale mode = off
 osd crush chooseleaf type = 0
 mon allow pool size one = true
 mon warn on pool no redundancy = false
-# Nobody to agree with: do not gather proposals for a second each.
+# There is no other to agree with: do not gather proposals for a second each.
 paxos propose interval = 0.05
 paxos min wait = 0.02
 mon tick interval = 1
@@ -119,7 +119,7 @@ OSD_MEMORY_CACHE = 64 * units.MiB
 class Ceph:
     """The cluster, with all its state below ``run_dir``.
 
-    :ivar config_file: what a client is told
+    :ivar config_file: what a client reads
     """
 
     def __init__(self, run_dir: pathlib.Path) -> None:

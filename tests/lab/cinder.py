@@ -130,7 +130,7 @@ class Cinder:
 
     @property
     def endpoint(self) -> str:
-        """What a client is told, with the version."""
+        """The address for a client, with the version."""
         return f'{self.api.url}/v3'
 
     @property

@@ -73,7 +73,7 @@ class Glance:
 
     Start it once for a whole run of tests: loading takes seconds.
 
-    :ivar endpoint: what a client is told, without a version
+    :ivar endpoint: the address for a client, without a version
     """
 
     def __init__(self, run_dir: pathlib.Path | str) -> None:
@@ -103,7 +103,7 @@ class Glance:
     def start(self, *, wait: bool = True) -> ty.Self:
         """Start the service, unless it runs.
 
-        :param wait: False to do something else meanwhile; call
+        :param wait: False to do something else first; call
             :meth:`wait_ready` then
         :raises LabError: when it does not start; its log says why
         """

@@ -48,7 +48,7 @@ key_repository = {folder}/fernet
 [fernet_receipts]
 key_repository = {folder}/fernet
 [identity]
-# The least that is allowed: nobody steals these.
+# The least that is allowed: these are no secrets.
 password_hash_rounds = 4
 [cache]
 enabled = false
@@ -58,7 +58,7 @@ enabled = false
 class Keystone:
     """One Keystone, with all its state below ``run_dir``.
 
-    :ivar auth_url: what a client is told
+    :ivar auth_url: the address for a client
     """
 
     def __init__(self, run_dir: pathlib.Path, password: str) -> None:
@@ -112,7 +112,7 @@ class Keystone:
             **self.credentials('admin', 'admin'))
 
     def credentials(self, user: str, project: str) -> dict[str, str]:
-        """Return what a client is told to sign in with."""
+        """Return what a client signs in with."""
         return {'auth_url': self.auth_url, 'username': user,
                 'password': self.password, 'project_name': project,
                 'user_domain_name': 'Default',

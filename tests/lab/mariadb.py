@@ -56,7 +56,7 @@ class MariaDB:
         self._password = password
 
     def url(self, database: str) -> str:
-        """Return what a service is told."""
+        """Return what a service's configuration says."""
         return (f'mysql+pymysql://{self._user}:{self._password}@127.0.0.1:'
                 f'{self._port}/{database}?charset=utf8')
 

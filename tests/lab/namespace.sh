@@ -1,7 +1,7 @@
 #!/bin/sh
 # namespace.sh FOLDER SHOW_KVM COMMAND...: run COMMAND with libvirt's folders
 # replaced by FOLDER's. To be started by "unshare --mount --propagation
-# unchanged": what is mounted here is seen by nobody else.
+# unchanged": what is mounted here is seen by no other process.
 set -eu
 folder=$1 show_kvm=$2
 shift 2

@@ -24,14 +24,14 @@ CONNECT_TIMEOUT = 1
 
 
 def free_port() -> int:
-    """Return a port that nobody has at this moment."""
+    """Return a port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         return int(probe.getsockname()[1])
 
 
 def is_open(port: int) -> bool:
-    """Tell whether somebody listens at a port."""
+    """Tell whether a process listens at a port."""
     with contextlib.suppress(OSError), socket.create_connection(
             ('127.0.0.1', port), timeout=CONNECT_TIMEOUT):
         return True
@@ -41,7 +41,7 @@ def is_open(port: int) -> bool:
 def kept(folder: pathlib.Path, *names: str) -> dict[str, int]:
     """Return the ports that were chosen in a folder, or choose them.
 
-    Whoever looks into the folder later is told the same ones.
+    Every later call for this folder returns the same ports.
     """
     file = folder / 'ports'
     try:

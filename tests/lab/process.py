@@ -71,7 +71,7 @@ def wait_until(true: collections.abc.Callable[[], object], *,
 def start_ticks(pid: int) -> str | None:
     """Tell when a process started, in clock ticks; None when it is dead.
 
-    A pid alone may belong to somebody else by now; a pid and its start time
+    A pid alone may belong to another process by now; a pid and its start time
     do not. A zombie counts as dead.
     """
     try:

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""An HTTP proxy in front of Glance, or Cinder, that fails as it is told.
+"""An HTTP proxy in front of Glance, or Cinder, that fails on request.
 
 Everything passes as it is, streamed, until a request meets a :class:`Fault`::
 
@@ -118,8 +118,8 @@ class Proxy:
     """The proxy, on a free port of the loopback interface.
 
     :ivar headers: put into every request that is handed on, over the
-        client's; ``{'X-Auth-Token': 'USER:PROJECT:ROLE'}`` makes somebody
-        else of the client
+        client's; ``{'X-Auth-Token': 'USER:PROJECT:ROLE'}`` makes the
+        client another user
     :ivar seen: the requests so far, in the order they came
     """
 

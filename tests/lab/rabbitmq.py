@@ -49,7 +49,7 @@ def _as_user(user: str) -> list[str]:
 class RabbitMQ:
     """The message queue; what was in it is gone when it starts.
 
-    :ivar url: what an OpenStack service is told
+    :ivar url: the address for an OpenStack service
     """
 
     def __init__(self, run_dir: pathlib.Path, ports: dict[str, int],
@@ -67,7 +67,7 @@ class RabbitMQ:
         self._password = password
         daemons = daemons or run_dir / 'services'
         self.daemon = process.Daemon('rabbitmq', daemons)
-        # RabbitMQ would start one that nobody ends.
+        # RabbitMQ would start one that it never ends.
         self.epmd = process.Daemon('epmd', daemons)
 
     @property

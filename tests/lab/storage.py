@@ -24,7 +24,7 @@ from tests.lab import mariadb
 from tests.lab import ports as ports_module
 from tests.lab import rabbitmq
 
-# Bytes of a password that nobody guesses.
+# Bytes of a password that cannot be guessed.
 PASSWORD_BYTES = 16
 
 # The folder of the ports that were chosen, in that of a run.
@@ -86,7 +86,7 @@ class Storage:
     def start_keystone(self) -> keystone_module.Keystone:
         """Start a Keystone, unless it runs, and a cinder-api that asks it.
 
-        Its catalog has that one, and Glance, which asks nobody. User
+        Its catalog has that one, and Glance, which asks for no token. User
         ``cinder`` is Cinder's own.
 
         :raises LabError: when one of them does not start

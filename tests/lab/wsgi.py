@@ -32,7 +32,7 @@ START_TIMEOUT = 240
 ANSWER_TIMEOUT = 5
 
 # Requests that one service works on at the same time: an upload, and the
-# questions asked meanwhile, for a few tests at once.
+# questions asked while it runs, for a few tests at once.
 THREADS = 8
 
 # Bytes. The biggest chunk of a chunked upload that uWSGI takes.

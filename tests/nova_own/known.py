@@ -13,7 +13,7 @@
 """The tests of Nova's that fail with our class, and why.
 
 Each looks at Nova's own snapshot from inside: what it patches is not called
-by ours. Beside that stands the test of ours that covers the behaviour.
+by ours. Next to that stands the test of ours that covers the behaviour.
 """
 
 _CLASS = 'nova.tests.unit.virt.libvirt.test_driver.'
@@ -22,7 +22,7 @@ _SNAPSHOT = _CLASS + 'LibvirtSnapshotTests.'
 
 # They call _live_snapshot itself, which asks the guest's agent by quiesce().
 _LIVE = 'LibvirtDriver._live_snapshot'
-# They patch the functions beside it, and libvirt in Nova's modules alone.
+# They patch the functions around it, and libvirt in Nova's modules alone.
 _FINDS = 'nova.virt.libvirt.utils.find_disk'
 
 TESTS: dict[str, tuple[str, str]] = {
@@ -39,7 +39,7 @@ TESTS: dict[str, tuple[str, str]] = {
         'tests.flow.test_frozen_by_nova.AskedTestCase'
         '.test_frozen_until_it_is_asked'),
     _CONNECTION + 'test_unquiesce': (
-        'a thaw of a guest that nobody froze',
+        'a thaw of a guest that is not frozen',
         'tests.flow.test_frozen_by_nova.AskedTestCase.test_never_frozen'),
     _SNAPSHOT + 'test_ami': (
         _FINDS, 'tests.flow.test_live.ImageTestCase.test_every_format'),
@@ -58,8 +58,8 @@ TESTS: dict[str, tuple[str, str]] = {
         _FINDS, 'tests.flow.test_adopted_image.AdoptedTestCase'
                 '.test_its_record_is_not_made_again'),
     _SNAPSHOT + 'test_failing_domain_not_found': (
-        _FINDS, 'tests.flow.crash.test_somebody_else.DeletedTestCase'
-                '.test_it_is_deleted_meanwhile'),
+        _FINDS, 'tests.flow.crash.test_other_client.DeletedTestCase'
+                '.test_it_is_deleted_in_between'),
 }
 
 _FUNCTIONAL = 'nova.tests.functional.libvirt.'

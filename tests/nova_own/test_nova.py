@@ -13,7 +13,7 @@
 """Nova's own tests of its libvirt driver, with our class in its place.
 
 Nova ships them in its package. tools/test runs them in its stage nova-own,
-where a wheel of ours is installed beside Nova.
+where a wheel of ours is installed with Nova.
 """
 
 import unittest

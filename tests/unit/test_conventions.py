@@ -53,6 +53,18 @@ READ_XML = ('domain.py', 'hostdev.py', 'nova.py')
 # make and what they raise. The network is for services alone.
 KEYSTONE_IN_CONF = {'exceptions', 'loading', 'plugin'}
 
+# Words that hide who acts, or have another meaning than they look: see "Write
+# plain English" in CONTRIBUTING.rst. A name of several words may hold one. The
+# user of that name stands in quotes.
+NOT_PLAIN = re.compile(
+    r"(?<![A-Za-z'])(?i:nobody|somebody|whoever|meanwhile)(?![a-z'])"
+    r'|\b[Bb]eside\b|\b(is|are) told\b|\b[Dd]emand that\b')
+WRITTEN = ('nova_snap', 'tests', 'doc/source', 'releasenotes/notes', 'etc',
+           'tools', 'README.rst', 'CONTRIBUTING.rst')
+# Where they are listed: in this file, and in CONTRIBUTING from here on.
+LISTS_WORDS = pathlib.Path(__file__)
+HOW_TO_WRITE = 'Write plain English\n'
+
 # They are to be run all the time.
 QUICK_TESTS = ('unit', 'flow', 'fakes')
 
@@ -93,12 +105,25 @@ def _is_module(name):
 
 
 def _allowed(path):
-    """Name what a file of a pure room may import beside Python."""
+    """Name what a file of a pure room may import besides Python."""
     more = {'journal': ('nova_snap.journal',)}.get(
         path.relative_to(PACKAGE).parts[0], ())
     if path.name in READ_XML and 'model' in path.parts:
         more += ('lxml',)
     return WITHIN_PURE + more
+
+
+def _written():
+    """Give the name and the text of each file that a person reads."""
+    for name in WRITTEN:
+        root = TESTS.parent / name
+        for path in sorted(root.rglob('*')) if root.is_dir() else [root]:
+            if path.is_file() and path != LISTS_WORDS and (
+                    path.suffix not in ('.pyc', '.xml', '.json')):
+                text = path.read_text()
+                if path.name == 'CONTRIBUTING.rst':
+                    text = text.partition(HOW_TO_WRITE)[0]
+                yield path.relative_to(TESTS.parent), text
 
 
 def _refusals(path):
@@ -204,3 +229,19 @@ class TestsTestCase(base.BaseTestCase):
                  if isinstance(node, ast.Attribute) and node.attr == 'sleep'
                  and isinstance(node.value, ast.Name)
                  and node.value.id == 'time'])
+
+
+class WordsTestCase(base.BaseTestCase):
+
+    def test_the_words_are_plain(self):
+        self.assertEqual(
+            [], [f'{name}:{number}: {found[0]}' for name, text in _written()
+                 for number, line in enumerate(text.splitlines(), start=1)
+                 for found in NOT_PLAIN.finditer(line)])
+
+    def test_a_word_is_found_in_a_name_too(self):
+        for text in ('# Nobody waits', 'def test_it_goes_meanwhile(self):',
+                     'SomebodyElse', '"""Demand that', 'it is told'):
+            self.assertTrue(NOT_PLAIN.search(text), text)
+        for text in ("USER = 'nobody'", 'besides', 'as it was told'):
+            self.assertIsNone(NOT_PLAIN.search(text), text)

@@ -95,7 +95,7 @@ class TreeTestCase(base.BaseTestCase):
     @ddt.data(*_classes())
     def test_it_is_drawn_below_its_parent(self, error):
         parents = _drawn()
-        # Retriable is drawn beside those that have it.
+        # Retriable is drawn next to those that have it.
         if error not in (errors.SnapError, errors.Retriable):
             self.assertIn(parents[error.__name__],
                           [one.__name__ for one in error.__bases__])
@@ -104,7 +104,7 @@ class TreeTestCase(base.BaseTestCase):
         self.assertEqual({error.__name__ for error in _classes()},
                          set(_drawn()) | {'SnapError', 'Retriable'})
 
-    def test_a_fact_that_nobody_gave_is_an_attribute_error(self):
+    def test_a_fact_that_was_not_given_is_an_attribute_error(self):
         error = errors.ConfigError(option='o', reason='r')
         self.assertRaises(AttributeError, getattr, error, 'instance')
 

@@ -80,7 +80,7 @@ def kernel() -> pathlib.Path:
 
 
 def root_disk() -> pathlib.Path:
-    """Return the root disk of the outer machine, which nobody has booted."""
+    """Return the root disk of the outer machine, which was never booted."""
     return _once('root', ROOT_PACKAGES + ROOT_MODULES, _make_root_disk)
 
 

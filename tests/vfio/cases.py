@@ -27,7 +27,7 @@ KILLED = -9
 
 
 def demand(true: object, what: str) -> None:
-    """Demand that something holds.
+    """Assert that something holds.
 
     :raises LabError: when it does not
     """
@@ -36,7 +36,7 @@ def demand(true: object, what: str) -> None:
 
 
 def demand_same(before: dict[str, ty.Any], after: dict[str, ty.Any]) -> None:
-    """Demand that a look finds what an earlier one found.
+    """Assert that a look finds what an earlier one found.
 
     :raises LabError: naming the first thing that is different
     """
@@ -46,7 +46,7 @@ def demand_same(before: dict[str, ty.Any], after: dict[str, ty.Any]) -> None:
 
 
 def demand_premise(look: dict[str, ty.Any]) -> None:
-    """Demand that the guest has what the cases are about.
+    """Assert that the guest has what the cases are about.
 
     :raises LabError: when it has not
     """
@@ -66,7 +66,7 @@ def demand_premise(look: dict[str, ty.Any]) -> None:
 
 
 def demand_alive(scene: scenes.Scene, before: tuple[str, int]) -> None:
-    """Demand that the guest goes on where it was.
+    """Assert that the guest goes on where it was.
 
     :raises LabError: when it was booted anew or its memory is older
     """

@@ -100,7 +100,7 @@ class Devices:
         return found
 
     def take_out(self) -> None:
-        """Take the NVMe out of the machine, as somebody with a hand does."""
+        """Take the NVMe out of the machine, as by hand."""
         (BUS / 'devices' / self.nvme / 'remove').write_text('1\n')
 
     def put_back(self) -> None:

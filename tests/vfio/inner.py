@@ -165,7 +165,7 @@ class Guest:
         return boot, int(count, 16)
 
     def assert_works(self, since: int = 0) -> None:
-        """Demand that it has proved each of its devices.
+        """Assert that it has proved each of its devices.
 
         :raises LabError: when it has not, or one is another one
         """

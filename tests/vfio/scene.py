@@ -147,7 +147,7 @@ class Scene:
                 if image.get('instance_uuid') == self.guest.uuid]
 
     def assert_image(self, image_id: str) -> None:
-        """Demand that an image is the guest's disk, and stands alone.
+        """Assert that an image is the guest's disk, and stands alone.
 
         :raises LabError: when Glance has not all of it
         :raises ProofFailed: when it is not

@@ -67,8 +67,8 @@ class AllOrNothingTestCase(scene.VolumeTest):
         image = self.create(self.running)
         self.assert_nothing_left(image['id'])
 
-    def test_the_quota_is_used_up_meanwhile(self):
-        """Somebody makes a snapshot between the look and the request."""
+    def test_the_quota_is_used_up_in_between(self):
+        """Another client makes a snapshot after the look."""
         self.limit(2)
         self.between.inject(proxy.Fault(
             'POST', scene.SNAPSHOTS, call=lambda: self.limit(1)))

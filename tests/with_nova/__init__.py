@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Our driver beside a real Nova, of each release that we support.
+"""Our driver in a real Nova, of each release that we support.
 
 tools/test runs these in its stage nova. The first thing of all is which kind
 of threads Nova uses: nova-compute's own in each release, so that both are

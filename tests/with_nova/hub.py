@@ -70,7 +70,7 @@ class HubTestCase(scene.SceneTestCase):
 
 
 class EndTestCase(HubTestCase):
-    """How a mirror ended is heard in a thread that wakes nobody here."""
+    """A thread hears how a mirror ended, and wakes no thread of ours."""
 
     def setUp(self):
         super().setUp()
@@ -126,7 +126,7 @@ class GoesOnTestCase(HubTestCase):
 
     @contextlib.contextmanager
     def heart_beats(self, at_least):
-        """Demand that the hub goes on, for so many seconds at least."""
+        """Assert that the hub goes on, for so many seconds at least."""
         beats = [time.monotonic()]
 
         def beat():

@@ -191,7 +191,7 @@ class SceneTestCase(test.TestCase):
     # What a test demands
 
     def assert_guest_whole(self, *, running=True):
-        """Demand a guest as if nobody had been there."""
+        """Assert that the guest is as it was before."""
         self.assertTrue(self.guest.isPersistent(), 'undefined')
         self.assertEqual({}, self.guest.mirrors)
         self.assertFalse(self.guest.agent.frozen, 'frozen')
@@ -200,7 +200,7 @@ class SceneTestCase(test.TestCase):
         self.assertEqual([], list(self.fake.snapshots.iterdir()))
 
     def assert_settled(self):
-        """Demand that no record is left in the journal."""
+        """Assert that no record is left in the journal."""
         self.assertEqual([], self.records())
 
     def records(self):

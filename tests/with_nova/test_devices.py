@@ -211,7 +211,7 @@ class SnapshotTestCase(DevicesTestCase):
         connection = fake_libvirtd.FakeConnection(self.fake.libvirtd,
                                              self.process.calls)
         self.connect(connection)
-        # Nova listens, too, and does not know what it is told of.
+        # Nova listens, too, and does not know what it hears of.
         self.heard = []
         connection.domainEventRegisterAny(
             None, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self.hear, None)

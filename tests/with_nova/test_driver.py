@@ -12,7 +12,7 @@
 
 """The driver as nova-compute loads it: by its configured name, from a wheel.
 
-tools/test runs these in its stage nova, beside each release of Nova that is
+tools/test runs these in its stage nova, in each release of Nova that is
 supported. Without Nova they are skipped.
 """
 

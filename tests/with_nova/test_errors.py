@@ -125,11 +125,11 @@ class DriverTestCase(scene.SceneTestCase):
         self.calls.fail_named('convert')
         raised = self.fail(translation.SnapshotFailed)
         self.assertIn(UUID, str(raised))
-        # A tenant is told nothing of this host.
+        # A tenant must hear nothing of this host.
         self.assertNotIn(str(self.fake.folder), str(raised))
         self.assert_guest_whole()
 
-    def test_somebody_elses_block_job(self):
+    def test_other_clients_block_job(self):
         self.guest.undefineFlags(0)
         delta = self.fake.folder / 'retype'
         delta.write_bytes((self.fake.folder / 'disk').read_bytes())

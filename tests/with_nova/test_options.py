@@ -13,7 +13,7 @@
 """Our copies of Nova's options, compared with Nova's own.
 
 Nova is not needed for our tests; without it these are skipped. tools/test
-runs them beside a real Nova in its stage nova.
+runs them in a real Nova in its stage nova.
 """
 
 import importlib

@@ -26,7 +26,7 @@ Phase = phase_model.Phase
 
 IMAGE = scene.IMAGE
 
-# Saves of the instance beside those that change its task state.
+# Saves of the instance besides those that change its task state.
 HANDFUL = 6
 
 

@@ -97,7 +97,7 @@ class GuestTestCase(LeftTestCase):
         return domain is not None and bool(domain.isPersistent())
 
     def assert_stays_down(self):
-        """Demand that none comes back, of each kind, and the start."""
+        """Assert that none comes back, of each kind, and the start."""
         self.assertFalse(self.defined() and self.guest.isActive())
         self.assertEqual([], list(self.fake.snapshots.iterdir()))
         self.assertEqual(1, len(self.lines()))
@@ -227,7 +227,7 @@ class ImageTestCase(LeftTestCase):
         driver._recovery.images_too()
         self.assertEqual(1, len(self.records()))
 
-    def test_nobody_to_sign_in_as(self):
+    def test_no_user_to_sign_in_as(self):
         self.die('convert')
         driver = self.start()
         self.flags(auth_type=None, group='service_user')

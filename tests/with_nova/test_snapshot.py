@@ -80,7 +80,7 @@ class CallersTestCase(SnapshotTestCase):
         self.assert_done()
 
     def test_shelve(self):
-        # Nova holds a lock of the instance's name meanwhile.
+        # Nova holds a lock of the instance's name all the time.
         self.shelve(self.start_manager())
         shelving = 'shelving_image_'
         states = [(state.replace('image_', shelving),

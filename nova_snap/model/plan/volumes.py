@@ -189,7 +189,7 @@ def make_plan(request: request_model.Request, facts: VolumeFacts) -> (
         VolumePlan):
     """Decide how the snapshot is taken; :func:`refuse_early` said yes.
 
-    :raises Refused: when the project may not have so many snapshots
+    :raises Refused: when the project is not allowed so many snapshots
     :raises Unsupported: when a volume cannot be snapshotted
     """
     guest = facts.guest

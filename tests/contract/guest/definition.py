@@ -36,7 +36,7 @@ class DefinitionContract(contract.Contract):
         self.assertIn(self.side.uuid,
                       [one.uuid for one in self.side.host.domains()])
         self.assertRaises(errors.DomainGone, self.side.host.lookup,
-                          'nobody')
+                          'unknown')
 
     def test_domain_that_libvirt_does_not_know(self):
         unknown = self.side.host.domain(

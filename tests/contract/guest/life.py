@@ -82,7 +82,7 @@ class MemoryContract(contract.Contract):
 
 
 class AgentContract(contract.Contract):
-    """A guest with an agent that does what it is told."""
+    """A guest with an agent that does what it is asked."""
 
     def setUp(self):
         super().setUp()
@@ -127,7 +127,7 @@ class AgentContract(contract.Contract):
 
 
 class NoAgentContract(contract.Contract):
-    """A guest without a channel, or with nobody at its other end."""
+    """A guest without a channel, or without an agent at its other end."""
 
     said = 'absent'
 

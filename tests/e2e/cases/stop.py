@@ -49,7 +49,7 @@ def stop(scene: scenes.Scene) -> None:
             lambda: cloud.compute.pid is None, what='end of nova-compute',
             timeout=GRACEFUL_SHUTDOWN + MARGIN)
         took = time.monotonic() - began
-        # Nobody is there who could mend it.
+        # No process is there that could mend it.
         after = server.last_record()
         checks.is_whole(server, qemu_pid)
         checks.nothing_is_left(cloud, timeout=0)

@@ -71,7 +71,7 @@ class Moment:
 
 
 class FakeCinder:
-    """What Cinder has, whoever is connected to it.
+    """What Cinder has, for each client alike.
 
     :ivar after: lets something happen when so many seconds have passed
     :ivar create_seconds: until a snapshot is made; None is never
@@ -80,7 +80,7 @@ class FakeCinder:
     :ivar keeps: volumes whose snapshots cannot be deleted: by what they are
         instead
     :ivar maximum: of snapshots; -1 for any number
-    :ivar refuses: nobody may do anything
+    :ivar refuses: it answers 403 to every request
     :ivar moments: when snapshots were begun
     :ivar freeze_number: tells the freeze that the guest is in
     :ivar name_snapshot: makes the id of the n-th snapshot

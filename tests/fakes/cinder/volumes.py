@@ -34,7 +34,7 @@ class FakeCinder(cinder_store.FakeCinder):
     :ivar ask_seconds: until a request for a snapshot is answered
     :ivar appear_seconds: until a request whose answer was lost shows
     :ivar project_id: in which these credentials act
-    :ivar foreign_projects: in which they may not act
+    :ivar foreign_projects: in which they must not act
     """
 
     def __init__(self, clock: fake_clock.FakeClock) -> None:

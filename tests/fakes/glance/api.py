@@ -22,7 +22,7 @@ from tests.fakes import http as fake_http
 _TEXT = {'type': ['null', 'string']}
 _NUMBER = {'type': ['null', 'integer']}
 
-# glanceclient judges by it what it is told.
+# glanceclient judges an answer by it.
 SCHEMA = {'name': 'image', 'additionalProperties': {'type': 'string'},
           'properties': {
               **dict.fromkeys(

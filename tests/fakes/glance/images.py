@@ -76,7 +76,7 @@ class FakeImages(images_module.Images):
             return self._find(image_id)
 
         def half() -> None:
-            # Glance needs some time to see that nobody sends any more.
+            # Glance needs some time to see that the sender is gone.
             self._glance.become(image_id, 'saving')
 
         return self._make('upload', upload, image_id, half=half)

@@ -50,7 +50,7 @@ class Clock(fake_clock.FakeClock):
 class FakeGlance(glance_store.FakeGlance):
     """The service.
 
-    :ivar silent: requests for a record that find nobody before one answers
+    :ivar silent: requests for a record that get no answer before one does
     """
 
     def __init__(self, mocker, clock):

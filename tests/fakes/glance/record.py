@@ -44,7 +44,7 @@ class Stored(Record):
 
     @property
     def properties(self) -> dict[str, str]:
-        """What it says beside Glance's own attributes."""
+        """What it says besides Glance's own attributes."""
         return {name: value for name, value in self.items()
                 if name not in image_model.ATTRIBUTES}
 

@@ -60,7 +60,7 @@ class Trouble:
 
 
 class FakeGlance:
-    """What Glance has, whoever is connected to it.
+    """What Glance has, for each client alike.
 
     :ivar images: by their ids
     :ivar uploads: the bytes that each upload brought

@@ -192,7 +192,7 @@ class KillTests(Crashes):
 
 
 class FailTests(Crashes):
-    """Something fails, and nobody has to recover."""
+    """Something fails, and there is nothing to recover."""
 
     def test_any_call_fails(self) -> None:
         problems = []

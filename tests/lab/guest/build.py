@@ -96,7 +96,7 @@ def parts() -> Parts:
             try:
                 unfinished.rename(folder)
             except OSError:
-                # Somebody else was faster, with the same.
+                # Another process was faster, with the same.
                 if not folder.exists():
                     raise
         finally:
@@ -116,7 +116,7 @@ def lab_folder() -> pathlib.Path:
 def remove_old() -> list[pathlib.Path]:
     """Remove the folders of guests that other sources made.
 
-    Those that somebody uses stay: what is being built, what a QEMU has been
+    Those in use stay: what is being built, what a QEMU has been
     started with, and all of them as long as any lab runs, whose guests may be
     saved and started again.
 

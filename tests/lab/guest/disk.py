@@ -29,7 +29,7 @@ BOOT_RECORD_SIZE = 512
 class Disk:
     """A disk and the chain of files below it.
 
-    :ivar driver_format: what libvirt is told; never to be probed
+    :ivar driver_format: in libvirt's XML; never to be probed
     :ivar backing: the files below, the nearest first, with their formats
     """
 
@@ -39,7 +39,7 @@ class Disk:
 
 
 def make_disk(folder: pathlib.Path, kind: str) -> Disk:
-    """Make a bootable root disk that nobody has used yet.
+    """Make a bootable root disk that was never used.
 
     :param folder: made when missing; its files are ``disk``, ``base`` and
         ``middle``

@@ -13,9 +13,9 @@
 """A paste filter in the place of keystonemiddleware: says who is asking.
 
 Runs inside Glance and Cinder. The token is the identity itself, in clear
-text: ``USER:PROJECT:ROLE,ROLE``. The token ``refused`` is nobody. No token, or
-any other (keystoneauth1's noauth sends ``notused``), is the default identity
-of the paste file.
+text: ``USER:PROJECT:ROLE,ROLE``. The token ``refused`` is no user. No token,
+or any other (keystoneauth1's noauth sends ``notused``), is the default
+identity of the paste file.
 """
 
 import typing as ty

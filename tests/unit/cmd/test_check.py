@@ -101,7 +101,7 @@ class CheckTestCase(scene.CommandTestCase):
         with locks.instance(self.fake.guest.UUIDString()):
             self.assertEqual([], self.findings()[False])
 
-    def test_nobody_says_how_to_sign_in(self):
+    def test_without_credentials_it_cannot_sign_in(self):
         reason = errors.ConfigError(option='[nova_snap]auth_type',
                                     reason='is not set')
         self.use_node(lambda observer: self.fake_node(

@@ -87,7 +87,7 @@ class AskedTestCase(DeleteTestCase):
         self.assertIn('Nothing is deleted', said.err)
         self.assertEqual((1, 2), (len(self.stored), len(self.snapshots)))
 
-    def test_without_a_terminal_nobody_can_be_asked(self):
+    def test_without_a_terminal_no_question_is_asked(self):
         said = self.delete()
         self.assertEqual(main_module.ExitCode.REFUSED, said.code)
         self.assertIn('--yes', said.err)

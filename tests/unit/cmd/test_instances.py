@@ -44,7 +44,7 @@ class ListTestCase(scene.CommandTestCase):
         self.assertTrue(found['snapshot'].startswith('no: '))
         self.assertIn('missing', found['snapshot'])
 
-    def test_one_that_went_meanwhile_is_left_out(self):
+    def test_one_that_went_in_between_is_left_out(self):
         process = self.fake.process()
         process.calls.then('name', self.fake.delete_guest)
         self.use_node(lambda observer: self.fake_node(observer, process))

@@ -25,7 +25,7 @@ from nova_snap import errors
 from nova_snap.services.glance import images as images_module
 from nova_snap.services import signed_out
 
-# A way to sign in that asks nobody.
+# A way to sign in that asks no Keystone.
 SIGNED_IN = """
 [nova_snap]
 auth_type = none

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Nobody listens: pipes without a reader, full disks, closed terminals."""
+"""Output without a reader: broken pipes, full disks, closed terminals."""
 
 import os
 import pty
@@ -48,7 +48,7 @@ class Stream(fixtures.Fixture):
         try:
             self.stream.close()
         except OSError:
-            # What nobody dropped is written at last.
+            # What was not dropped is written at last.
             pass
 
 
@@ -96,7 +96,7 @@ class StreamTestCase(scene.CommandTestCase):
 class ListTestCase(StreamTestCase):
 
     @ddt.data(*LISTS)
-    def test_a_list_that_nobody_reads_ends_silently(self, text):
+    def test_a_list_without_a_reader_ends_silently(self, text):
         for more in ([], ['--json']):
             said = self.run_command(*self.words(text), *more,
                                     out=self.broken(Unread))
@@ -157,7 +157,7 @@ class DoneTestCase(StreamTestCase):
 
 @ddt.ddt
 class ToldTestCase(StreamTestCase):
-    """Nobody looks at standard error."""
+    """Standard error has no reader."""
 
     @ddt.data(Unread, Full, Closed, Hungup)
     def test_a_snapshot_goes_on(self, kind):
@@ -244,7 +244,7 @@ class ProcessTestCase(base.BaseTestCase):
     def test_a_file_does_not_become_a_standard_stream(self):
         done = self.run_code(
             '<&- 2>&-', 'print(os.open(os.devnull, os.O_RDONLY))\n'
-                        'show.say("for nobody")\nshow.drop_unwritten()')
+                        'show.say("unread")\nshow.drop_unwritten()')
         self.assertEqual((0, '3\n', ''),
                          (done.returncode, done.stdout, done.stderr))
 

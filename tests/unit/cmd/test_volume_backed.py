@@ -18,7 +18,7 @@ from nova_snap.services import signed_out
 from tests.fakes import node as fake_node
 from tests.unit.cmd import scene
 
-NOBODY = errors.ConfigError(option='auth_type', reason='is not set')
+NO_CREDENTIALS = errors.ConfigError(option='auth_type', reason='is not set')
 
 
 class VolumesTestCase(scene.CommandTestCase):
@@ -65,7 +65,7 @@ class VolumesTestCase(scene.CommandTestCase):
 
     def test_without_credentials_the_list_says_why(self):
         self.use_node(lambda observer: self.fake_node(
-            observer, volumes=signed_out.SignedOutOfCinder(NOBODY)))
+            observer, volumes=signed_out.SignedOutOfCinder(NO_CREDENTIALS)))
         [found] = self.run_command('list', '--json').json()
         self.assertIn('auth_type', found['snapshot'])
 

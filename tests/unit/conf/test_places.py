@@ -70,7 +70,7 @@ class VariablesTestCase(test_credentials.CredentialsTestCase):
                          found.adapter_options['endpoint_override'])
 
     def test_an_endpoint_of_keystone_is_not_taken_for_glance(self):
-        # Old openrc files have it beside a password.
+        # Old openrc files have it next to a password.
         found = self.load({**PASSWORD, 'OS_ENDPOINT': 'http://keystone'})
         self.assertNotIn('endpoint_override', found.adapter_options)
 

@@ -148,7 +148,7 @@ class ValuesTestCase(ConfTestCase):
          False),
     )
     @ddt.unpack
-    def test_only_a_directory_that_nobody_named_is_the_default(
+    def test_only_a_directory_without_a_name_is_the_default(
             self, _name, text, is_default):
         found = conf_module.settings(self.parse(text))
         self.assertEqual(is_default, found.snapshots_directory_is_default)

@@ -54,7 +54,7 @@ class ScratchTestCase(FilesTestCase):
         self.files.make_scratch(str(self.path))
 
     @ddt.data(0, 0o022, 0o077)
-    def test_qemu_may_enter_and_nobody_list(self, umask):
+    def test_qemu_may_enter_and_no_other_user_list(self, umask):
         os.umask(umask)
         self.path.parent.mkdir()
         self.make()

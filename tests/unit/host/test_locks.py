@@ -27,7 +27,7 @@ from nova_snap import errors
 from nova_snap.host import locks as locks_module
 from tests.unit import clock as unit_clock
 
-# Another process: it holds a lock until it is told to end, or is killed.
+# Another process: it holds a lock until it is asked to end, or is killed.
 HOLD = """\
 import sys
 from nova_snap.host import locks
@@ -129,7 +129,7 @@ class TwoProcessesTestCase(LocksTestCase):
         self.assert_free()
 
     def test_to_look_does_not_let_it_go(self):
-        # fcntl locks go when any descriptor of the file is closed: nobody
+        # fcntl locks go when any descriptor of the file is closed: no code
         # who holds one may open it again.
         with self.locks.instance('an-instance'):
             self.assertTrue(self.locks.is_held('an-instance'))
@@ -144,7 +144,7 @@ class TwoProcessesTestCase(LocksTestCase):
         self.assert_busy()
         self.assertAlmostEqual(5, self.clock.now - started, delta=0.2)
 
-    def test_whoever_only_looks_does_not_stand_in_the_way(self):
+    def test_a_look_does_not_stand_in_the_way(self):
         # "nova-snap status" holds it for the moment of its look.
         other = self.other()
 
@@ -200,7 +200,7 @@ class FilesTestCase(LocksTestCase):
     def mode(self, path):
         return stat.S_IMODE(path.stat().st_mode)
 
-    def test_nobody_else_may_lock_an_instance(self):
+    def test_no_other_user_may_lock_an_instance(self):
         self.assert_free()
         self.assertEqual(0o700, self.mode(self.folder.parent))
         self.assertEqual(0o700, self.mode(self.folder))

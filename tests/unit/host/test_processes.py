@@ -73,9 +73,9 @@ class NovaComputeTestCase(base.BaseTestCase):
         ['who asks for it', ['systemctl', 'stop', 'nova-compute']],
         ['who looks for it', ['pgrep', '-f', 'nova-compute']],
         ['who reads its log', ['less', '/var/log/nova/nova-compute.log']],
-        ['a program that is told of it',
+        ['a program with it as an argument',
          ['/usr/bin/python3', '/usr/bin/watch.py', 'nova-compute']],
-        ['a program that is told of its module',
+        ['a program with its module as an argument',
          ['python3', '/usr/bin/watch.py', '-m', 'nova.cmd.compute']],
         ['a line of Python', ['python3', '-c', 'pass', 'nova-compute']],
         ['a value of that name', ['python3', '-W', 'nova-compute', 'x.py']],
@@ -91,7 +91,7 @@ class NovaComputeTestCase(base.BaseTestCase):
                        for word in words))
         self.assertFalse(processes.nova_compute_runs())
 
-    def test_a_process_that_ends_meanwhile_hides_no_other(self):
+    def test_a_process_that_ends_in_between_hides_no_other(self):
         # What was seen can be read no more; here because it never could.
         (self.proc / '1' / 'cmdline').mkdir(parents=True)
         self.assertFalse(processes.nova_compute_runs())

@@ -169,7 +169,7 @@ class CreateOverlayTestCase(base.BaseTestCase):
                                   _tool().create_overlay, self.path, 1, None)
         self.assertIn('qemu-utils', str(error))
 
-    def test_nobody_else_may_read_it(self):
+    def test_no_other_user_may_read_it(self):
         self.addCleanup(os.umask, os.umask(0))
         _tool().create_overlay(self.path, 4096, None)
         self.assertEqual(0o600, stat.S_IMODE(os.stat(self.path).st_mode))
@@ -243,7 +243,7 @@ class ConvertTestCase(base.BaseTestCase):
         self.assertEqual(['image'],
                          os.listdir(os.path.dirname(self.path)))
 
-    def test_nobody_else_may_read_it(self):
+    def test_no_other_user_may_read_it(self):
         self.addCleanup(os.umask, os.umask(0))
         self.useFixture(program.Program('qemu-img'))
         self.convert()
@@ -300,7 +300,7 @@ class ConvertTestCase(base.BaseTestCase):
         self.assertRaises(ProcessLookupError, os.kill, seen.pid, 0)
 
     def test_an_interrupt_at_the_start_leaves_no_watcher(self):
-        # A thread that nobody stops would keep the process from ending.
+        # A thread that is not stopped would keep the process from ending.
         start = threading.Thread.start
 
         def interrupted(thread):
@@ -340,7 +340,7 @@ class ConvertTestCase(base.BaseTestCase):
 
     def test_one_that_computes_does_not_stand_still(self):
         gate = self.path + '.gate'
-        # What it moves is not to be read; it computes until it is told.
+        # What it moves is not to be read; it computes until the gate is there.
         self.useFixture(program.Program('qemu-img', self.with_proc('stat') + (
             f"until [ -e '{gate}' ]; do :; done")))
         timer = threading.Timer(LOOKS_SECONDS,

@@ -192,7 +192,7 @@ class WaitReadyTestCase(base.BaseTestCase):
         # start, where both are zero.
         ['not when the cursors meet', [0, 100, 100, 100, 'ready'],
          [(0, 100), (100, 100)]],
-        ['though nobody counts', ['uncounted', 'uncounted', 'ready'], []],
+        ['though nothing counts', ['uncounted', 'uncounted', 'ready'], []],
     )
     def test_ready(self, looks, told):
         self.assertEqual(told, self.wait(*looks))
@@ -213,7 +213,7 @@ class WaitReadyTestCase(base.BaseTestCase):
         ['from the start', [0]],
         ['in the middle', [0, 10, 50]],
         ['when the cursors have met', [100]],
-        ['and nobody counts', ['uncounted']],
+        ['and nothing counts', ['uncounted']],
     )
     def test_stands_still(self, looks):
         error = self.assertRaises(errors.MirrorTimeout, self.wait, *looks)
@@ -306,7 +306,7 @@ class AbortTestCase(DeviceTestCase):
         self.assertIn('7 s', str(error))
         self.assertAlmostEqual(7, sum(self.clock.slept), delta=1)
 
-    def test_somebody_else_may_end_the_wait(self):
+    def test_other_client_may_end_the_wait(self):
         self.see(self.ENDING, self.NONE)
         waits = []
         self.device.abort(wait=waits.append)

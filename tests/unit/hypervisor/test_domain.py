@@ -214,7 +214,7 @@ class DefinitionTestCase(DomainTestCase):
     def test_it_tells_no_secret_in_a_log(self):
         self.assertNotIn(SECRET, repr(self.domain.definition()))
 
-    def test_a_snapshot_deleted_meanwhile_is_an_error_of_ours(self):
+    def test_a_snapshot_deleted_in_between_is_an_error_of_ours(self):
         self.snapshot.getXMLDesc.side_effect = test_errors.libvirt_error(
             libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT)
         self.assertRaises(errors.HypervisorError, self.domain.definition)

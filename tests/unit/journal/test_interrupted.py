@@ -66,7 +66,7 @@ class InterruptTestCase(steps.TransactionTestCase):
         order = [kind for kind in ('frozen', 'undefined', 'mirror',
                                    'scratch', 'image') if kind in last]
         if 'frozen' in last and 'undefined' in last:
-            # These two are beside each other.
+            # These two are next to each other.
             order.remove('undefined')
         self.assertEqual(order, sorted(order, key=last.get))
 
@@ -87,7 +87,7 @@ class InterruptTestCase(steps.TransactionTestCase):
         self.assertEqual({'first'}, self.world.there)
 
     def test_a_second_one_leaves_the_record(self):
-        # Whoever insists gets out, and is told what is not put back.
+        # A second Ctrl-C ends it, and it says what is not put back.
         def act():
             with self.transaction() as txn:
                 txn.artifact(Step('first'))

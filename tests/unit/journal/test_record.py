@@ -99,7 +99,7 @@ class RecordTestCase(base.BaseTestCase):
         ['an instance that is a number', 'instance_uuid', 7],
         # The word is true, and what must be undone would remain.
         ['a commit that is a word', 'committed', 'false'],
-        ['a field that nobody knows', 'mood', 'good'],
+        ['an unknown field', 'mood', 'good'],
     )
     def test_a_strange_field_is_an_error(self, name, value):
         error = self.assertRaises(

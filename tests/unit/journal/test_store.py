@@ -53,7 +53,7 @@ class StoreTestCase(base.BaseTestCase):
 
 class PrepareTestCase(StoreTestCase):
 
-    def test_nobody_else_may_look_in(self):
+    def test_no_other_user_may_look_in(self):
         self.assertEqual(0o700, self.mode())
         self.assertEqual(0o700, self.mode('..'))
 
@@ -98,7 +98,7 @@ class WriteTestCase(StoreTestCase):
         self.assertTrue(self.store.read('a-record').committed)
         self.assertEqual(['a-record.json'], self.names())
 
-    def test_nobody_else_may_read_it(self):
+    def test_no_other_user_may_read_it(self):
         self.store.write(records.record())
         self.assertEqual(0o600, self.mode('a-record.json'))
 
@@ -279,7 +279,7 @@ class ReadAllTestCase(StoreTestCase):
         self.assertEqual([], self.store.ids())
         self.assertEqual([], list(self.store.read_all()))
 
-    def test_one_that_was_settled_meanwhile_is_no_error(self):
+    def test_one_that_was_settled_in_between_is_no_error(self):
         self.store.write(records.record('a'))
         self.store.write(records.record('b'))
         reading = self.store.read_all()

@@ -46,7 +46,7 @@ class DiskTestCase(base.BaseTestCase):
          ('vda', 'volume', None, 'qcow2')),
         ('a stick that is not there', 'disk-without-source.inactive',
          ('sda', 'file', None, 'raw')),
-        ('a disk whose format nobody named', 'driver-without-format.live',
+        ('a disk without a named format', 'driver-without-format.live',
          ('vda', 'file', '/srv/guests/root.qcow2', None)),
         ('the first that is a disk, after a CD and a floppy',
          'cdrom-first.live',
@@ -68,7 +68,7 @@ class DiskTestCase(base.BaseTestCase):
 
     @ddt.named_data(
         ('within its source', 'encrypted-source.live', True),
-        ('beside its source, as older libvirts write it',
+        ('next to its source, as older libvirts write it',
          'encrypted-disk.live', True),
         ('not at all', 'raw-root.live', False),
     )
@@ -174,7 +174,7 @@ class ChainTestCase(base.BaseTestCase):
 
     @ddt.named_data(
         ('nothing below', 'qcow2-without-backing.live', ()),
-        ('nothing is told of a guest that is off', 'secrets.inactive', ()),
+        ('nothing is said of a guest that is off', 'secrets.inactive', ()),
         (
             'two files and a block device',
             'chain-of-three.live',
@@ -268,7 +268,7 @@ class GuestTestCase(base.BaseTestCase):
     @ddt.named_data(
         ('another channel is none', 'agent-absent.live', 'absent'),
         ('no channel at all', 'raw-root.live', 'absent'),
-        ('nobody opened it in the guest', 'agent-disconnected.live',
+        ('no process opened it in the guest', 'agent-disconnected.live',
          'disconnected'),
         ('an agent is there', 'agent-connected.live', 'connected'),
         ('a guest that is off has none', 'agent.inactive', 'disconnected'),

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What a layer lies on, and how QEMU is told."""
+"""What a layer lies on, and its description for QEMU."""
 
 import dataclasses
 import json

@@ -106,7 +106,7 @@ class SourceTestCase(base.BaseTestCase):
                          sent.digest('sha256'))
         self.assertEqual(1000, clock.now)
 
-    def test_a_hash_nobody_knows_is_none(self):
+    def test_an_unknown_hash_is_none(self):
         self.assertIsNone(
             source_module.FileSource(self.path).digest('sha-of-2099')
         )

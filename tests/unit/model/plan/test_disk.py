@@ -48,13 +48,13 @@ class UnsupportedTestCase(scene.PlanTestCase):
         ('a part of a file', 'sliced-root.live', (scene.BASE,), '(<slices>)'),
         ('a part of a file below', 'sliced-backing.live', (), '(<slices>)'),
         (
-            'a disk whose format nobody named',
+            'a disk without a named format',
             'driver-without-format.live',
             (),
             'is not named in its XML',
         ),
         (
-            'a layer whose format nobody named',
+            'a layer without a named format',
             'raw-root.live',
             (scene.ROOT, layer_model.Layer('/srv/old', '')),
             'of the backing file /srv/old is not named',

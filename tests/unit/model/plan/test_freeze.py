@@ -25,7 +25,7 @@ State = domain_model.State
 class FreezeTestCase(scene.PlanTestCase):
 
     @ddt.named_data(
-        ('nobody asks for it', {}, None, (False, False)),
+        ('it is not asked for', {}, None, (False, False)),
         ('the image has an agent', {'hw_qemu_guest_agent': 'True'}, None,
          (True, False)),
         ('the image requires it', {'os_require_quiesce': 'True'}, None,

@@ -42,7 +42,7 @@ class MethodTestCase(scene.PlanTestCase):
             Method.LIVE,
         ),
         (
-            'and one that nobody defined',
+            'and one that is not defined',
             {'is_persistent': False},
             {},
             {},
@@ -170,7 +170,7 @@ class BusyTestCase(scene.PlanTestCase):
         ('libvirt does not say what it does', {'state': State.UNKNOWN},
          'unknown'),
         ('it is being migrated', {'job': 'migration'}, 'a migration'),
-        ('somebody copies its disk',
+        ('another client copies its disk',
          {'block_job': 'a block job (copy) to /x runs on disk vda'},
          'copy) to /x runs on disk vda, which is not ours'),
     )

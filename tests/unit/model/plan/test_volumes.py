@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The mapping and the record, beside those that a real Nova 34 wrote."""
+"""The mapping and the record, compared with those of a real Nova 34."""
 
 import dataclasses
 import json

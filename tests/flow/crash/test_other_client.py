@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Somebody else acts on the guest at every step of a live snapshot.
+"""Another client acts on the guest at every step of a live snapshot.
 
-The rules of undoing the undefine: what is transient is defined, what is
-defined again by somebody is theirs, what is gone is defined as long as its
+The rules of undoing the undefine: what is transient is defined, what another
+client has defined again is theirs, what is gone is defined as long as its
 root disk is there.
 """
 
@@ -31,7 +31,7 @@ When = fake_calls.When
 SETTLED = {recovery.Outcome.SETTLED}
 
 
-class SomebodyElseTestCase(points.Crashes, flow_scene.FlowTestCase):
+class OtherClientTestCase(points.Crashes, flow_scene.FlowTestCase):
     """What is done is said by the tests; it is done once."""
 
     asked = {'quiesce': 'want'}
@@ -41,9 +41,9 @@ class SomebodyElseTestCase(points.Crashes, flow_scene.FlowTestCase):
         fake.guest.setAutostart(1)
 
     def acted(self, act, races=()):
-        """Run once for each call, and let somebody act before it.
+        """Run once for each call, and let the other client act before it.
 
-        :param races: calls that somebody may come before by no more than a
+        :param races: calls that the client may come before by no more than a
             moment: libvirt cannot look and act in one
         """
         for call in self.calls():
@@ -55,7 +55,7 @@ class SomebodyElseTestCase(points.Crashes, flow_scene.FlowTestCase):
                                      When.BEFORE))
 
     def killed(self, act):
-        """Run once for each call, die after it, and let somebody act."""
+        """Run once for each call, die after it, and let the client act."""
         for call in self.calls():
             run = self.hit(lambda process, at=call.number:
                            process.calls.kill(at, When.AFTER))
@@ -112,9 +112,9 @@ def not_rebooted(run):
     return wrong
 
 
-class DeletedTestCase(SomebodyElseTestCase):
+class DeletedTestCase(OtherClientTestCase):
 
-    def test_it_is_deleted_meanwhile(self):
+    def test_it_is_deleted_in_between(self):
         self.judge_all(self.acted(fake_node.FakeNode.delete_guest,
                                   races=['defineXML']), not_deleted)
 
@@ -123,9 +123,9 @@ class DeletedTestCase(SomebodyElseTestCase):
                        not_deleted)
 
 
-class PoweredOffTestCase(SomebodyElseTestCase):
+class PoweredOffTestCase(OtherClientTestCase):
 
-    def test_it_is_powered_off_meanwhile(self):
+    def test_it_is_powered_off_in_between(self):
         self.judge_all(self.acted(fake_node.FakeNode.power_off_guest),
                        not_off)
 
@@ -134,9 +134,9 @@ class PoweredOffTestCase(SomebodyElseTestCase):
                        not_off)
 
 
-class HardRebootedTestCase(SomebodyElseTestCase):
+class HardRebootedTestCase(OtherClientTestCase):
 
-    def test_it_is_rebooted_meanwhile(self):
+    def test_it_is_rebooted_in_between(self):
         self.judge_all(self.acted(fake_node.FakeNode.hard_reboot_guest,
                                   races=['undefineFlags', 'defineXML',
                                          'autostart', 'setAutostart']),
