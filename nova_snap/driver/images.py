@@ -23,6 +23,7 @@ from nova.image import glance
 
 from nova_snap.model import settings as settings_model
 from nova_snap.services.glance import images as images_module
+from nova_snap.services import identity
 from nova_snap.services import sign_in
 
 
@@ -40,4 +41,5 @@ def request_images(context: ty.Any, settings: settings_model.Settings) -> (
         session, {'auth': auth,
                   'endpoint_override': glance.generate_glance_url(context),
                   'global_request_id': context.global_id},
-        policy=sign_in.images_policy(settings))
+        policy=sign_in.images_policy(settings),
+        us=identity.Identity(context.project_id, frozenset(context.roles)))

@@ -127,8 +127,7 @@ class LibvirtDriver(driver.LibvirtDriver):
                     self._snap.work, self._known(instance), \
                     self._claimed(instance):
                 snapshot.take(self._snap.node(images, watch),
-                              _request(instance, image_id, image['name'],
-                                       root))
+                              _request(instance, image, root))
         LOG.info('Snapshot image upload complete', instance=instance)
 
     def quiesce(self, context: ty.Any, instance: ty.Any,
@@ -289,13 +288,14 @@ def _why_novas_disk(root: domain_model.Disk | None) -> str | None:
     return 'its root disk is encrypted' if root.encrypted else None
 
 
-def _request(instance: ty.Any, image_id: str, name: str,
+def _request(instance: ty.Any, image: ty.Any,
              root: domain_model.Disk) -> request_model.Request:
     properties = instance.image_meta.properties
     return request_model.Request(
         instance_uuid=instance.uuid,
         images=(request_model.RequestedImage(
-            image_id, name, made_by=request_model.Party.NOVA),),
+            image['id'], image['name'], made_by=request_model.Party.NOVA,
+            owner=image.get('owner')),),
         disk=root.target_dev,
         image_properties={
             key: str(properties.get(key, False))

@@ -126,18 +126,31 @@ def settle_instance(node: world_module.Node, uuid: str, *,
                     nova_is_stopped: bool) -> None:
     """Settle what is left of one instance, whose lock the caller holds.
 
-    :raises InstanceBusy: when it cannot be settled
+    :raises InstanceBusy: when the guest cannot be put back
     """
     for item in node.store.read_all():
         if (isinstance(item, errors.JournalError) or _foreign(node, item)
                 or item.instance_uuid != uuid):
             continue
         finding = _settle(node, item, nova_is_stopped)
-        if finding.outcome != Outcome.SETTLED:
+        if finding.outcome == Outcome.SETTLED:
+            continue
+        if not _is_guest_back(item):
             raise errors.InstanceBusy(
                 instance=item.instance_name,
                 reason=f'record {item.id} of an earlier snapshot is left: '
                        f'{finding.reason}')
+        # An image that is left stands in the way of no other, and Glance may
+        # hide it from the user who asks for this snapshot.
+        LOG.warning('Record %s of an earlier snapshot of %s stays: %s',
+                    item.id, item.instance_name, finding.reason)
+
+
+def _is_guest_back(record: record_model.Record) -> bool:
+    """Tell whether nothing is left of a record but artifacts."""
+    return all(entry.phase == record_model.Phase.UNDONE
+               for entry in record.entries
+               if entry.role == record_model.Role.HOLD)
 
 
 def _recover_one(node: world_module.Node, record: record_model.Record,

@@ -126,9 +126,9 @@ def _records(world: world_module.World, request: request_model.Request,
         one: the guest was not touched yet
     """
     if all(image.made_by == request_model.Party.NOVA
-           for image in made.images):
-        return [image_step.AdoptImage.of_nova(image.image_id)
-                for image in made.images]
+           for image in request.images):
+        return [image_step.AdoptImage.of_nova(image)
+                for image in request.images]
     nova, base = made.nova, None
     world.images.check(nova.project_uuid if nova else None)
     if nova is not None and nova.image_uuid:

@@ -30,11 +30,13 @@ class RequestedImage:
     """An image to be left in Glance.
 
     :ivar image_id: chosen by the door, so that a crash cannot hide the image
+    :ivar owner: the project whose image it is, where its record is made
     """
 
     image_id: str
     name: str
     made_by: Party = Party.US
+    owner: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

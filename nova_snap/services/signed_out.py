@@ -53,10 +53,11 @@ class SignedOut(images_module.Images):
                progress: stream.Progress | None = None) -> ty.NoReturn:
         raise self._reason
 
-    def delete(self, image_id: str) -> None:
+    def delete(self, image_id: str, *, owner: str | None = None) -> None:
         raise self._reason
 
-    def discard_unfinished(self, image_id: str) -> None:
+    def discard_unfinished(self, image_id: str, *,
+                           owner: str | None = None) -> None:
         raise self._reason
 
 

@@ -36,20 +36,24 @@ class CreateImage(step_module.Step):
         :raises ImageServiceError: when Glance does not take it; it may be
             there all the same, if the answer was lost
         """
-        world.images.create(image_model.ImageSpec.from_dict(self.spec))
+        made = world.images.create(
+            image_model.ImageSpec.from_dict(self.spec))
+        # Another process that settles this may be of another project.
+        self.spec['owner'] = made.owner or self.spec['owner']
 
     def undo(self, world: world_module.World) -> None:
         """Delete the image, with its data.
 
         :raises ImageServiceError: when Glance does not delete it
         """
-        world.images.delete(self.spec['image_id'])
+        world.images.delete(self.spec['image_id'], owner=self.spec['owner'])
 
 
 @dataclasses.dataclass
 class AdoptImage(step_module.Step):
     """Artifact: an image whose record was made before.
 
+    :ivar owner: the project whose image it is, where that is known
     :ivar deleted_by: who deletes the image when the snapshot fails. Not for
         the journal: Nova deletes it only while it waits for this process.
         After a crash Nova does not know that nothing will be sent any more,
@@ -57,14 +61,15 @@ class AdoptImage(step_module.Step):
     """
 
     image_id: str
+    owner: str | None = None
 
     def __post_init__(self) -> None:
         self.deleted_by = request_model.Party.US
 
     @classmethod
-    def of_nova(cls, image_id: str) -> 'AdoptImage':
+    def of_nova(cls, image: request_model.RequestedImage) -> 'AdoptImage':
         """Take over an image whose snapshot Nova waits for."""
-        adopted = cls(image_id)
+        adopted = cls(image.image_id, image.owner)
         adopted.deleted_by = request_model.Party.NOVA
         return adopted
 
@@ -77,4 +82,4 @@ class AdoptImage(step_module.Step):
         :raises ImageServiceError: when Glance does not delete it
         """
         if self.deleted_by == request_model.Party.US:
-            world.images.discard_unfinished(self.image_id)
+            world.images.discard_unfinished(self.image_id, owner=self.owner)

@@ -112,7 +112,8 @@ class FlowTestCase(base.BaseTestCase):
 def request(**asked: ty.Any) -> request_model.Request:
     """Make a request, whose one image has the id IMAGE."""
     about = {field: asked.pop(field)
-             for field in ('image_id', 'name', 'made_by') if field in asked}
+             for field in ('image_id', 'name', 'made_by', 'owner')
+             if field in asked}
     return dataclasses.replace(
         request_model.Request(fake_node.UUID, (
             dataclasses.replace(

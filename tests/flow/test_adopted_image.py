@@ -31,6 +31,8 @@ Phase = phase_model.Phase
 
 Outcome = recovery.Outcome
 
+SECOND = '22222222-2222-4222-8222-222222222222'
+
 RECORD = image_model.ImageSpec(
     image_id=flow_scene.IMAGE, name='nightly', disk_format='qcow2',
     container_format='bare', min_disk=1, min_ram=0, owner=None,
@@ -84,6 +86,77 @@ class AdoptedTestCase(flow_scene.FlowTestCase):
         recovery.recover(process.node, artifacts=False)
         self.assertEqual([], process.calls.of('glance'))
         self.assertFalse(self.fake.guest.agent.frozen)
+
+
+class HiddenTestCase(flow_scene.FlowTestCase):
+    """An admin took the first snapshot, and a member takes the next one."""
+
+    def setUp(self):
+        super().setUp()
+        self.fake.guest.create()
+        self.fake.glance.create(image_record.of_spec(RECORD)
+                                | {'owner': 'admins'})
+        self.before = self.state()
+        self.die('convert', made_by=request_model.Party.NOVA,
+                 owner='admins')
+
+    def retry(self):
+        """Take the next one, as a member of another project."""
+        self.fake.glance.project = 'members'
+        self.addCleanup(setattr, self.fake.glance, 'project', None)
+        self.fake.glance.add(SECOND, owner='members', disk_format='qcow2',
+                             container_format='bare')
+        return self.take(image_id=SECOND, owner='members',
+                         made_by=request_model.Party.NOVA)
+
+    def test_a_retry_does_not_take_a_hidden_image_for_one_that_is_gone(self):
+        log = self.useFixture(fixtures.FakeLogger(level=logging.WARNING))
+        self.retry()
+
+        self.assertEqual('active', self.fake.glance.stored[SECOND].status)
+        self.assertEqual('queued',
+                         self.fake.glance.stored[flow_scene.IMAGE].status)
+        self.assertEqual(1, len(self.records()))
+        self.assertIn('project admins', log.output)
+
+    def test_who_sees_all_images_settles_it_later(self):
+        self.retry()
+        self.fake.glance.project = None
+
+        self.assertEqual([Outcome.SETTLED], self.outcomes())
+        self.assertEqual([SECOND], list(self.fake.glance.stored))
+        self.assertEqual([], self.records())
+
+    def test_a_member_of_another_project_does_not_settle_it(self):
+        self.retry()
+
+        (finding,) = self.recover()
+
+        self.assertEqual(Outcome.FAILED, finding.outcome)
+        self.assertIn('nova-snap recover', finding.reason)
+
+    def test_of_the_same_project_it_is_gone_before_the_next_begins(self):
+        self.fake.glance.stored[flow_scene.IMAGE]['owner'] = 'members'
+
+        self.retry()
+
+        self.assertEqual([SECOND], list(self.fake.glance.stored))
+        self.assertEqual([], self.records())
+
+
+class OwnTestCase(flow_scene.FlowTestCase):
+
+    def test_an_image_of_ours_that_is_hidden_is_not_taken_for_gone(self):
+        self.fake.guest.create()
+        self.die('convert')
+        (stored,) = self.fake.glance.stored.values()
+        stored['owner'] = 'admins'
+        self.fake.glance.project = 'members'
+
+        (finding,) = self.recover()
+
+        self.assertEqual(Outcome.FAILED, finding.outcome)
+        self.assertEqual(1, len(self.records()))
 
 
 class WhatNovaKnowsTestCase(flow_scene.FlowTestCase):

@@ -144,17 +144,22 @@ class DeletedByTestCase(flow_scene.FlowTestCase):
         self.world.images.create(_queued())
 
     def test_nova_deletes_what_nova_waits_for(self):
-        step = image_step.AdoptImage.of_nova(flow_scene.IMAGE)
+        step = image_step.AdoptImage.of_nova(_of_nova())
         self.assertEqual(request_model.Party.NOVA, step.deleted_by)
         step.undo(self.world)
         self.assertIn(flow_scene.IMAGE, self.fake.glance.stored)
 
     def test_after_a_crash_it_is_ours_to_delete(self):
-        facts = image_step.AdoptImage.of_nova(flow_scene.IMAGE).facts()
+        facts = image_step.AdoptImage.of_nova(_of_nova()).facts()
         step = image_step.AdoptImage.from_facts(facts)
         self.assertEqual(request_model.Party.US, step.deleted_by)
         step.undo(self.world)
         self.assertNotIn(flow_scene.IMAGE, self.fake.glance.stored)
+
+
+def _of_nova():
+    return request_model.RequestedImage(
+        flow_scene.IMAGE, 'nightly', request_model.Party.NOVA)
 
 
 def _queued():

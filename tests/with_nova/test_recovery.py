@@ -24,6 +24,7 @@ from nova_snap.flows import snapshot
 from nova_snap.host import files as files_module
 from nova_snap.model import image as image_model
 from nova_snap.model import request as request_model
+from nova_snap.steps import image as image_step
 from tests.fakes import calls as fake_calls
 from tests.fakes.glance import record as image_record
 from tests.with_nova import scene
@@ -36,6 +37,8 @@ RECORD = image_model.ImageSpec(
     container_format='bare', min_disk=1, min_ram=0, owner=None,
     visibility='private', properties={})
 
+SECOND = '22222222-2222-4222-8222-222222222222'
+
 LIVE = 'blockRebase'
 COLD = 'managedSave'
 
@@ -43,8 +46,11 @@ COLD = 'managedSave'
 class LeftTestCase(scene.SceneTestCase):
     """A nova-compute was killed in the middle of a snapshot."""
 
-    def die(self, call):
-        """Begin a snapshot in a process that is killed after a call."""
+    def die(self, call, owner=None):
+        """Begin a snapshot in a process that is killed after a call.
+
+        :param owner: the project whose image it is
+        """
         self.fake.machine_id = files_module.machine_id()
         self.fake.set(disable_libvirt_livesnapshot=call == COLD)
         self.fake.glance.create(image_record.of_spec(RECORD))
@@ -53,7 +59,8 @@ class LeftTestCase(scene.SceneTestCase):
         try:
             snapshot.take(process.node, request_model.Request(
                 scene.UUID, (request_model.RequestedImage(
-                    IMAGE, 'nightly', request_model.Party.NOVA),)))
+                    IMAGE, 'nightly', request_model.Party.NOVA,
+                    owner=owner),)))
         except (fake_calls.Killed, errors.SnapError):
             pass
         self.assertTrue(process.calls.is_dead)
@@ -218,6 +225,45 @@ class ImageTestCase(LeftTestCase):
         self.settle(status)
         self.assertIn(IMAGE, self.glance.images)
         self.assert_settled()
+
+    def test_a_retry_by_another_project_leaves_it_to_the_service(self):
+        self.die('convert', owner='admins')
+        self.glance.images[IMAGE]['owner'] = 'admins'
+        self.glance.add(SECOND, owner=scene.PROJECT)
+        self.glance.project = scene.PROJECT
+        driver = self.start()
+        driver.snapshot(self.context, self.instance, SECOND,
+                        scene.mock.Mock())
+        self.assertEqual('active', self.glance.images[SECOND].status)
+        self.assertEqual('queued', self.glance.images[IMAGE].status)
+        self.glance.project = None
+        driver._recovery.images_too()
+        self.assertNotIn(IMAGE, self.glance.images)
+        self.assert_settled()
+
+    def test_a_retry_by_its_own_project_deletes_it(self):
+        self.die('convert', owner=scene.PROJECT)
+        self.glance.images[IMAGE]['owner'] = scene.PROJECT
+        self.glance.add(SECOND, owner=scene.PROJECT)
+        self.glance.project = scene.PROJECT
+        self.start().snapshot(self.context, self.instance, SECOND,
+                              scene.mock.Mock())
+        self.assertEqual([SECOND], list(self.glance.images))
+        self.assert_settled()
+
+    def test_the_record_says_whose_image_it_is(self):
+        self.glance.add(SECOND, owner='admins')
+        owners = []
+
+        def look(**states):
+            owners.extend(entry.facts.get('owner')
+                          for record in self.fake.process().store.read_all()
+                          for entry in record.entries
+                          if entry.kind == image_step.AdoptImage.__name__)
+
+        self.start_driver().snapshot(self.context, self.instance, SECOND,
+                                     look)
+        self.assertEqual({'admins'}, set(owners))
 
     def test_glance_is_down(self):
         self.die('convert')

@@ -30,6 +30,7 @@ from nova_snap.model import image as image_model
 from nova_snap.model import stream
 from nova_snap.services.glance import upload as upload_module
 from nova_snap.services.glance import wire as wire_module
+from nova_snap.services import identity
 from nova_snap.services import retry
 from nova_snap.services import sessions
 
@@ -38,7 +39,8 @@ LOG = logging.getLogger(__name__)
 # With one of these an image is made for another project: admin by Glance's
 # own policy, service where the operator's policy says so.
 # :source: glance/policies/base.py ADMIN_OR_PROJECT_MEMBER_CREATE_IMAGE
-OWNER_ROLES = frozenset({'admin', 'service'})
+ADMIN = 'admin'
+OWNER_ROLES = frozenset({ADMIN, 'service'})
 
 
 class Images:
@@ -47,11 +49,14 @@ class Images:
     def __init__(self, session: ksa_session.Session,
                  options: cabc.Mapping[str, ty.Any], *,
                  policy: sessions.Policy | None = None,
-                 clock: stream.Clock = time) -> None:
+                 clock: stream.Clock = time,
+                 us: identity.Identity | None = None) -> None:
         """Remember how Glance is reached.
 
         :param options: keyword arguments of keystoneauth1's Adapter
+        :param us: as whom we ask, where the session cannot say it
         """
+        self._us = us
         self._policy = policy or sessions.Policy()
         self._wire = wire_module.Wire(session, options, self._policy.timeouts)
         self._clock = clock
@@ -67,7 +72,7 @@ class Images:
         :raises ImageServiceError: when what answers is no Glance
         """
         self._wire.probe()
-        us = self._wire.who()
+        us = self._us or self._wire.who()
         if (owner and us.project_id and owner != us.project_id
                 and us.roles is not None and not us.roles & OWNER_ROLES):
             raise _not_owner(owner, None)
@@ -130,27 +135,42 @@ class Images:
             self._wire, image_id, source, policy=self._policy,
             clock=self._clock).run(progress)
 
-    def delete(self, image_id: str) -> None:
+    def delete(self, image_id: str, *, owner: str | None = None) -> None:
         """Remove an image and its data; one that is absent is fine.
 
+        :param owner: the project whose image it is, where that is known
         :raises ImageServiceUnavailable: when Glance stays silent; the image
             may be there or not
-        :raises ImageServiceRefused: when we must not, or it is protected
+        :raises ImageServiceRefused: when we must not, or it is protected,
+            or Glance would not show us an image of that project
         :raises ImageServiceError: when it is in use
         """
         try:
             self._retry.call(lambda: self._wire.delete(image_id))
         except errors.ImageGone:
-            LOG.debug('Image %s was not there', image_id)
+            self._must_see(image_id, owner)
 
-    def discard_unfinished(self, image_id: str) -> None:
+    def discard_unfinished(self, image_id: str, *,
+                           owner: str | None = None) -> None:
         """Remove an image whose data was never whole; leave any other.
 
+        :param owner: the project whose image it is, where that is known
         :raises ImageServiceError: as :meth:`get` and :meth:`delete`
         """
         image = self.get(image_id)
-        if image is not None and image.status in upload_module.UNDER_WAY:
-            self.delete(image_id)
+        if image is None:
+            self._must_see(image_id, owner)
+        elif image.status in upload_module.UNDER_WAY:
+            self.delete(image_id, owner=owner)
+
+    def _must_see(self, image_id: str, owner: str | None) -> None:
+        """Tell an image that is gone from one that Glance hides from us.
+
+        :raises ImageServiceRefused: when it may be hidden
+        """
+        if owner is not None:
+            refuse_hidden(self._us or self._wire.who(), image_id, owner)
+        LOG.debug('Image %s was not there', image_id)
 
     def _create(self, spec: image_model.ImageSpec) -> image_model.Image:
         try:
@@ -168,6 +188,24 @@ class Images:
                 raise
             LOG.debug('Image %s was made although %s', spec.image_id, exc)
             return image
+
+
+def refuse_hidden(us: identity.Identity, image_id: str, owner: str) -> None:
+    """Refuse to call an image gone that Glance may only hide from us.
+
+    Glance says 404 of a private image of another project, too.
+
+    :raises ImageServiceRefused: when it may be hidden
+    :source: glance/policies/image.py get_image, glance/api/v2/policy.py
+    """
+    if (us.project_id in (None, owner) or ADMIN in (us.roles or ())):
+        return
+    raise errors.ImageServiceRefused(
+        call='delete the image', status=None, image_id=image_id,
+        reason=f'image {image_id} is of project {owner}, and Glance does not '
+               f'say to one of project {us.project_id} whether it is there. '
+               'Run "nova-snap recover" as an admin, or as a user of that '
+               'project')
 
 
 def _not_owner(owner: str, exc: errors.ImageServiceRefused | None

@@ -13,6 +13,7 @@
 """A fake Glance without a wire: what one process sees of it."""
 
 import collections.abc as cabc
+import http
 import typing as ty
 
 from nova_snap import errors
@@ -20,9 +21,11 @@ from nova_snap.model import image as image_model
 from nova_snap.model import stream
 from nova_snap.services.glance import errors as glance_errors
 from nova_snap.services.glance import images as images_module
+from nova_snap.services import identity
 from tests.fakes import calls as fake_calls
 from tests.fakes.glance import record as image_record
 from tests.fakes.glance import store as glance_store
+from tests.fakes import http as fake_http
 
 OUTSIDE = 'glance'
 
@@ -81,20 +84,37 @@ class FakeImages(images_module.Images):
 
         return self._make('upload', upload, image_id, half=half)
 
-    def delete(self, image_id: str) -> None:
+    def delete(self, image_id: str, *, owner: str | None = None) -> None:
         def delete() -> None:
-            if image_id in self._glance.images:
+            try:
                 self._glance.delete(image_id)
+            except fake_http.Refused as exc:
+                if exc.http_status != http.HTTPStatus.NOT_FOUND:
+                    raise
+                self._must_see(image_id, owner)
 
         self._make('delete', delete, image_id)
 
-    def discard_unfinished(self, image_id: str) -> None:
+    def discard_unfinished(self, image_id: str, *,
+                           owner: str | None = None) -> None:
         def discard() -> None:
-            stored = self._glance.images.get(image_id)
-            if stored is not None and stored.status in ('queued', 'saving'):
+            try:
+                stored = self._glance.find(image_id)
+            except fake_http.Refused as exc:
+                if exc.http_status != http.HTTPStatus.NOT_FOUND:
+                    raise
+                self._must_see(image_id, owner)
+                return
+            if stored.status in ('queued', 'saving'):
                 self._glance.delete(image_id)
 
         self._make('discard_unfinished', discard, image_id)
+
+    def _must_see(self, image_id: str, owner: str | None) -> None:
+        if owner is not None:
+            images_module.refuse_hidden(
+                identity.Identity(self._glance.project, None), image_id,
+                owner)
 
     def _find(self, image_id: str) -> image_model.Image:
         with glance_errors.translated('look', image_id=image_id):

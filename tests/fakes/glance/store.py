@@ -69,6 +69,7 @@ class FakeGlance:
     :ivar refuses: it answers 403 to every request
     :ivar reads_only: it answers 403 to every request that changes something
     :ivar forbids_data: it answers 403 to data
+    :ivar project: of the member who asks; None for an admin, who sees all
     :ivar quota: bytes that an image may have; None for any
     :ivar algorithm: of the hash that it keeps; None for none
     :ivar after: lets something happen when so many seconds have passed
@@ -83,6 +84,7 @@ class FakeGlance:
         self.refuses = False
         self.reads_only = False
         self.forbids_data = False
+        self.project: str | None = None
         self.quota: int | None = None
         self.algorithm: str | None = 'sha512'
         self.after = after
@@ -124,11 +126,13 @@ class FakeGlance:
         :raises Refused: when there is none
         """
         self._let()
-        try:
-            return self.images[image_id]
-        except KeyError:
+        stored = self.images.get(image_id)
+        if stored is None or self.project not in (
+                None, stored.get('owner', self.project)):
+            # :source: glance/api/v2/policy.py ImageAPIPolicy
             raise fake_http.Refused(
-                404, f'No image found with ID {image_id}') from None
+                404, f'No image found with ID {image_id}')
+        return stored
 
     def create(self, values: cabc.Mapping[str, ty.Any]) -> image_record.Stored:
         """Make the record of an image.

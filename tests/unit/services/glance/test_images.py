@@ -23,7 +23,9 @@ from requests_mock.contrib import fixture as requests_fixture
 
 from nova_snap import errors
 from nova_snap.model import image as image_model
+from nova_snap.services import identity
 from tests.fakes.glance import mocked as fake_glance
+from tests.unit.services import fake_keystone
 
 KEYSTONE = 'http://keystone.test:5000/v3'
 IMAGES = f'{fake_glance.ENDPOINT}/v2/images'
@@ -355,3 +357,47 @@ class OtherCallsTestCase(ImagesBase):
             self.clock, auth=auth, endpoint_override=fake_glance.ENDPOINT)
 
         self.assertRaises(errors.ImageServiceRefused, images.get, 'an-id')
+
+
+@ddt.ddt
+class HiddenTestCase(ImagesBase):
+    """Glance says of a foreign image that it is not there."""
+
+    def setUp(self):
+        super().setUp()
+        self.keystone = fake_keystone.FakeKeystone(self.http)
+        self.keystone.services = {'image': fake_glance.ENDPOINT}
+        self.images = fake_glance.make_images(
+            self.clock, auth=fake_keystone.make_auth('infra'))
+
+    def settle(self, owner):
+        self.images.delete('an-id', owner=owner)
+        self.images.discard_unfinished('an-id', owner=owner)
+
+    def test_of_another_project_absence_is_not_known(self):
+        for settle in (self.images.delete, self.images.discard_unfinished):
+            refused = self.assertRaises(errors.ImageServiceRefused, settle,
+                                        'an-id', owner='shop')
+            self.assertIn('project shop', str(refused))
+
+    def test_an_admin_sees_all_images(self):
+        self.keystone.roles = ('admin', 'member')
+
+        self.settle('shop')
+
+    @ddt.data('infra', None)
+    def test_of_our_project_or_an_unknown_one_it_is_gone(self, owner):
+        self.settle(owner)
+
+    def test_without_keystone_nothing_is_hidden(self):
+        self.images = fake_glance.make_images(self.clock)
+
+        self.settle('shop')
+
+    def test_who_asks_may_be_said_besides_the_session(self):
+        # Nova's context signs each request and names no project to others.
+        images = fake_glance.make_images(
+            self.clock, us=identity.Identity('infra', frozenset({'member'})))
+
+        self.assertRaises(errors.ImageServiceRefused, images.delete,
+                          'an-id', owner='shop')
