@@ -224,6 +224,9 @@ class Cinder:
         def go_on() -> None:
             daemon.send_signal(signal.SIGCONT)
 
+        # Not while it writes to the quota: it would keep those rows locked.
+        process.wait_until(self._is_counted, timeout=STATUS_TIMEOUT,
+                           what='the quota of snapshots that are gone')
         daemon.send_signal(signal.SIGSTOP)
         try:
             yield go_on
@@ -327,6 +330,17 @@ class Cinder:
         """Let a project have so many snapshots; -1 for no limit."""
         self.call('PUT', f'os-quota-sets/{project}',
                   {'quota_set': {'snapshots': number}})
+
+    def _is_counted(self) -> bool:
+        """Tell whether the quota knows of each snapshot that is gone.
+
+        :source: cinder/volume/manager.py delete_snapshot: the quota comes
+            after the snapshot
+        """
+        quota = self.call(
+            'GET', f'os-quota-sets/{PROJECT}?usage=True')['quota_set']
+        made = self.call('GET', 'snapshots/detail')['snapshots']
+        return bool(quota['snapshots']['in_use'] == len(made))
 
     def _has_space(self) -> bool:
         services = self.call('GET', 'os-services')['services']

@@ -57,11 +57,7 @@ class FakeCinder(cinder_store.FakeCinder):
         self.keeps_lost = True
         self.asked = []
         self.bodies = []
-        self.volumes[VOLUME] = volumes_model.Volume(
-            volume_id=VOLUME, name='root', description='of mine',
-            status='in-use', size_gib=3, volume_type='fast',
-            project_id=PROJECT, attachments={'an-instance': '/dev/vda'},
-            image_metadata={'os_distro': 'debian', 'min_disk': '1'})
+        self.volumes[VOLUME] = volume()
         mocker.register_uri(requests_mock.ANY,
                             re.compile(f'^{re.escape(ENDPOINT)}/'),
                             content=self._answer)
@@ -104,6 +100,15 @@ class FakeCinder(cinder_store.FakeCinder):
                 'message': 'planted', 'code': trouble}})
         context.status_code = answer.status
         return answer.body()
+
+
+def volume():
+    """Make a volume that is in use."""
+    return volumes_model.Volume(
+        volume_id=VOLUME, name='root', description='of mine',
+        status='in-use', size_gib=3, volume_type='fast', project_id=PROJECT,
+        attachments={'an-instance': '/dev/vda'},
+        image_metadata={'os_distro': 'debian', 'min_disk': '1'})
 
 
 def lost():

@@ -26,6 +26,7 @@ from tests.fakes import clock as fake_clock
 OUTSIDE = 'cinder'
 
 Found = volumes_model.VolumeSnapshot
+Status = volumes_model.SnapshotStatus
 
 
 class FakeCinder(cinder_store.FakeCinder):
@@ -110,7 +111,8 @@ class FakeVolumes(volumes_module.Volumes):
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         def delete() -> None:
-            if snapshot_id in self._fake.snapshots:
+            found = self._fake.snapshots.get(snapshot_id)
+            if found is not None and found.status != Status.DELETING:
                 self._fake.delete(snapshot_id)
 
         self._make('delete_snapshot', delete, words=snapshot_id)
