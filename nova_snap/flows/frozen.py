@@ -188,9 +188,8 @@ def _freeze(txn: world_module.Transaction, plan: Frozen,
     freezing = None
     watching = thaw.enter_context(contextlib.ExitStack())
     try:
-        thaw.enter_context(
-            txn.hold(freeze_step.BoundAgentWaits(uuid, timeout))
-        )
+        thaw.enter_context(txn.hold(
+            freeze_step.BoundAgentWaits(uuid, timeout)))
         world.host.domain(uuid).ask_agent_time()
         if watchdog is not None:
             watching.enter_context(watchdog.watch())

@@ -117,9 +117,8 @@ def _acting(world: world_module.World,
         raise errors.Refused(reason=str(exc)) from exc
 
 
-def _refuse(
-    image: image_model.Image, snapshot: volumes_model.VolumeSnapshot
-) -> None:
+def _refuse(image: image_model.Image,
+            snapshot: volumes_model.VolumeSnapshot) -> None:
     """Refuse what must not, or cannot, be deleted.
 
     An image can be made to name anything, and an administrator may delete

@@ -52,9 +52,7 @@ STEPS: dict[str, type[step_module.Step]] = {
         mirror_step.StartMirror,
         scratch_step.MakeScratch,
         undefine_step.UndefineDomain,
-        volume_snapshot_step.CreateVolumeSnapshot,
-    )
-}
+        volume_snapshot_step.CreateVolumeSnapshot)}
 
 
 class Outcome(enum.StrEnum):

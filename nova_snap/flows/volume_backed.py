@@ -155,9 +155,8 @@ def _snapshot(txn: world_module.Transaction, plan: VolumePlan,
         are with each other
     """
     world = txn.world
-    watchdog = frozen_module.Watchdog(
-        world, plan, world.settings.quiesce_limit
-    )
+    watchdog = frozen_module.Watchdog(world, plan,
+                                      world.settings.quiesce_limit)
     with frozen_module.frozen(txn, plan, watchdog) as freeze:
         check = (watchdog.check if freeze.step and plan.requires_freeze
                  else _go_on)

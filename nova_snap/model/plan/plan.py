@@ -238,11 +238,9 @@ def refuse_if_busy(facts: Facts) -> None:
     def busy(reason: str) -> errors.InstanceBusy:
         return errors.InstanceBusy(instance=facts.domain.name, reason=reason)
 
-    if facts.state in (
-        domain_model.State.CRASHED,
-        domain_model.State.SHUTTING_DOWN,
-        domain_model.State.UNKNOWN,
-    ):
+    if facts.state in (domain_model.State.CRASHED,
+                       domain_model.State.SHUTTING_DOWN,
+                       domain_model.State.UNKNOWN):
         raise busy(f'it is {facts.state}; try again when it runs or is off')
     if facts.job is not None:
         raise busy(f'a {facts.job} of it is under way; wait for its end')

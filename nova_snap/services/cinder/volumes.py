@@ -180,9 +180,8 @@ class Volumes:
         """
         return self._retry.call(lambda: self._find(spec))
 
-    def snapshot(
-        self, snapshot_id: str
-    ) -> volumes_model.VolumeSnapshot | None:
+    def snapshot(self, snapshot_id: str) -> (
+            volumes_model.VolumeSnapshot | None):
         """Look a snapshot up; None where there is none that we may see.
 
         :raises VolumeServiceError: when Cinder does not let us look
@@ -213,9 +212,8 @@ class Volumes:
                 raise
             LOG.debug('Snapshot %s goes although %s', snapshot_id, exc)
 
-    def _create(
-        self, spec: volumes_model.SnapshotSpec
-    ) -> volumes_model.VolumeSnapshot:
+    def _create(self, spec: volumes_model.SnapshotSpec) -> (
+            volumes_model.VolumeSnapshot):
         def ask(cinder: ty.Any) -> volumes_model.VolumeSnapshot:
             answer = cinder.volume_snapshots.create(
                 spec.volume_id, force=True, name=spec.name,
@@ -227,9 +225,8 @@ class Volumes:
         return self._client.ask(
             f'create a snapshot of volume {spec.volume_id}', ask)
 
-    def _find(
-        self, spec: volumes_model.SnapshotSpec
-    ) -> volumes_model.VolumeSnapshot | None:
+    def _find(self, spec: volumes_model.SnapshotSpec) -> (
+            volumes_model.VolumeSnapshot | None):
         found = self._client.ask(
             f'list the snapshots of volume {spec.volume_id}',
             lambda cinder: [
