@@ -38,13 +38,13 @@ usage() { sed -n '14,/^$/s/^# \{0,1\}//p' \
 find_python() {
     local python
     for python in "${PYTHON:-/usr/bin/python3}" python3; do
-        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
                 2>/dev/null; then
             PYTHON=$python
             return
         fi
     done
-    printf '%s: needs Python 3.11 or newer, in PATH or named by PYTHON\n' \
+    printf '%s: needs Python 3.10 or newer, in PATH or named by PYTHON\n' \
         "${0##*/}" >&2
     return 1
 }

@@ -37,7 +37,7 @@ class Cancellation:
         self._before: dict[signal.Signals, ty.Any] = {}
         self._requested = False
 
-    def __enter__(self) -> ty.Self:
+    def __enter__(self) -> 'Cancellation':
         self._before = {number: action for number in self.SIGNALS
                         if (action := signal.getsignal(number))
                         != signal.SIG_IGN}

@@ -59,7 +59,7 @@ class InstanceProgress:
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> ty.Self:
+    def __enter__(self) -> 'InstanceProgress':
         self.note(0)
         # :source: nova/notifications/base.py send_update
         if not CONF.notifications.notify_on_state_change:

@@ -60,7 +60,7 @@ class Work:
         self._under_way = 0
         self._stopping = False
 
-    def __enter__(self) -> ty.Self:
+    def __enter__(self) -> 'Work':
         with self._changed:
             self.check()
             self._under_way += 1

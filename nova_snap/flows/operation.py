@@ -53,7 +53,7 @@ class Operation:
             images=list(images), host=node.world.settings.host,
             machine_id=node.machine_id, boot_id=node.boot_id,
             started_at=datetime.datetime.fromtimestamp(
-                node.world.clock.time(), datetime.UTC
+                node.world.clock.time(), datetime.timezone.utc
             ).isoformat('T', 'seconds'))
         return world_module.Transaction(node.store, record, node.world)
 

@@ -19,11 +19,11 @@ left alone.
 
 import collections.abc as cabc
 import dataclasses
-import enum
 import functools
 
 from oslo_log import log as logging
 
+from nova_snap import compat
 from nova_snap import errors
 from nova_snap.journal import record as record_model
 from nova_snap.steps import freeze as freeze_step
@@ -55,7 +55,7 @@ STEPS: dict[str, type[step_module.Step]] = {
         volume_snapshot_step.CreateVolumeSnapshot)}
 
 
-class Outcome(enum.StrEnum):
+class Outcome(compat.StrEnum):
     """What became of a record."""
 
     #: its owner is at work

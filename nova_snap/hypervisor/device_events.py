@@ -39,7 +39,7 @@ class DeviceEvents(listener.Listener):
         super().__init__(connection, uuid, bell)
         self.refused: set[str] = set()
 
-    def __enter__(self) -> ty.Self:
+    def __enter__(self) -> 'DeviceEvents':
         """Listen from here on, where libvirt lets us."""
         self._try_to_listen()
         return self

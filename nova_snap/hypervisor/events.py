@@ -87,14 +87,14 @@ class BlockJobEvents(listener.Listener):
         # QEMU's name of an event, and its details.
         self._qemus_ends: list[tuple[str, str]] = []
 
-    def __enter__(self) -> ty.Self:
+    def __enter__(self) -> 'BlockJobEvents':
         """Listen from here on.
 
         :raises DomainGone: when libvirt does not know the domain
         :raises HypervisorError: when libvirt does not let us listen
         """
         try:
-            return super().__enter__()
+            super().__enter__()
         except errors.DomainGone:
             raise
         except errors.HypervisorError as exc:
@@ -102,6 +102,7 @@ class BlockJobEvents(listener.Listener):
                 exc, reason=f'{exc.reason}. Was libvirtd restarted, and may '
                             'this user listen to its events? Take the '
                             'snapshot again') from exc
+        return self
 
     def ending(self, target_dev: str) -> JobEnd:
         """Say how the job on a disk ended; to be asked when it is gone.

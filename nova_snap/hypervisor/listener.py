@@ -53,7 +53,7 @@ class Listener(abc.ABC):
         self._heard_on: ty.Any = None
         self._registered = contextlib.ExitStack()
 
-    def __enter__(self) -> ty.Self:
+    def __enter__(self) -> 'Listener':
         """Listen from here on.
 
         :raises DomainGone: when libvirt does not know the domain

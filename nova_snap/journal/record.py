@@ -17,9 +17,9 @@ of it is a new :data:`FORMAT_VERSION`, and each version before stays readable.
 """
 
 import dataclasses
-import enum
 import typing as ty
 
+from nova_snap import compat
 from nova_snap import errors
 from nova_snap.journal import format_1
 
@@ -30,7 +30,7 @@ Facts = dict[str, ty.Any]
 _Value = ty.TypeVar('_Value', 'Entry', 'Image', 'Record')
 
 
-class Role(enum.StrEnum):
+class Role(compat.StrEnum):
     """What becomes of a step when the operation ends."""
 
     #: a temporary condition: always undone
@@ -39,7 +39,7 @@ class Role(enum.StrEnum):
     ARTIFACT = 'artifact'
 
 
-class Phase(enum.StrEnum):
+class Phase(compat.StrEnum):
     """How far a step came."""
 
     #: written before the act: it may or may not have happened

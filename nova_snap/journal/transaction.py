@@ -124,7 +124,7 @@ class Transaction(ty.Generic[World]):
                                              strict=True)]
         return txn
 
-    def __enter__(self) -> ty.Self:
+    def __enter__(self) -> 'Transaction[World]':
         try:
             self._store.write(self.record)
         except BaseException:

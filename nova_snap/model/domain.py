@@ -19,11 +19,11 @@ decides nothing: which disk can be snapshotted, and how, is for
 
 import collections.abc as cabc
 import dataclasses
-import enum
 import math
 
 from lxml import etree
 
+from nova_snap import compat
 from nova_snap.model import hostdev as hostdev_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model import nova as nova_model
@@ -42,7 +42,7 @@ DISKS = ('disk', 'lun')
 AGENT_CHANNEL = 'org.qemu.guest_agent.0'
 
 
-class State(enum.StrEnum):
+class State(compat.StrEnum):
     """What the guest is doing, in libvirt's words."""
 
     RUNNING = 'running'

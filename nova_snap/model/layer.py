@@ -13,8 +13,9 @@
 """A layer of a disk, and the storage that it lies on."""
 
 import dataclasses
-import enum
 import typing as ty
+
+from nova_snap import compat
 
 # What the XML of a disk, or of a layer below it, calls the storage that has
 # a kind of its own here.
@@ -23,7 +24,7 @@ _BY_XML = {('file', ''): 'file', ('block', ''): 'block',
            ('network', 'rbd'): 'rbd'}
 
 
-class Storage(enum.StrEnum):
+class Storage(compat.StrEnum):
     """What a layer lies on."""
 
     FILE = 'file'

@@ -12,10 +12,10 @@
 
 """The parts of a snapshot that take their time."""
 
-import enum
+from nova_snap import compat
 
 
-class Phase(enum.StrEnum):
+class Phase(compat.StrEnum):
     """What is being done; each has bytes to count."""
 
     #: the active layer is copied while the guest runs

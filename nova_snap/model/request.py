@@ -14,10 +14,11 @@
 
 import collections.abc as cabc
 import dataclasses
-import enum
+
+from nova_snap import compat
 
 
-class Party(enum.StrEnum):
+class Party(compat.StrEnum):
     """Who has made an image's record, and deletes it if we fail."""
 
     US = 'us'

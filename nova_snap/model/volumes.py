@@ -14,15 +14,16 @@
 
 import collections.abc as cabc
 import dataclasses
-import enum
 import typing as ty
+
+from nova_snap import compat
 
 # The key of a snapshot's metadata that says which of our records asked for
 # it: an answer may be lost, and what was made is found by this.
 RECORD_KEY = 'nova_snap_record'
 
 
-class SnapshotStatus(enum.StrEnum):
+class SnapshotStatus(compat.StrEnum):
     """What a snapshot of a volume is, as far as we care.
 
     :source: cinder/objects/fields.py SnapshotStatus

@@ -33,7 +33,7 @@ class Step(abc.ABC):
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_facts(cls, facts: dict[str, ty.Any]) -> ty.Self:
+    def from_facts(cls, facts: dict[str, ty.Any]) -> 'Step':
         """Build the step again from what :meth:`facts` returned.
 
         :raises TypeError: when the facts are those of another step

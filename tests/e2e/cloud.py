@@ -254,4 +254,4 @@ class Cloud:
 def _seconds(moment: str) -> float:
     """Read a time that nova writes: UTC, whole seconds."""
     return datetime.datetime.fromisoformat(moment).replace(
-        tzinfo=datetime.UTC).timestamp()
+        tzinfo=datetime.timezone.utc).timestamp()

@@ -13,7 +13,6 @@
 """The lab's libvirtd, with a socket for nova."""
 
 import os
-import typing as ty
 
 from tests.lab import hypervisor
 
@@ -24,7 +23,7 @@ SOCKET_MODE = 0o770
 class Libvirtd(hypervisor.Libvirtd):
     """libvirtd that the members of one group may use."""
 
-    def start(self, group: int = 0) -> ty.Self:
+    def start(self, group: int = 0) -> 'Libvirtd':
         """Start it, and open its socket.
 
         :param group: the gid

@@ -12,10 +12,9 @@
 
 """A guest agent, with the moods that agents have."""
 
-import enum
-
 import libvirt
 
+from nova_snap import compat
 from tests.fakes import clock as fake_clock
 from tests.fakes import refusal
 
@@ -34,7 +33,7 @@ class WaitsForEver(BaseException):
     """
 
 
-class Channel(enum.StrEnum):
+class Channel(compat.StrEnum):
     """What the domain has for an agent."""
 
     ABSENT = 'absent'

@@ -18,8 +18,9 @@ or half way through where it has a half way.
 
 import collections.abc as cabc
 import dataclasses
-import enum
 import typing as ty
+
+from nova_snap import compat
 
 
 class Killed(BaseException):
@@ -29,7 +30,7 @@ class Killed(BaseException):
     """
 
 
-class When(enum.StrEnum):
+class When(compat.StrEnum):
     """At which point of a call something happens."""
 
     BEFORE = 'before'

@@ -85,7 +85,7 @@ class Glance:
         self.endpoint = self._service.url
 
     @classmethod
-    def attach(cls, run_dir: pathlib.Path | str) -> ty.Self:
+    def attach(cls, run_dir: pathlib.Path | str) -> 'Glance':
         """Find the Glance that another process started in ``run_dir``.
 
         :raises LabError: when none runs there
@@ -100,7 +100,7 @@ class Glance:
         """Whether the service runs."""
         return self._service.running
 
-    def start(self, *, wait: bool = True) -> ty.Self:
+    def start(self, *, wait: bool = True) -> 'Glance':
         """Start the service, unless it runs.
 
         :param wait: False to do something else first; call

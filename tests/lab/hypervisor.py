@@ -100,7 +100,7 @@ class Libvirtd:
         self._libvirtd = process.Daemon('libvirtd', self.folder)
 
     @classmethod
-    def attach(cls, run_dir: pathlib.Path | str) -> ty.Self:
+    def attach(cls, run_dir: pathlib.Path | str) -> 'Libvirtd':
         """Find the libvirtd that another process started in ``run_dir``.
 
         :raises LabError: when none runs there
@@ -125,7 +125,7 @@ class Libvirtd:
         """Whether libvirtd runs."""
         return self._libvirtd.pid is not None
 
-    def start(self) -> ty.Self:
+    def start(self) -> 'Libvirtd':
         """Start both daemons, unless they run, and wait until one answers.
 
         :raises LabError: when libvirtd does not start; its log says why

@@ -27,7 +27,6 @@ import re
 import select
 import socket
 import threading
-import typing as ty
 import urllib.parse
 
 # Paths of Glance's API, to match faults with.
@@ -181,7 +180,7 @@ class Proxy:
         self._server.server_close()
         self._thread.join()
 
-    def __enter__(self) -> ty.Self:
+    def __enter__(self) -> 'Proxy':
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -38,7 +38,8 @@ NAMES_OF_NOTHING = {'utils', 'util', 'common', 'helpers', 'helper', 'manager',
 
 # These know nothing but Python, and each other downwards.
 PURE_ROOMS = ('model', 'journal')
-WITHIN_PURE = ('nova_snap.errors', 'nova_snap.model', 'nova_snap.units')
+WITHIN_PURE = ('nova_snap.compat', 'nova_snap.errors', 'nova_snap.model',
+               'nova_snap.units')
 
 # They raise what happened; what it means for a snapshot is the plan's to say.
 ADAPTERS = ('services', 'hypervisor')

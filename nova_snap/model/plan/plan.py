@@ -18,8 +18,8 @@ before the guest is touched.
 """
 
 import dataclasses
-import enum
 
+from nova_snap import compat
 from nova_snap import errors
 from nova_snap.model import domain as domain_model
 from nova_snap.model import hostdev as hostdev_model
@@ -37,7 +37,7 @@ IMAGE_FORMATS = ('raw', 'qcow2', 'vmdk', 'vdi')
 IMAGE_NAME_LENGTH = 255
 
 
-class Method(enum.StrEnum):
+class Method(compat.StrEnum):
     """How the snapshot is taken."""
 
     #: mirrored while the guest runs on

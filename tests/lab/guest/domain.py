@@ -115,7 +115,7 @@ class Guest:
 
     @classmethod
     def create(cls, libvirtd: hypervisor.Libvirtd, kind: str = 'qcow2', *,
-               name: str = '', **facts: ty.Any) -> ty.Self:
+               name: str = '', **facts: ty.Any) -> 'Guest':
         """Make a disk and a spec for a new guest; nothing is defined yet.
 
         The folder is ``run_dir/instances/UUID``, as Nova has it.
@@ -144,18 +144,18 @@ class Guest:
         return domain_xml(self.spec, guest_build.parts(),
                           kvm=self.libvirtd.kvm_works)
 
-    def define(self) -> ty.Self:
+    def define(self) -> 'Guest':
         """Define the domain."""
         with self.libvirtd.connection() as conn:
             conn.defineXML(self.xml)
         return self
 
-    def start(self) -> ty.Self:
+    def start(self) -> 'Guest':
         """Start the domain, from its managed-save image if it has one."""
         self.domain.create()
         return self
 
-    def boot(self) -> ty.Self:
+    def boot(self) -> 'Guest':
         """Define and start, and wait until the guest writes records.
 
         Where it has an agent, wait for libvirt to see that one, too: it may

@@ -60,7 +60,7 @@ class VolumeGuest(guest_domain.Guest):
     @classmethod
     def attach(cls, libvirtd: hypervisor.Libvirtd,
                storage: storage_module.Storage,
-               volume_ids: ty.Sequence[str], **facts: ty.Any) -> ty.Self:
+               volume_ids: ty.Sequence[str], **facts: ty.Any) -> 'VolumeGuest':
         """Attach volumes to a new guest; nothing is defined yet.
 
         It removes them with itself.
