@@ -28,6 +28,7 @@ from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 
 from nova_snap import conf as conf_module
+from nova_snap.driver import features
 from nova_snap.driver import images as images_module
 from nova_snap.driver import progress as progress_module
 from nova_snap.driver import recovery as recovery_module
@@ -57,10 +58,12 @@ class LibvirtDriver(driver.LibvirtDriver):
     """
 
     def __init__(self, virtapi: ty.Any, read_only: bool = False) -> None:
-        """Read all options, so that a bad one is found at the start.
+        """Find at the start what would fail a snapshot at its end.
 
-        :raises ConfigError: when a value cannot be used
+        :raises ConfigError: when an option has a value that cannot be used,
+            or this Nova has not what we need
         """
+        features.check()
         super().__init__(virtapi, read_only)
         conf_module.register_beside_nova(CONF)
         settings = conf_module.settings(CONF)
@@ -69,6 +72,9 @@ class LibvirtDriver(driver.LibvirtDriver):
         self._quiesced = frozen_by_nova.Quiesced(settings.quiesce_limit)
         self._recovery = recovery_module.Recovery(self._snap)
         self._instances: dict[str, ty.Any] = {}
+        self._power_up_cpus = features.power_up(self)
+        # Of each instance, its mediated devices while they may be out.
+        self._claims: dict[str, list[str]] = {}
 
     def init_host(self, host: str) -> None:
         """Start, and settle what a dead process left behind.
@@ -156,8 +162,7 @@ class LibvirtDriver(driver.LibvirtDriver):
         LOG.error('The guest was thawed before it was asked for: the volumes '
                   'that were snapshotted are not consistent',
                   instance=instance)
-        raise exception.InstanceQuiesceFailed(
-            reason='the guest was not frozen any more')
+        raise features.quiesce_failed('the guest was not frozen any more')
 
     def _why_novas(self, instance: ty.Any, guest: ty.Any,
                    root: domain_model.Disk | None) -> str | None:
@@ -224,24 +229,38 @@ class LibvirtDriver(driver.LibvirtDriver):
         it is while it is out of ours for a save.
 
         :source: nova/virt/libvirt/driver.py
-            _get_all_assigned_mediated_devices
+            _get_existing_mdevs_not_assigned
         """
-        mdevs = list(self._get_all_assigned_mediated_devices(instance))
-        if mdevs:
-            self.instance_claimed_mdevs[instance.uuid] = mdevs
+        self._claims[instance.uuid] = list(
+            self._get_all_assigned_mediated_devices(instance))
         try:
             yield
         finally:
-            self.instance_claimed_mdevs.pop(instance.uuid, None)
+            self._claims.pop(instance.uuid, None)
+
+    def _get_all_assigned_mediated_devices(
+            self, instance: ty.Any = None) -> dict[str, str]:
+        """Count a device that is out of its guest as assigned to it.
+
+        Not by Nova's own claims, which it has since the release 29: they are
+        for live migrations.
+        """
+        assigned: dict[str, str] = dict(
+            super()._get_all_assigned_mediated_devices(instance))
+        for uuid, mdevs in tuple(self._claims.items()):
+            if instance is None or instance.uuid == uuid:
+                assigned.update(dict.fromkeys(mdevs, uuid))
+        return assigned
 
     def _power_up(self, uuid: str) -> None:
         """Power up the dedicated CPUs of a guest that is about to start."""
-        if not CONF.libvirt.cpu_power_management:
+        # Without the option there is no such power management in this Nova.
+        if not getattr(CONF.libvirt, 'cpu_power_management', False):
             return
         instance = (self._instances.get(uuid)
                     or objects.Instance.get_by_uuid(
                         nova_context.get_admin_context(), uuid))
-        self.cpu_api.power_up_for_instance(instance)
+        self._power_up_cpus(instance)
 
 
 def _try_ceph(update_task_state: UpdateTaskState) -> None:

@@ -25,6 +25,7 @@ import contextlib
 from nova import exception
 from oslo_log import log as logging
 
+from nova_snap.driver import features
 from nova_snap import errors
 
 LOG = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def quiesce_in_novas_words() -> cabc.Iterator[None]:
         yield
     except errors.SnapError as exc:
         LOG.error('%s', exc)
-        raise exception.InstanceQuiesceFailed(reason=_told(exc)) from exc
+        raise features.quiesce_failed(_told(exc)) from exc
 
 
 def _translated(exc: errors.SnapError, instance_id: str, image_id: str,
@@ -111,13 +112,13 @@ def _translated(exc: errors.SnapError, instance_id: str, image_id: str,
         # It switched itself off while it was undefined, and we have defined
         # it again. Told that it is not found, Nova would do nothing at all.
         return SnapshotFailed(**instance, reason=OFF)
+    if isinstance(cause, (errors.QuiesceFailed, errors.QuiesceImpossible)):
+        return features.quiesce_failed(_told(cause))
     image = {'image_id': image_id}
     for kind, novas, facts in (
             (errors.InstanceNotFound, exception.InstanceNotRunning, instance),
             (errors.DomainGone, exception.InstanceNotFound, instance),
             (errors.ImageGone, exception.ImageNotFound, image),
-            ((errors.QuiesceFailed, errors.QuiesceImpossible),
-             exception.InstanceQuiesceFailed, {'reason': _told(cause)}),
             (errors.ImageServiceRefused, exception.ImageNotAuthorized, image),
             (errors.ImageQuotaExceeded, exception.ImageQuotaExceeded, image)):
         if isinstance(cause, kind):

@@ -22,8 +22,9 @@ from tests.stages import performance
 from tests.stages import venvs
 from tests.stages import wheel
 
-# The releases of Nova that the driver is for, each in its latest version:
-# those that their project maintains, 2025.1 to 2026.2.
+# Of the releases of Nova that the driver is for, 26 to 34, those that their
+# project maintains, 2025.1 to 2026.2, each in its latest version. --release
+# names others, and doc/source/install/index.rst says which were tried.
 RELEASES = ('31.3.1', '32.2.1', '33.0.2', '34.0.0')
 
 # What Nova's own tests are made with. SQLAlchemy 2.1 warns of what Nova does,
@@ -99,6 +100,18 @@ def _venv(ground: ground_module.Ground, release: str) -> venvs.Venv:
     return ground.venv(f'nova/{release}')
 
 
+def _constraints(release: str) -> list[str]:
+    """Hold an old release to the libraries that it was published with.
+
+    pip takes the newest that a release does not forbid, and Nova forbids
+    none. With the newest, which lack some of what it imports, it does not
+    start.
+    """
+    number = release.partition('.')[0]
+    file = place.CHECKOUT / 'tests' / 'stages' / f'constraints-{number}.txt'
+    return ['-c', str(file)] if file.exists() else []
+
+
 def _make(ground: ground_module.Ground, *releases: str) -> None:
     """Make the environments of releases, each with the wheel in it."""
     place.make_dir(ground.folder / 'nova')
@@ -127,13 +140,15 @@ def _make_wheel(ground: ground_module.Ground) -> None:
 def _make_venv(ground: ground_module.Ground, release: str) -> None:
     venv = _venv(ground, release)
     stamp = ' '.join((release, *TEST_PACKAGES,
-                      venvs.digest('requirements.txt')))
+                      venvs.digest('requirements.txt'),
+                      *_constraints(release)))
     if not venv.is_current(stamp):
         venv.create()
         ground.add_binding(venv)
         # Of Nova little is imported: to compile all of it takes longer.
         venv.pip('--no-compile', f'nova=={release}', '-r',
-                 str(place.CHECKOUT / 'requirements.txt'), *TEST_PACKAGES)
+                 str(place.CHECKOUT / 'requirements.txt'), *TEST_PACKAGES,
+                 *_constraints(release))
         venv.finish(stamp)
     folder = ground.folder / 'nova' / 'wheel'
     built = (folder / 'stamp').read_text()

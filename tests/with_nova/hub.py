@@ -27,7 +27,6 @@ import eventlet
 import eventlet.patcher
 import eventlet.tpool
 import fixtures
-from nova import exception
 
 from nova_snap import clock as clock_module
 from nova_snap.driver import translation
@@ -177,7 +176,7 @@ class GoesOnTestCase(HubTestCase):
         with eventlet.Timeout(scene.PATIENCE_SECONDS):
             while self.guest.agent.frozen:
                 eventlet.sleep(BEAT)
-        self.assertRaises(exception.InstanceQuiesceFailed, driver.unquiesce,
+        self.assertRaises(scene.QUIESCE_FAILED, driver.unquiesce,
                           self.context, self.instance,
                           self.instance.image_meta)
         self.assert_guest_whole()

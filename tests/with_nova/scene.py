@@ -24,6 +24,7 @@ import fixtures
 from nova.compute import manager as compute_manager
 import nova.conf
 from nova import context as nova_context
+from nova import exception
 from nova.network import model as network_model
 from nova import objects
 from nova import test
@@ -51,6 +52,9 @@ PROJECT = 'c7e3e11fa81048d9865ef08026b4db9c'
 PATIENCE_SECONDS = 20
 PROCESS_SECONDS = 100
 OUR_DRIVER = 'nova_snap.LibvirtDriver'
+# Nova 26 has no exception of its own for it.
+QUIESCE_FAILED = getattr(exception, 'InstanceQuiesceFailed',
+                         exception.InstanceQuiesceNotSupported)
 AGENT = {'image_hw_qemu_guest_agent': 'yes'}
 QUIESCE = {**AGENT, 'image_os_require_quiesce': 'yes'}
 

@@ -145,14 +145,14 @@ class QuiesceRequiredTestCase(scene.SceneTestCase):
 
     def test_an_agent_that_is_not_there(self):
         self.guest.agent.channel = fake_agent.Channel.DISCONNECTED
-        self.assertRaises(exception.InstanceQuiesceFailed, self.snapshot,
+        self.assertRaises(scene.QUIESCE_FAILED, self.snapshot,
                           self.start_driver())
         self.assert_guest_whole()
         self.assertEqual({}, self.glance.data)
 
     def test_an_agent_that_never_answers(self):
         self.guest.agent.hangs_at = 'fsFreeze'
-        self.assertRaises(exception.InstanceQuiesceFailed, self.snapshot,
+        self.assertRaises(scene.QUIESCE_FAILED, self.snapshot,
                           self.start_driver())
         self.assertEqual({}, self.glance.data)
 

@@ -40,6 +40,9 @@ _FACTS = ('name', 'dest', 'type', 'default', 'sample_default', 'secret',
 SINCE = {'libvirt.images_cpu_time_limit': 34,
          'libvirt.images_address_space_limit': 34}
 
+# Options that took fewer values before a release of Nova.
+WIDER_SINCE = {'cinder.catalog_info': 28}
+
 
 def _has_nova():
     # An empty namespace package called nova is not Nova.
@@ -102,8 +105,10 @@ class LikeNovaTestCase(base.BaseTestCase):
         group, dest = name.split('.')
         [ours] = [opt for of, opt in _copies()
                   if (of, opt.dest) == (group, dest)]
-        theirs = self.option_of_nova(group, dest)
-        self.assertEqual(_facts(theirs), _facts(ours))
+        theirs = _facts(self.option_of_nova(group, dest))
+        if WIDER_SINCE.get(name, 0) > _NOVA_RELEASE:
+            theirs['type'] = ours.type
+        self.assertEqual(theirs, _facts(ours))
 
     def test_the_base_directory_is_beside_the_package_in_both(self):
         for package, path in (

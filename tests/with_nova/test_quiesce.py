@@ -47,7 +47,7 @@ class QuiesceTestCase(scene.SceneTestCase):
     def agent(self):
         return self.guest.agent
 
-    def assert_fails(self, act, kind=exception.InstanceQuiesceFailed):
+    def assert_fails(self, act, kind=scene.QUIESCE_FAILED):
         raised = self.assertRaises(kind, act)
         self.assertIs(kind, type(raised))
         return raised

@@ -204,6 +204,15 @@ class StageTestCase(GroundTest):
         self.assertIn('/nova/35.0.0/bin/python', line)
         self.assertEqual(1, len(self.commands.with_word('nova==35.0.0')))
 
+    def test_an_old_nova_is_held_to_the_libraries_of_its_time(self):
+        self.commands.does['wheel'] = self.make_wheel
+        self.perform('nova', releases=('26.3.0', '34.0.0'))
+        (old,) = self.commands.with_word('nova==26.3.0')
+        self.assertIn(
+            f'-c {place.CHECKOUT}/tests/stages/constraints-26.txt', old)
+        (new,) = self.commands.with_word('nova==34.0.0')
+        self.assertNotIn(' -c ', new)
+
     def test_nova_sees_the_wheel_and_the_tests_alone(self):
         self.commands.does['wheel'] = self.make_wheel
         self.perform('nova-own')
