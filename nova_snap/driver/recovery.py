@@ -22,6 +22,7 @@ from nova_snap.driver import runtime as runtime_module
 from nova_snap import errors
 from nova_snap.flows import recovery
 from nova_snap.services import sign_in
+from nova_snap.steps import world as world_module
 
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
@@ -29,6 +30,10 @@ LOG = logging.getLogger(__name__)
 # How often it is tried again to settle what could not be: as often as
 # nova-compute reports the resources of its host.
 INTERVAL_SECONDS = 60
+# How long the start of nova-compute waits for the guests. Most are back by
+# then. Nova takes a service for dead that has not reported for
+# service_down_time, 60 s by default, and has a start of its own to do.
+START_SECONDS = 5.0
 
 
 class Recovery:
@@ -37,24 +42,57 @@ class Recovery:
     def __init__(self, runtime: runtime_module.Runtime) -> None:
         self._runtime = runtime
         self._stopped = threading.Event()
+        self._tried = threading.Event()
         self._said: set[str] = set()
 
     def at_start(self) -> None:
         """Put the guests back; Glance is not asked: it may be down.
 
-        No error of a record keeps nova-compute from starting.
+        No record keeps nova-compute from starting: what takes longer, such as
+        the thaw of a guest whose agent does not answer, goes on after this.
         """
-        try:
-            self._log(recovery.recover(self._runtime.local_node(),
-                                       artifacts=False))
-        except errors.SnapError as exc:
-            LOG.error('What earlier snapshots left is not settled: %s', exc)
-        threading.Thread(target=self._now_and_then,
-                         name='nova_snap-recovery', daemon=True).start()
+        threading.Thread(target=self._run, name='nova_snap-recovery',
+                         daemon=True).start()
+        if not self._tried.wait(START_SECONDS):
+            LOG.warning('What earlier snapshots left is not settled within '
+                        '%d s. It goes on while nova-compute runs',
+                        START_SECONDS)
 
     def stop(self) -> None:
         """Settle nothing any more: the service ends."""
         self._stopped.set()
+
+    def _run(self) -> None:
+        try:
+            self.guests()
+        except errors.SnapError as exc:
+            LOG.error('What earlier snapshots left is not settled: %s', exc)
+        finally:
+            self._tried.set()
+        self._now_and_then()
+
+    def guests(self) -> None:
+        """Put every guest back, all at the same time, the urgent ones first.
+
+        One that does not answer holds up no other. There are no more of them
+        than nova-compute takes snapshots at the same time.
+        """
+        node = self._runtime.local_node()
+        threads = [threading.Thread(target=self._guest, args=(node, finding),
+                                    name='nova_snap-guest', daemon=True)
+                   for finding in recovery.look(node)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _guest(self, node: world_module.Node,
+               finding: recovery.Finding) -> None:
+        # Whatever it is: the others go on, and it is tried again.
+        try:
+            self._log([recovery.settle(node, finding, artifacts=False)])
+        except Exception:
+            LOG.exception('Record %s is not settled', _name(finding))
 
     def _now_and_then(self) -> None:
         while not self._stopped.wait(INTERVAL_SECONDS):

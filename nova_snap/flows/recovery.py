@@ -55,6 +55,12 @@ STEPS: dict[str, type[step_module.Step]] = {
         volume_snapshot_step.CreateVolumeSnapshot)}
 
 
+# What has to come back first: a guest that is frozen, then one that is
+# stopped. Any other guest runs.
+URGENT = (freeze_step.FreezeFilesystems.__name__,
+          memory_step.SaveMemory.__name__)
+
+
 class Outcome(compat.StrEnum):
     """What became of a record."""
 
@@ -108,16 +114,42 @@ def recover(node: world_module.Node, *, nova_is_stopped: bool = False,
             artifacts: bool = True) -> list[Finding]:
     """Settle every record whose owner is dead; none stops the others.
 
-    :param artifacts: False puts the guests back and leaves the images to a
-        later call
+    :param artifacts: as :func:`settle` has it
+    """
+    return [settle(node, finding, nova_is_stopped=nova_is_stopped,
+                   artifacts=artifacts) for finding in look(node)]
+
+
+def look(node: world_module.Node) -> list[Finding]:
+    """Say what there is to settle, the most urgent first.
+
+    What a killed process had half written goes.
     """
     try:
         node.store.remove_partials(node.locks.is_held)
     except errors.JournalError as exc:
         LOG.warning('%s', exc)
-    return [_recover_one(node, finding.record, nova_is_stopped, artifacts)
-            if finding.outcome == Outcome.LEFT and finding.record is not None
-            else finding for finding in status(node)]
+    return sorted(status(node), key=_urgency)
+
+
+def settle(node: world_module.Node, finding: Finding, *,
+           nova_is_stopped: bool = False, artifacts: bool = True) -> Finding:
+    """Settle the record of a finding, if its owner is dead.
+
+    :param artifacts: False puts the guest back and leaves the images to a
+        later call
+    """
+    if finding.outcome != Outcome.LEFT or finding.record is None:
+        return finding
+    return _recover_one(node, finding.record, nova_is_stopped, artifacts)
+
+
+def _urgency(finding: Finding) -> int:
+    entries = finding.record.entries if finding.record else []
+    held = {entry.kind for entry in entries
+            if entry.phase != record_model.Phase.UNDONE}
+    return next((place for place, kind in enumerate(URGENT) if kind in held),
+                len(URGENT))
 
 
 def settle_instance(node: world_module.Node, uuid: str, *,

@@ -19,6 +19,7 @@ import libvirt
 
 from nova_snap import errors
 from nova_snap.flows import recovery
+from nova_snap.journal import record as record_model
 from tests.fakes import calls as fake_calls
 from tests.fakes import domain as fake_domain
 from tests.fakes import node as fake_node
@@ -40,6 +41,30 @@ class LeftTestCase(flow_scene.FlowTestCase):
         self.assertEqual(Outcome.LEFT, finding.outcome)
         self.assertIn('nova-snap recover', finding.reason)
         self.assertEqual([], process.calls.changes())
+
+    def test_frozen_guests_come_first_then_stopped_ones(self):
+        process = self.fake.process()
+        process.store.prepare()
+        held = record_model.Phase.DONE
+        for name, entries in (
+                ('a-runs', [('StartMirror', held)]),
+                ('b-thawed', [('FreezeFilesystems',
+                               record_model.Phase.UNDONE)]),
+                ('c-saved', [('DetachHostdev', held), ('SaveMemory', held)]),
+                ('d-frozen', [('BoundAgentWaits', held),
+                              ('FreezeFilesystems', held)])):
+            process.store.write(record_model.Record(
+                id=name, operation='live', instance_uuid=name,
+                instance_name=name, images=[],
+                host=process.node.world.settings.host,
+                machine_id=process.node.machine_id,
+                boot_id=process.node.boot_id, started_at='', entries=[
+                    record_model.Entry(
+                        kind=kind, role=record_model.Role.HOLD, phase=phase,
+                        facts={}) for kind, phase in entries]))
+        self.assertEqual(
+            ['d-frozen', 'c-saved', 'a-runs', 'b-thawed'],
+            [finding.record.id for finding in recovery.look(process.node)])
 
     def test_order(self):
         self.fake.guest.create()
@@ -130,9 +155,7 @@ class LeftTestCase(flow_scene.FlowTestCase):
         (record_id,) = process.store.ids()
         status = recovery.status(process.node)
         self.fake.process().store.remove(record_id)
-        finding = recovery._recover_one(process.node, status[0].record,
-                                        nova_is_stopped=False,
-                                        artifacts=True)
+        finding = recovery.settle(process.node, status[0])
         self.assertEqual(Outcome.SETTLED, finding.outcome)
 
     def test_guest_that_goes_while_its_job_cannot_be_ended(self):

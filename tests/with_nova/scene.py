@@ -78,6 +78,9 @@ class SceneTestCase(test.TestCase):
         self.glance.add(IMAGE)
         self.configure(folder)
         self.useFixture(nova_fixtures.PrivsepFixture())
+        # A busy machine takes its time; what is tested is not how fast it is.
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.driver.recovery.START_SECONDS', PATIENCE_SECONDS))
         self.notifier = self.useFixture(
             nova_fixtures.NotificationFixture(self))
         self.useFixture(nova_fixtures.SpawnIsSynchronousFixture())

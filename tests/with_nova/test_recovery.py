@@ -11,7 +11,12 @@
 #    under the License.
 """What a dead nova-compute left, settled by init_host() of the next one."""
 
+import threading
+import time
+from unittest import mock
+
 import ddt
+import fixtures
 from keystoneauth1 import loading as ks_loading
 import nova.conf
 from nova import context as nova_context
@@ -20,6 +25,7 @@ from nova import objects
 from oslo_db import exception as db_exc
 
 from nova_snap import errors
+from nova_snap.flows import recovery
 from nova_snap.flows import snapshot
 from nova_snap.host import files as files_module
 from nova_snap.model import image as image_model
@@ -283,6 +289,53 @@ class ImageTestCase(LeftTestCase):
 
 
 class StartTestCase(LeftTestCase):
+
+    def hold_up(self):
+        """Let no recovery come to its end before the event is set."""
+        released = threading.Event()
+        self.addCleanup(released.set)
+        settle = recovery.settle
+
+        def settle_later(*args, **kwargs):
+            released.wait()
+            return settle(*args, **kwargs)
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.flows.recovery.settle', settle_later))
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.driver.recovery.START_SECONDS', 0.1))
+        return released
+
+    def test_a_guest_that_takes_minutes_does_not_hold_up_nova_compute(self):
+        self.die(COLD)
+        released = self.hold_up()
+        self.start()
+        self.assertFalse(self.guest.isActive())
+        self.assertIn('goes on while nova-compute runs',
+                      self.stdlog.logger.output)
+        released.set()
+        deadline = time.monotonic() + scene.PATIENCE_SECONDS
+        while not self.lines() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.assert_guest_whole()
+
+    def test_a_guest_that_does_not_answer_holds_up_no_other(self):
+        """Each is settled in a thread of its own."""
+        slow, quick = (mock.Mock(name=name) for name in ('slow', 'quick'))
+        done = threading.Event()
+        driver = self.start_driver()
+
+        def settle(node, finding, *, artifacts):
+            if finding is quick:
+                done.set()
+            self.assertTrue(done.wait(scene.PATIENCE_SECONDS))
+            return mock.Mock(outcome=recovery.Outcome.SETTLED)
+
+        with mock.patch.multiple('nova_snap.flows.recovery', settle=settle,
+                                 look=lambda node: [slow, quick]):
+            driver._recovery.guests()
+        self.assertTrue(done.is_set())
+        self.assertNotIn('is not settled', self.stdlog.logger.output)
 
     def test_a_journal_that_cannot_be_kept(self):
         driver = self.start_driver()
