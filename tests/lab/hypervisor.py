@@ -25,6 +25,7 @@ import pathlib
 import signal
 import struct
 import typing as ty
+import zlib
 
 import libvirt
 
@@ -49,7 +50,17 @@ stdio_handler = "file"
 # The folders of the lab are in no AppArmor profile. File owners and modes
 # are guarded as ever (libvirt's DAC driver).
 security_driver = "none"
+# Two libvirtds choose the same ports for VNC; a guest that is saved must find
+# its own free again.
+remote_display_port_min = {first}
+remote_display_port_max = {last}
 """
+
+# The ports that libvirt takes for VNC by default begin here, and there is
+# room for so many blocks below those that the system gives to clients.
+VNC_PORTS = 5900
+VNC_BLOCK = 128
+VNC_BLOCKS = 200
 
 LIBVIRTD_CONF = """\
 # Root alone, so no question to polkit.
@@ -220,7 +231,8 @@ class Libvirtd:
         place.make_dir(self.run_dir)
         for name in FOLDERS:
             place.make_dir(self.folder / name)
-        (self.folder / 'etc' / 'qemu.conf').write_text(QEMU_CONF)
+        (self.folder / 'etc' / 'qemu.conf').write_text(
+            _qemu_conf(self.run_dir))
         (self.folder / 'etc' / 'libvirtd.conf').write_text(LIBVIRTD_CONF)
         no_kvm = self.folder / 'no-kvm'
         no_kvm.touch()
@@ -290,6 +302,13 @@ class Libvirtd:
     def _unmount(self) -> None:
         for mount in _mounts_below(self._mounts):
             process.run(['umount', '--lazy', mount])
+
+
+def _qemu_conf(run_dir: pathlib.Path) -> str:
+    """Return qemu.conf, with ports that depend on the run folder alone."""
+    block = zlib.crc32(bytes(run_dir)) % VNC_BLOCKS
+    first = VNC_PORTS + block * VNC_BLOCK
+    return QEMU_CONF.format(first=first, last=first + VNC_BLOCK - 1)
 
 
 def _refuse_chroot() -> None:

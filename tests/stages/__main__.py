@@ -74,9 +74,10 @@ class Session:
         self.runner.stop()
         for thread in self._threads:
             thread.join(LANE_TIMEOUT)
-        if not stages.LAB.down(self.ground):
-            print(f'the lab could not be ended: {self.logs}/down.log',
-                  file=sys.stderr)
+        for lab in stages.LABS:
+            if not lab.down(self.ground):
+                print(f'{lab.run_dir(self.ground)} could not be ended: '
+                      f'{self.logs}/down.log', file=sys.stderr)
 
     def _lanes(self) -> list[Chore]:
         """Return what is done at the same time."""
@@ -86,8 +87,7 @@ class Session:
         if not lab or not alone:
             return [functools.partial(self._perform_lane, lab or alone)]
         return [functools.partial(self._perform_lane, lab),
-                functools.partial(self._perform_next_to_lab, alone,
-                                  stages.BY_NAME['volumes'] in lab)]
+                functools.partial(self._perform_next_to_lab, alone)]
 
     def _perform_lane(self, wanted: list[stages.Stage]) -> None:
         """Perform stages one after the other."""
@@ -95,24 +95,24 @@ class Session:
             for stage in wanted:
                 self._perform(stage)
 
-    def _perform_next_to_lab(self, wanted: list[stages.Stage],
-                             volumes: bool) -> None:
-        """Perform stages while the lab's lane runs.
-
-        :param volumes: prepare for them, so that they need not wait for it
-        """
+    def _perform_next_to_lab(self, wanted: list[stages.Stage]) -> None:
+        """Perform stages while the lab's lane runs."""
+        niceness = os.getpriority(os.PRIO_PROCESS, 0)
         # Of this thread and of what it starts. The call sets a niceness; what
         # is meant comes on top of the one that tools/test was started with.
-        os.setpriority(os.PRIO_PROCESS, 0,
-                       os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
+        os.setpriority(os.PRIO_PROCESS, 0, niceness + NICENESS)
         # What is quick comes first, and the packages of the hypervisor.
-        quick = [stage for stage in wanted if not stage.has_tests]
-        self._perform_lane(quick)
-        if volumes:
+        self._perform_lane([one for one in wanted if not one.has_tests])
+        if stages.BY_NAME['volumes'] in wanted:
             # Their own stage says what is wrong.
             with contextlib.suppress(errors.LabError, processes.Stopped):
                 stages.prepare_volumes(self.ground)
-        self._perform_lane([stage for stage in wanted if stage.has_tests])
+        self._perform_lane([one for one in wanted
+                            if one.has_tests and not one.has_guests])
+        # Root alone may, and starts guests.
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, niceness)
+        self._perform_lane([one for one in wanted if one.has_guests])
 
     def _perform(self, stage: stages.Stage) -> None:
         began = time.monotonic()

@@ -78,7 +78,8 @@ class Performance:
 
     def tests(self, venv: venvs.Venv, folder: str, *, test_timeout: int,
               limit: float = LIMIT, cwd: pathlib.Path = place.CHECKOUT,
-              serial: bool = False) -> figures.Figures:
+              serial: bool = False,
+              run_dir: pathlib.Path | None = None) -> figures.Figures:
         """Run the tests of a folder, or those that are named.
 
         :param folder: below tests/
@@ -86,6 +87,7 @@ class Performance:
         :param limit: seconds for all
         :param cwd: below which the tests are found, and nothing else
         :param serial: one after the other
+        :param run_dir: of the lab that they are to use
         """
         results = self.logs / f'{folder}.stestr'
         shutil.rmtree(results, ignore_errors=True)
@@ -97,5 +99,6 @@ class Performance:
             *(['--serial'] if serial else []),
             *(names.pattern(name) for name in self.names),
             limit=limit, cwd=cwd,
-            env={**TEST_ENVIRONMENT, 'OS_TEST_TIMEOUT': str(test_timeout)})
+            env={**TEST_ENVIRONMENT, 'OS_TEST_TIMEOUT': str(test_timeout),
+                 **({'NOVA_SNAP_LAB_RUN': str(run_dir)} if run_dir else {})})
         return figures.of_stestr(output, status)

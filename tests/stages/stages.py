@@ -19,10 +19,10 @@ import enum
 from tests.lab import place
 from tests.stages import figures
 from tests.stages import ground as ground_module
+from tests.stages import labs
 from tests.stages import nova
 from tests.stages import packages
 from tests.stages import performance
-from tests.stages import shared_lab
 
 # Seconds for one test. One of the flow tests kills a flow at each of its
 # calls, dozens of times; the functional tests boot guests without KVM.
@@ -54,7 +54,11 @@ DOCUMENTS = (
      '{logs}/notes-doctrees', '-b', 'html', 'releasenotes/source',
      'releasenotes/build/html'))
 
-LAB = shared_lab.SharedLab()
+LAB = labs.Lab('run')
+# Of its own: the stages of the two may run at the same time, and each counts
+# the images that its tests leave in Glance.
+VOLUMES_LAB = labs.Lab('volumes', '--volumes')
+LABS = (LAB, VOLUMES_LAB)
 
 Perform = cabc.Callable[[performance.Performance], figures.Figures]
 
@@ -73,6 +77,8 @@ class Stage:
     """One stage.
 
     :ivar has_tests: it is made of tests, of which some can be named
+    :ivar has_guests: it waits for emulated guests, which must not be slowed
+        down
     :ivar takes_long: --fast leaves it out
     :ivar on_request: only when it is named
     """
@@ -81,6 +87,7 @@ class Stage:
     perform: Perform
     lane: Lane = Lane.ALONE
     has_tests: bool = True
+    has_guests: bool = False
     takes_long: bool = False
     on_request: bool = False
 
@@ -125,7 +132,8 @@ def _functional(run: performance.Performance) -> figures.Figures:
     LAB.up(run)
     return run.tests(run.ground.product(), 'functional', serial=True,
                      test_timeout=FUNCTIONAL_TEST_TIMEOUT,
-                     limit=FUNCTIONAL_LIMIT)
+                     limit=FUNCTIONAL_LIMIT,
+                     run_dir=LAB.run_dir(run.ground))
 
 
 def prepare_volumes(ground: ground_module.Ground) -> None:
@@ -142,10 +150,11 @@ def prepare_volumes(ground: ground_module.Ground) -> None:
 
 def _volumes(run: performance.Performance) -> figures.Figures:
     prepare_volumes(run.ground)
-    LAB.up(run, '--volumes')
+    VOLUMES_LAB.up(run)
     return run.tests(run.ground.product(), 'volumes', serial=True,
                      test_timeout=FUNCTIONAL_TEST_TIMEOUT,
-                     limit=VOLUMES_LIMIT)
+                     limit=VOLUMES_LIMIT,
+                     run_dir=VOLUMES_LAB.run_dir(run.ground))
 
 
 # In the order in which those of one lane are performed.
@@ -159,7 +168,8 @@ STAGES = (
     Stage('nova-own', nova.own),
     # What it runs is almost all Nova's.
     Stage('nova-functional', nova.functional, on_request=True),
-    Stage('functional', _functional, lane=Lane.LAB, takes_long=True),
-    Stage('volumes', _volumes, lane=Lane.LAB, takes_long=True),
+    Stage('functional', _functional, lane=Lane.LAB, has_guests=True,
+          takes_long=True),
+    Stage('volumes', _volumes, has_guests=True, takes_long=True),
 )
 BY_NAME = {stage.name: stage for stage in STAGES}

@@ -176,6 +176,18 @@ class LanesTestCase(SessionTest):
              'unit': min(before + main_module.NICENESS, 19)}, self.niceness)
         self.assertEqual(before, os.getpriority(os.PRIO_PROCESS, 0))
 
+    def test_guests_next_to_the_lab_are_not_slowed_down(self):
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        self.run_stages(
+            self.stage('volumes', do=self.meet('volumes'), has_guests=True),
+            self.stage('functional', do=self.meet('functional'),
+                       lane=stages.Lane.LAB, has_guests=True),
+            self.stage('unit', do=lambda: None))
+        self.assertEqual(figures.Figures(3), self.ran.report.total)
+        if os.geteuid() == 0:
+            self.assertEqual(dict.fromkeys(('functional', 'volumes'), before),
+                             self.niceness)
+
     def test_those_of_one_lane_one_after_the_other(self):
         order = []
         for lane in stages.Lane:

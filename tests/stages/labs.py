@@ -10,8 +10,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The lab that the stages share: started by the first that needs it."""
+"""The labs of the stages: each started by the first that needs it."""
 
+import pathlib
 import threading
 
 from tests.lab import errors
@@ -25,30 +26,38 @@ STATUS_LIMIT = 60
 DOWN_LIMIT = 300
 
 
-class SharedLab:
-    """The lab, and which part of it is ours to end.
+class Lab:
+    """A lab, and whether it is ours to end.
 
     What ran before is left running.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._to_end: tuple[str, ...] = ()
+    def __init__(self, folder: str, *parts: str) -> None:
+        """Know a lab.
 
-    def up(self, run: performance.Performance, *arguments: str) -> None:
+        :param folder: its run folder's name, below the lab's folder
+        :param parts: what ``python -m tests.lab`` starts besides, as
+            ``--volumes``
+        """
+        self._folder = folder
+        self._parts = parts
+        self._lock = threading.Lock()
+        self._is_ours = False
+
+    def run_dir(self, ground: ground_module.Ground) -> pathlib.Path:
+        """Name its run folder, which the tests are told."""
+        return ground.folder / self._folder
+
+    def up(self, run: performance.Performance) -> None:
         """Start the lab, unless it runs.
 
-        :param arguments: those of ``python -m tests.lab``
         :raises LabError: when it does not start
         """
+        where = ('--run-dir', str(self.run_dir(run.ground)), *self._parts)
         with self._lock:
-            if not self._to_end and _lab(run, 'status')[0]:
-                self._to_end = ('down',)
-            elif (not self._to_end
-                  and _lab(run, 'status', *arguments)[0]):
-                self._to_end = ('down', *arguments)
-            status, output = _lab(run, 'up', *arguments,
-                                  limit=performance.LIMIT)
+            if _lab(run, 'status', *where)[0]:
+                self._is_ours = True
+            status, output = _lab(run, 'up', *where, limit=performance.LIMIT)
         if status:
             raise errors.LabError(
                 f'the lab does not start: {output.splitlines()[-1]}')
@@ -56,13 +65,14 @@ class SharedLab:
     def down(self, ground: ground_module.Ground) -> bool:
         """End what is ours; tell whether that went well."""
         with self._lock:
-            words, self._to_end = self._to_end, ()
-        if not words:
+            is_ours, self._is_ours = self._is_ours, False
+        if not is_ours:
             return True
         # Of its own: the others may have been stopped.
         status = processes.Processes().run(
             [ground.venv('venv').program('python'), '-m', 'tests.lab',
-             *words], ground.folder / 'test' / 'down.log',
+             'down', '--run-dir', str(self.run_dir(ground))],
+            ground.folder / 'test' / 'down.log',
             limit=DOWN_LIMIT, cwd=place.CHECKOUT)
         return not status
 
