@@ -139,9 +139,9 @@ class ColdTest(base.FunctionalTest):
         result, path = self._take(guest)
         self.assertEqual('stopped', result.plan.method)
         self.assert_guest_untouched(guest, seen)
-        self.assertEqual(
-            guest.last_record(),
-            records.check_sequence(proof.read_records(path, 'qcow2')))
+        last = records.check_sequence(proof.read_records(path, 'qcow2'))
+        # It is switched off between a record and the word of it, at times.
+        self.assertIn(last - guest.last_record(), (0, 1))
         self.assertTrue(proof.ext4_is_clean(path, 'qcow2'))
 
     def test_suspended_guest(self):
