@@ -45,7 +45,7 @@ class Lab:
         self._is_ours = False
 
     def run_dir(self, ground: ground_module.Ground) -> pathlib.Path:
-        """Name its run folder, which the tests are told."""
+        """Name its run folder, which is an option of the tests."""
         return ground.folder / self._folder
 
     def up(self, run: performance.Performance) -> None:
