@@ -31,6 +31,7 @@
     |       +-- MirrorTimeout
     |       `-- BlockJobLost
     +-- StorageError               a file, a file system or qemu-img
+    |   +-- SpaceReserveReached    less is free than is left to the guests
     |   `-- ImageUnsafe            a finished file that refers to another
     +-- ServiceError               one of OpenStack's services
     |   +-- ImageServiceError      Glance
@@ -120,15 +121,23 @@ class InstanceBusy(Refused):
 class NotEnoughSpace(Refused):
     """The file system has not the room that the snapshot needs.
 
+    :ivar needed_bytes: that the snapshot writes
+    :ivar reserved_bytes: of those that are free, for other snapshots that
+        are under way
+    :ivar reserve_bytes: of those that are free, for the guests
     :ivar remedy: a sentence
     """
 
-    template = ('%(path)s has %(free)s free and the snapshot may need '
+    template = ('%(path)s has %(free)s free, of which %(reserved)s are for '
+                'other snapshots under way and %(reserve)s stay free '
+                '([nova_snap]space_reserve), and the snapshot needs '
                 '%(needed)s: %(missing)s are missing. %(remedy)s')
 
     path: str
     free_bytes: int
     needed_bytes: int
+    reserved_bytes: int
+    reserve_bytes: int
     remedy: str
     reason: str = dataclasses.field(init=False, default='')
 
@@ -136,8 +145,11 @@ class NotEnoughSpace(Refused):
         return {'path': self.path, 'remedy': self.remedy,
                 'free': units.format_bytes(self.free_bytes),
                 'needed': units.format_bytes(self.needed_bytes),
+                'reserved': units.format_bytes(self.reserved_bytes),
+                'reserve': units.format_bytes(self.reserve_bytes),
                 'missing': units.format_bytes(
-                    self.needed_bytes - self.free_bytes)}
+                    self.needed_bytes + self.reserved_bytes
+                    + self.reserve_bytes - self.free_bytes)}
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
@@ -238,6 +250,26 @@ class BlockJobLost(MirrorFailed):
 
 class StorageError(SnapError):
     """A file, a file system or qemu-img did not do it."""
+
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class SpaceReserveReached(StorageError):
+    """The snapshot was given up before it took the room of the guests."""
+
+    template = ('The snapshot was given up: %(path)s has only %(free)s free, '
+                'and [nova_snap]space_reserve leaves %(reserve)s to the '
+                'guests. Free some, or put snapshots_directory on a file '
+                'system of its own')
+
+    path: str
+    free_bytes: int
+    reserve_bytes: int
+    reason: str = dataclasses.field(init=False, default='')
+
+    def _words(self) -> dict[str, ty.Any]:
+        return {'path': self.path,
+                'free': units.format_bytes(self.free_bytes),
+                'reserve': units.format_bytes(self.reserve_bytes)}
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)

@@ -56,8 +56,8 @@ Where a guest's delta and the finished image are put until they are uploaded.
 
 While a live snapshot is made, QEMU itself writes the guest's data into a
 directory below this one. The file system needs room for them: see
-``[nova_snap]worst_case_space``. Only the default is made when it is missing;
-a directory that was named here has to exist, and QEMU's user has to be able
+``[nova_snap]space_reserve``. Only the default is made when it is missing; a
+directory that was named here has to exist, and QEMU's user has to be able
 to enter it.
 
 Possible values:
@@ -67,7 +67,7 @@ Possible values:
 Related options:
 
 * ``instances_path``
-* ``[nova_snap]worst_case_space``
+* ``[nova_snap]space_reserve``
 """),
     cfg.StrOpt('snapshot_image_format',
                choices=[

@@ -15,6 +15,7 @@
 from oslo_config import cfg
 
 from nova_snap.conf import keystoneauth
+from nova_snap import units
 
 GROUP = cfg.OptGroup('nova_snap',
                      title='Snapshot Options',
@@ -238,19 +239,21 @@ Possible values:
   is waited for
 * False: only the sizes are compared
 """),
-    cfg.BoolOpt('worst_case_space',
-                default=True,
-                help="""
-Refuse a snapshot that could fill its file system.
+    cfg.IntOpt('space_reserve',
+               default=units.GiB,
+               min=0,
+               help="""
+What snapshots leave free where they write.
 
-The guests whose disks are on the same file system stop when it is full, so
-the room is counted before anything is touched.
+Guests whose disks are on a file system that is full stop. A snapshot is
+refused when what it surely writes would not fit, and given up, with its guest
+as it was, when less than this is free while it writes. The unit is bytes. The
+default of 1 GiB is what a fast disk takes in a second, the longest time
+between two looks at the free space.
 
 Possible values:
 
-* True: there has to be room for the delta and for the finished image at
-  their largest, which is when the guest writes its whole disk in that time
-* False: there has to be room for what the disk has allocated now
+* A number of bytes; 0 fills the file system.
 
 Related options:
 

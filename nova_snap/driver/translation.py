@@ -33,10 +33,12 @@ LOG = logging.getLogger(__name__)
 # What a tenant reads; the first class that fits, so the narrow ones first.
 # Of a guest that has gone off for a moment without a definition.
 OFF = 'its guest was switched off while the snapshot was taken'
+NO_ROOM = 'its host has not enough room for the image'
 
 _TOLD: tuple[tuple[type[errors.SnapError], str], ...] = (
     (errors.InstanceBusy, 'another operation on its disk is under way'),
-    (errors.NotEnoughSpace, 'its host has not enough room for the image'),
+    (errors.NotEnoughSpace, NO_ROOM),
+    (errors.SpaceReserveReached, NO_ROOM),
     (errors.QuiesceImpossible, 'its guest agent cannot be asked'),
     (errors.Unsupported, 'it cannot be snapshotted as it is'),
     (errors.Cancelled, 'the compute service was stopped; the guest is as it '

@@ -17,6 +17,7 @@ import contextlib
 import re
 
 from nova_snap import errors
+from nova_snap.flows import room as room_flow
 from nova_snap.host import files as files_module
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.model import domain as domain_model
@@ -24,6 +25,7 @@ from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import request as request_model
+from nova_snap.model import room as room_model
 from nova_snap.steps import world as world_module
 
 # A backing file that QEMU does not take for a path: "nbd://...", "json:...".
@@ -48,6 +50,10 @@ def read(node: world_module.Node,
     state = domain.state()
     wanted = disk_plan.wanted(request, model)
     is_cinders = disk_plan.is_volume_backed(request, model)
+    # Where it is Cinder's nothing is written on the node.
+    room = (room_model.Room(world.settings.snapshots_directory, 0)
+            if is_cinders else _room(node, model))
+    left = room.free - room.reserved - world.settings.space_reserve
     return plan_model.Facts(
         domain=model, state=state, qemu_id=domain.qemu_id(),
         is_persistent=domain.is_persistent(),
@@ -55,28 +61,47 @@ def read(node: world_module.Node,
         job=None if state == State.SHUTOFF else domain.job(),
         disks=() if wanted is None else (
             _disk(world, domain, model, wanted, state,
-                  is_cinders=is_cinders),),
-        # Where it is Cinder's nothing is written on the node.
-        free=0 if is_cinders else _free(world, model),
+                  left=None if is_cinders else left),),
+        room=room,
         nova_compute_runs=node.nova_compute_runs())
 
 
 def _disk(world: world_module.World, domain: domain_module.Domain,
           model: domain_model.Domain, disk: domain_model.Disk,
-          state: State, *, is_cinders: bool) -> plan_model.DiskFacts:
+          state: State, *, left: int | None) -> plan_model.DiskFacts:
+    """Look at one disk.
+
+    :param left: bytes that it may take; None for one that is Cinder's
+    """
     job = None if state == State.SHUTOFF else _block_job(domain, disk)
-    if is_cinders or not _is_readable(disk):
+    if left is None or not _is_readable(disk):
         # The plan leaves it to Cinder, or says what is wrong with it.
         return plan_model.DiskFacts(disk, block_job=job)
     chain = (chain_at_rest(world, model.name, disk)
              if state == State.SHUTOFF else _live_chain(world, model, disk))
     with _refusing():
         # The plan refuses what is not local.
-        allocated = sum(world.files.allocated_bytes(layer.path)
-                        for layer in chain if layer.is_local)
+        allocations = tuple(
+            world.files.allocated_bytes(layer.path) if layer.is_local else 0
+            for layer in chain)
     return plan_model.DiskFacts(
-        disk, chain=chain, allocated=allocated, block_job=job,
+        disk, chain=chain, allocations=allocations, block_job=job,
+        measured=(_measured(world, chain, state) if sum(allocations) > left
+                  else None),
         virtual_size=_virtual_size(world, domain, disk, state))
+
+
+def _measured(world: world_module.World, chain: Chain,
+              state: State) -> int | None:
+    """Return the size of an image of a disk that no QEMU has open.
+
+    To be asked where there may not be room: it takes a while.
+    """
+    if state != State.SHUTOFF or not all(
+            layer.is_local and layer.format in disk_plan.SOURCE_FORMATS
+            for layer in chain):
+        return None
+    return world.qemu_img.measure(chain)
 
 
 def _is_readable(disk: domain_model.Disk) -> bool:
@@ -183,14 +208,12 @@ def _block_job(domain: domain_module.Domain,
     return None
 
 
-def _free(world: world_module.World, model: domain_model.Domain) -> int:
-    settings = world.settings
+def _room(node: world_module.Node,
+          model: domain_model.Domain) -> room_model.Room:
     with _refusing():
-        room = files_module.snapshots_room(
-            settings.snapshots_directory,
-            is_default=settings.snapshots_directory_is_default)
-        files_module.check_qemu_enters(room, model.qemu_user)
-        return world.files.free_bytes(room)
+        room = room_flow.of_snapshots(node)
+        files_module.check_qemu_enters(room.path, model.qemu_user)
+        return room
 
 
 @contextlib.contextmanager

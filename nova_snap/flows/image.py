@@ -23,6 +23,7 @@ from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap.flows import facts as facts_module
+from nova_snap.flows import room as room_flow
 from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.model import consistency as consistency_model
 from nova_snap.model import domain as domain_model
@@ -86,6 +87,7 @@ def extract(world: world_module.World, image: plan_model.PlannedImage,
     """Write one flat image and return its path.
 
     :param chain: layers that nothing writes to, the active one first
+    :raises SpaceReserveReached: when too little is free in the end
     :raises StorageError: when it cannot be written
     :raises ImageUnsafe: when what was written refers to another file
     """
@@ -98,7 +100,7 @@ def extract(world: world_module.World, image: plan_model.PlannedImage,
         stall_timeout=world.settings.stall_timeout)
     world.observer.begins(phase_model.Phase.CONVERT)
     world.qemu_img.convert(chain, path, conversion,
-                           progress=world.observer.advances)
+                           progress=room_flow.watched_progress(world))
     inspect(world, image, path)
     return path
 
@@ -197,6 +199,7 @@ def deliver(txn: world_module.Transaction, plan: plan_model.Plan,
     :raises JournalError: when the commit cannot be written; not committed
     """
     world = txn.world
+    txn.give_room_back()
     for planned in plan.images:
         _say(world, planned, consistency)
     world.observer.before_upload()

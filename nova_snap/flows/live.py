@@ -35,6 +35,7 @@ from oslo_log import log as logging
 
 from nova_snap.flows import frozen as frozen_module
 from nova_snap.flows import image as image_flow
+from nova_snap.flows import room as room_flow
 from nova_snap.hypervisor import blockjob
 from nova_snap.hypervisor import events as events_module
 from nova_snap.model import layer as layer_model
@@ -107,7 +108,8 @@ def _copy(txn: world_module.Transaction, plan: plan_model.Plan,
         device.wait_ready(
             delta, blockjob.Deadlines(ready=world.settings.ready_timeout,
                                       stall=world.settings.stall_timeout),
-            wait=events.wait, progress=world.observer.advances)
+            wait=room_flow.watched_wait(world, events.wait),
+            progress=world.observer.advances)
         with frozen_module.frozen(txn, plan) as freeze:
             mirror.finish(
                 world, wait=events.wait, timeout=blockjob.ABORT_SECONDS

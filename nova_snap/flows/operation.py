@@ -30,27 +30,34 @@ from nova_snap.steps import world as world_module
 
 
 class Operation:
-    """An instance that no other process works on; handed out by `begun`."""
+    """An instance that no other process works on; handed out by `begun`.
+
+    :ivar record_id: that its record will have
+    """
 
     def __init__(self, node: world_module.Node, instance_uuid: str) -> None:
         self._node = node
         self._instance_uuid = instance_uuid
+        self.record_id = str(uuid_module.uuid4())
 
     def transaction(self, kind: str, instance_name: str,
-                    images: cabc.Iterable[record_model.Image] = ()) -> (
-                        world_module.Transaction):
+                    images: cabc.Iterable[record_model.Image] = (),
+                    reservations: cabc.Iterable[record_model.Reservation] = (),
+                    ) -> world_module.Transaction:
         """Return the transaction of the operation, with its record.
 
         The record is written when the transaction is entered.
 
         :param kind: of operation, in a word
         :param images: those that the operation is to leave
+        :param reservations: what it writes on this host
         """
         node = self._node
         record = record_model.Record(
-            id=str(uuid_module.uuid4()), operation=kind,
+            id=self.record_id, operation=kind,
             instance_uuid=self._instance_uuid, instance_name=instance_name,
-            images=list(images), host=node.world.settings.host,
+            images=list(images), reservations=list(reservations),
+            host=node.world.settings.host,
             machine_id=node.machine_id, boot_id=node.boot_id,
             started_at=datetime.datetime.fromtimestamp(
                 node.world.clock.time(), datetime.timezone.utc

@@ -13,6 +13,7 @@
 """One snapshot, from the request to the active images."""
 
 import collections.abc as cabc
+import contextlib
 import functools
 import os
 
@@ -22,6 +23,7 @@ from nova_snap.flows import cold
 from nova_snap.flows import facts as facts_module
 from nova_snap.flows import live
 from nova_snap.flows import operation
+from nova_snap.flows import room as room_flow
 from nova_snap.flows import stopped
 from nova_snap.flows import volume_backed
 from nova_snap.host import files as files_module
@@ -30,6 +32,7 @@ from nova_snap.model import image as image_model
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model.plan import local as local_plan
 from nova_snap.model.plan import plan as plan_model
+from nova_snap.model.plan import room as room_plan
 from nova_snap.model.plan import volumes as volumes_plan
 from nova_snap.model import request as request_model
 from nova_snap.model import result as result_model
@@ -77,12 +80,19 @@ def take(node: world_module.Node,
         made = plan(node, request)
         for remark in made.remarks:
             LOG.warning('Instance %s: %s', made.instance_name, remark)
-        run = _prepare(node.world, request, made)
+        scratch = os.path.join(
+            node.world.settings.snapshots_directory,
+            files_module.SCRATCH_PREFIX + begun.record_id)
+        run = _prepare(node.world, request, made, scratch)
         ids = ', '.join(image.image_id for image in request.images)
-        with begun.transaction(
-                made.method, made.instance_name,
-                [record_model.Image(image.image_id, image.name)
-                 for image in request.images]) as txn:
+        images = [record_model.Image(image.image_id, image.name)
+                  for image in request.images]
+        with contextlib.ExitStack() as stack:
+            with node.locks.room():
+                # As it is when no other operation can reserve any more.
+                reservations = _reservations(node, made, scratch)
+                txn = stack.enter_context(begun.transaction(
+                    made.method, made.instance_name, images, reservations))
             started = clock.monotonic()
             LOG.info('Snapshot %s of %s starts (%s)', ids,
                      made.instance_name, made.method)
@@ -92,10 +102,24 @@ def take(node: world_module.Node,
     return result
 
 
+def _reservations(node: world_module.Node,
+                  made: plan_model.Plan | volumes_plan.VolumePlan,
+                  scratch: str) -> tuple[record_model.Reservation, ...]:
+    """Return what a snapshot will write on this host, if there is room.
+
+    :raises NotEnoughSpace: when other operations have reserved it since
+    """
+    if isinstance(made, volumes_plan.VolumePlan):
+        return ()
+    room_plan.refuse_without(node.world.settings,
+                             room_flow.of_snapshots(node), made.need)
+    return (record_model.Reservation(scratch, made.need.likely),)
+
+
 def _prepare(world: world_module.World, request: request_model.Request,
-             made: plan_model.Plan | volumes_plan.VolumePlan) -> (
-                 cabc.Callable[[world_module.Transaction],
-                               result_model.Result]):
+             made: plan_model.Plan | volumes_plan.VolumePlan,
+             scratch: str) -> cabc.Callable[[world_module.Transaction],
+                                            result_model.Result]:
     """Return the flow with all that can be found out before it starts.
 
     :raises ImageServiceError: when Glance does not answer or would not take
@@ -110,9 +134,6 @@ def _prepare(world: world_module.World, request: request_model.Request,
     def run(txn: world_module.Transaction) -> result_model.Result:
         for record in records:
             txn.artifact(record)
-        scratch = os.path.join(
-            world.settings.snapshots_directory,
-            files_module.SCRATCH_PREFIX + txn.record.id)
         return FLOWS[made.method](txn, made, scratch)
 
     return run

@@ -12,6 +12,8 @@
 
 """Directories and file systems of this host."""
 
+import contextlib
+import errno
 import os
 import pathlib
 import pwd
@@ -32,6 +34,9 @@ SCRATCH_PREFIX = 'nova_snap-'
 # QEMU must be able to enter it, whatever the umask of the command is.
 SNAPSHOTS_MODE = 0o755
 
+# Of a file so many pieces are counted, which takes less than a second; what
+# comes behind them counts as full.
+MOST_EXTENTS = 100_000
 # What stat(2) counts st_blocks in.
 STAT_BLOCK = 512
 
@@ -66,6 +71,37 @@ class Files:
                 reason=f'{path} cannot be looked at: {exc.strerror}'
             ) from exc
         return figures.f_bavail * figures.f_frsize
+
+    def file_system(self, path: str) -> int:
+        """Return the number of the file system that a path lies on.
+
+        :param path: need not be there yet
+        :raises StorageError: when not even a directory above it can be
+            looked at
+        """
+        for existing in (path, *map(str, pathlib.Path(path).parents)):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                try:
+                    return os.stat(existing).st_dev
+                except PermissionError:
+                    # The one above it may be another.
+                    break
+        raise errors.StorageError(
+            reason=f'It is not known which file system {path} lies on')
+
+    def written_bytes(self, path: str) -> int:
+        """Return what a file takes, or the files of a directory.
+
+        :returns: bytes; 0 of what cannot be looked at
+        """
+        found = [path]
+        with contextlib.suppress(OSError):
+            found += [os.path.join(path, name) for name in os.listdir(path)]
+        total = 0
+        for file in found:
+            with contextlib.suppress(OSError):
+                total += os.stat(file).st_blocks * STAT_BLOCK
+        return total
 
     def make_scratch(self, path: str) -> None:
         """Make a directory that QEMU can enter and no other user can list.
@@ -165,7 +201,7 @@ class Files:
         return pathlib.Path(path).is_block_device()
 
     def allocated_bytes(self, path: str) -> int:
-        """Return what a file or a block device takes, bytes.
+        """Return what the data of a file take, or a block device, bytes.
 
         :raises StorageError: when it cannot be read
         """
@@ -174,8 +210,11 @@ class Files:
             if stat.S_ISBLK(figures.st_mode):
                 with open(path, 'rb') as device:
                     return device.seek(0, os.SEEK_END)
-            with open(path, 'rb'):
-                return figures.st_blocks * STAT_BLOCK
+            with open(path, 'rb') as file:
+                # One has what was preallocated, the other what is in the
+                # holes of a file system that cannot tell them.
+                return min(figures.st_blocks * STAT_BLOCK,
+                           _data_bytes(file.fileno(), figures.st_size))
         except OSError as exc:
             remedy = ('Run as root or as the user of nova-compute'
                       if isinstance(exc, PermissionError)
@@ -183,6 +222,25 @@ class Files:
             raise errors.StorageError(
                 reason=f'The disk {path} cannot be read: {exc.strerror}. '
                        f'{remedy}') from exc
+
+
+def _data_bytes(file: int, size: int) -> int:
+    """Return what is not a hole in a file, nor preallocated.
+
+    :source: lseek(2) SEEK_DATA; nova/conf/compute.py preallocate_images
+    """
+    total = at = 0
+    try:
+        for _ in range(MOST_EXTENTS):
+            start = os.lseek(file, at, os.SEEK_DATA)
+            at = os.lseek(file, start, os.SEEK_HOLE)
+            total += at - start
+    except OSError as exc:
+        # There are no more data.
+        if exc.errno == errno.ENXIO:
+            return total
+        raise
+    return total + size - at
 
 
 def snapshots_room(path: str, *, is_default: bool) -> str:

@@ -38,6 +38,11 @@ FILE_MODE = 0o600
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 0.5
 
+# What all operations hold in turn to see how much room the others leave.
+ROOM = 'room'
+# Seconds: it is held for two looks and a record.
+ROOM_SECONDS = 30
+
 # The threads that hold an instance. Not oslo.concurrency's own, which go by
 # the name alone: Nova holds one of an instance's UUID while it shelves it.
 # :source: nova/compute/manager.py shelve_instance
@@ -69,18 +74,35 @@ class Locks:
         :raises JournalError: when the lock file cannot be made or opened
         """
         with contextlib.ExitStack() as stack:
-            self._acquire(stack, uuid)
+            self._acquire(stack, uuid, self._timeout)
             yield
 
-    def _acquire(self, stack: contextlib.ExitStack, uuid: str) -> None:
-        for _ in self._clock.looks(self._timeout,
+    @contextlib.contextmanager
+    def room(self) -> cabc.Iterator[None]:
+        """Hold what counts the room of this host, for a moment.
+
+        :raises JournalError: when it cannot be held
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                self._acquire(stack, ROOM, ROOM_SECONDS)
+            except errors.InstanceLocked as exc:
+                raise errors.JournalError(
+                    reason=f'The lock {self._path / ROOM} is held by another '
+                           f'process for {ROOM_SECONDS} s. Does it hang?'
+                ) from exc
+            yield
+
+    def _acquire(self, stack: contextlib.ExitStack, uuid: str,
+                 timeout: float) -> None:
+        for _ in self._clock.looks(timeout,
                                    first_pause=FIRST_PAUSE_SECONDS,
                                    longest_pause=LONGEST_PAUSE_SECONDS):
             if self._try(stack, uuid):
                 return
         raise errors.InstanceLocked(
             instance=uuid,
-            reason=f'its lock is not free within {self._timeout} s')
+            reason=f'its lock is not free within {timeout} s')
 
     def is_held(self, uuid: str) -> bool:
         """Tell whether a living process holds the instance.

@@ -27,6 +27,7 @@ import threading
 import typing as ty
 
 from oslo_concurrency import processutils
+from oslo_log import log as logging
 
 from nova_snap import clock as clock_module
 from nova_snap import errors
@@ -46,6 +47,8 @@ PROC = '/proc'
 # utime and stime, the 14th and 15th of the fields, of which two end with the
 # name.
 CPU_TICKS = slice(11, 13)
+
+LOG = logging.getLogger(__name__)
 
 Progress = cabc.Callable[[int, int], None]
 
@@ -112,6 +115,24 @@ class QemuImg:
             or said.get('backing-filename'),
             backing_format=said.get('backing-filename-format'),
             data_file=specific.get('data-file'))
+
+    def measure(self, chain: cabc.Sequence[layer_model.Layer]) -> int | None:
+        """Return the bytes of a qcow2 image of a chain that no guest has.
+
+        Zeros that were written count, as data do.
+
+        :returns: None where qemu-img cannot tell, or not within the limits
+        :source: qemu-img(1) measure
+        """
+        command = ('qemu-img', 'measure', '--output=json', '-O', 'qcow2',
+                   'json:' + json.dumps(describe(chain)))
+        try:
+            out, _ = _execute(*command, prlimit=self._limits)
+            return int(json.loads(out)['required'])
+        except (processutils.ProcessExecutionError, OSError, ValueError,
+                KeyError) as exc:
+            LOG.debug('%s is not measured: %s', chain[0].path, exc)
+            return None
 
     def create_overlay(self, path: str, virtual_size: int,
                        backing: layer_model.Layer | None) -> None:

@@ -27,7 +27,7 @@ FORMAT_VERSION = 2
 
 Facts = dict[str, ty.Any]
 
-_Value = ty.TypeVar('_Value', 'Entry', 'Image', 'Record')
+_Value = ty.TypeVar('_Value', 'Entry', 'Image', 'Record', 'Reservation')
 
 
 class Role(compat.StrEnum):
@@ -72,6 +72,19 @@ class Image:
     name: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Reservation:
+    """Room that an operation may take while it is under way.
+
+    :ivar path: the file or directory that it writes, which need not be there
+        yet; what it takes already is a part of the room
+    :ivar size: bytes, in all
+    """
+
+    path: str
+    size: int
+
+
 @dataclasses.dataclass
 class Record:
     """One operation, from its first intent to its end.
@@ -79,6 +92,8 @@ class Record:
     :ivar images: those it leaves; none where it leaves none
     :ivar host: ``[DEFAULT]host`` of the owner
     :ivar committed: from here on nothing is undone but holds
+    :ivar reservations: what it writes on this host; none when it has written
+        all of it
     """
 
     id: str
@@ -92,6 +107,7 @@ class Record:
     started_at: str
     committed: bool = False
     entries: list[Entry] = dataclasses.field(default_factory=list)
+    reservations: list[Reservation] = dataclasses.field(default_factory=list)
 
     def to_dict(self) -> Facts:
         """Return the record as it is written, with its format version."""
@@ -116,10 +132,13 @@ class Record:
                 fields = format_1.upgrade(data)
             entries = [_entry(e) for e in fields.pop('entries')]
             images = [_image(i) for i in fields.pop('images')]
+            reservations = [_reservation(r)
+                            for r in fields.pop('reservations', ())]
             # Without the word it is not known what may be undone.
             committed = fields.pop('committed')
             return _checked(cls(committed=committed, entries=entries,
-                                images=images, **fields))
+                                images=images, reservations=reservations,
+                                **fields))
         except (KeyError, TypeError, ValueError) as exc:
             raise errors.JournalError(
                 reason=f'Record {path} cannot be read: {exc!r}') from exc
@@ -132,6 +151,10 @@ def _entry(data: ty.Any) -> Entry:
 
 def _image(data: ty.Any) -> Image:
     return _checked(Image(**data))
+
+
+def _reservation(data: ty.Any) -> Reservation:
+    return _checked(Reservation(**data))
 
 
 def _checked(value: _Value) -> _Value:

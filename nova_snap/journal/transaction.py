@@ -184,6 +184,15 @@ class Transaction(ty.Generic[World]):
             self.record.committed = False
             raise
 
+    def give_room_back(self) -> None:
+        """Say that no more is written on this host.
+
+        :raises JournalError: when that cannot be written
+        """
+        if self.record.reservations:
+            self.record.reservations = []
+            self._store.write(self.record)
+
     def settle(self, *, artifacts: bool = True) -> bool:
         """Undo what must not remain, the last step first, and forget.
 

@@ -28,6 +28,7 @@ class Settings:
     :ivar ready_timeout: seconds for one mirror, from start to ready
     :ivar stall_timeout: seconds without progress before a copy is given up
     :ivar bandwidth: bytes per second; 0 is no limit
+    :ivar space_reserve: bytes that snapshots leave free
     """
 
     host: str
@@ -62,4 +63,4 @@ class Settings:
     lock_timeout: int
     bandwidth: int
     verify_upload: bool
-    worst_case_space: bool
+    space_reserve: int

@@ -25,25 +25,29 @@ from nova_snap.journal import record as record_model
 from nova_snap.journal import store as store_module
 from tests.fakes import calls as fake_calls
 
+Free: ty.TypeAlias = int | cabc.Callable[[], int] | None
+
 FILES = 'files'
 JOURNAL = 'journal'
 
 # What only looks, and whether it can fail; the others have an answer for
 # everything.
 LOOKS = {'free_bytes': True, 'allocated_bytes': True,
-         'changed_at': True, 'exists': False,
+         'changed_at': True, 'exists': False, 'file_system': True,
+         'written_bytes': False,
          'is_block_device': False}
 
 
 class FakeFiles(files_module.Files):
     """The real one.
 
-    :param free: bytes that are free wherever it looks; None for what is so
+    :param free: bytes that are free wherever it looks, or what tells them;
+        None for what is so
     :param block_devices: files that are to be taken for one
     """
 
     def __init__(self, calls: fake_calls.Calls,
-                 free: int | None,
+                 free: Free,
                  block_devices: cabc.Collection[str] = ()) -> None:
         super().__init__()
         self._block_devices = block_devices
@@ -54,6 +58,8 @@ class FakeFiles(files_module.Files):
                 setattr(self, name, _counted(calls, name, method))
 
     def free_bytes(self, path: str) -> int:
+        if callable(self._free):
+            return self._free()
         return super().free_bytes(path) if self._free is None else self._free
 
     def is_block_device(self, path: str) -> bool:

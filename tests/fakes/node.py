@@ -75,7 +75,8 @@ class FakeNode:
     """The node.
 
     :ivar guest: its one domain, which :meth:`start` starts
-    :ivar free: bytes free for snapshots; None for what is so
+    :ivar free: bytes free for snapshots, or what tells them; None for what
+        is so
     :ivar block_devices: files of its disk that are to be taken for one
     :ivar nova_compute_runs: a nova-compute is on this host
     :ivar why_away: what the door says of Nova's guests; None is nothing
@@ -93,7 +94,7 @@ class FakeNode:
         self.glance = glance_store.FakeGlance()
         self.cinder = fake_volumes.FakeCinder(self.clock)
         self.settings = _settings(folder)
-        self.free: int | None = None
+        self.free: fake_files.Free = None
         self.block_devices: set[str] = set()
         self.nova_compute_runs = False
         self.why_away: world_module.WhyAway | None = None
@@ -333,4 +334,4 @@ def _settings(folder: pathlib.Path) -> settings_model.Settings:
         live_method='rebase', ready_timeout=30, stall_timeout=10,
         freeze_timeout=10, quiesce_limit=30,
         detach_timeout=20, save_timeout=60, lock_timeout=10, bandwidth=0,
-        verify_upload=True, worst_case_space=True)
+        verify_upload=True, space_reserve=units.MiB)

@@ -13,6 +13,7 @@
 """qemu-img on the fakes' disk files."""
 
 import collections.abc as cabc
+import typing as ty
 
 from nova_snap import errors
 from nova_snap.host import qemu_img as qemu_img_module
@@ -22,6 +23,8 @@ from tests.fakes import disk as fake_disk
 from tests.fakes import libvirtd as fake_libvirtd
 
 OUTSIDE = 'qemu-img'
+# What each cluster of a fake disk takes in an image.
+CLUSTER = 64 << 10
 
 
 class FakeQemuImg(qemu_img_module.QemuImg):
@@ -41,6 +44,19 @@ class FakeQemuImg(qemu_img_module.QemuImg):
     def info(self, path: str, image_format: str) -> qemu_img_module.Info:
         return self._make('info', lambda: self._info(path, image_format),
                           f'{_base(path)} {image_format}', changes=False)
+
+    def measure(self, chain: cabc.Sequence[layer_model.Layer]) -> int | None:
+        def measure() -> int | None:
+            try:
+                return sum(len(self._open(layer.path, layer.format).clusters)
+                           for layer in chain) * CLUSTER
+            except errors.StorageError:
+                return None
+
+        words = ' '.join(f'{_base(layer.path)}:{layer.format}'
+                         for layer in chain)
+        return ty.cast('int | None', self._calls.make(
+            OUTSIDE, 'measure', measure, words=words, changes=False))
 
     def create_overlay(self, path: str, virtual_size: int,
                        backing: layer_model.Layer | None) -> None:

@@ -63,6 +63,8 @@ class OrderTestCase(flow_scene.FlowTestCase):
              'libvirt agentSetResponseTimeout -2',
              'journal write BoundAgentWaits undone',
              # The guest is back since long.
+             # The room that it needs no more.
+             'journal write',
              'glance upload',
              'journal write commit',
              'files remove_scratch',

@@ -40,6 +40,8 @@ class StoppedTestCase(flow_scene.FlowTestCase):
              'files make_scratch',
              'journal write MakeScratch done',
              'qemu-img convert disk:qcow2 base1:raw image-vda:qcow2',
+             # The room that it needs no more.
+             'journal write',
              'glance upload',
              'journal write commit',
              'files remove_scratch',

@@ -69,7 +69,7 @@ class RunningGuestTestCase(refusals.RefusalTest):
         self.assert_no(REFUSED, ended, f'No instance {unknown}')
 
     @ddt.data(
-        (('--quiesce', 'want'), ('[nova_snap]worst_case_space',)),
+        (('--quiesce', 'want'), ('[nova_snap]space_reserve',)),
         (('--cold',), ('put snapshots_directory elsewhere',)))
     @ddt.unpack
     def test_no_room(self, arguments, says):

@@ -220,7 +220,7 @@ class NoSpaceTestCase(refusals.RefusalTest):
                                   cache='writeback')
         path = self.enter_file_system()
         self.options['libvirt']['snapshots_directory'] = str(path)
-        self.options['nova_snap']['worst_case_space'] = 'false'
+        self.options['nova_snap']['space_reserve'] = '0'
         self.options['nova_snap']['bandwidth'] = str(SLOWLY)
         self.path = path
 

@@ -43,7 +43,7 @@ class StorageTestCase(base.FunctionalTest):
         self.addCleanup(own.__exit__, None, None, None)
         self.options['libvirt']['snapshots_directory'] = str(
             self.storage.path)
-        self.options['nova_snap']['worst_case_space'] = 'false'
+        self.options['nova_snap']['space_reserve'] = '0'
         # Its recorder writes past the file systems, and so also when they
         # are frozen: the mirror has something to do.
         self.running = self.guest('qcow2', shared=True, agent='run')

@@ -33,7 +33,7 @@ DEFAULTS = settings_model.Settings(
     quiesce_limit=120,
     detach_timeout=60, save_timeout=1800, lock_timeout=5, bandwidth=0,
     verify_upload=True,
-    worst_case_space=True)
+    space_reserve=units.GiB)
 
 
 def make(**changes):

@@ -71,12 +71,15 @@ class TreeTestCase(base.BaseTestCase):
 
     def test_a_size_is_told_as_an_operator_reads_it(self):
         raised = errors.NotEnoughSpace(
-            path='/srv', free_bytes=units.GiB, needed_bytes=3 * units.GiB,
+            path='/srv', free_bytes=5 * units.GiB, needed_bytes=3 * units.GiB,
+            reserved_bytes=3 * units.GiB, reserve_bytes=units.GiB,
             remedy='Free it.')
 
-        self.assertEqual('/srv has 1.0 GiB free and the snapshot may need '
-                         '3.0 GiB: 2.0 GiB are missing. Free it.',
-                         str(raised))
+        self.assertEqual(
+            '/srv has 5.0 GiB free, of which 3.0 GiB are for other snapshots '
+            'under way and 1.0 GiB stay free ([nova_snap]space_reserve), and '
+            'the snapshot needs 3.0 GiB: 2.0 GiB are missing. Free it.',
+            str(raised))
 
     def test_the_same_error_with_another_reason_keeps_its_facts(self):
         raised = errors.MirrorTimeout(instance='i', target_dev='vda',

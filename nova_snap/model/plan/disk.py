@@ -85,7 +85,8 @@ def _planned(facts: plan_model.Facts,
         raise plan_model.unsupported(facts, reason)
     return plan_model.PlannedDisk(
         target_dev=disk.target_dev, is_root=is_root, chain=found.chain,
-        virtual_size=found.virtual_size, allocated=found.allocated)
+        virtual_size=found.virtual_size, allocations=found.allocations,
+        measured=found.measured)
 
 
 def _why_not_kind(domain: domain_model.Domain, disk: domain_model.Disk,

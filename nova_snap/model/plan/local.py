@@ -32,7 +32,7 @@ def make_plan(request: request_model.Request,
     :raises Refused: when an image cannot have its name
     :raises Unsupported: when this guest or disk cannot be snapshotted
     :raises InstanceBusy: when something else is at work on the guest
-    :raises NotEnoughSpace: when the worst case does not fit
+    :raises NotEnoughSpace: when what is surely written does not fit
     """
     plan_model.refuse_names(request)
     disks = disk_plan.planned(request, settings, facts)
@@ -47,8 +47,8 @@ def make_plan(request: request_model.Request,
     if facts.domain.nova and facts.nova_compute_runs:
         remarks = (*remarks, 'this instance belongs to Nova, which does not '
                              'see this operation')
-    needed = room_plan.needed(settings, disks, method)
-    room_plan.refuse_without(settings, facts.free, needed)
+    need = room_plan.need(images, method)
+    remarks += room_plan.refuse_without(settings, facts.room, need)
     return plan_model.Plan(
         instance_uuid=facts.domain.uuid, instance_name=facts.domain.name,
         method=method, state=facts.state, qemu_id=facts.qemu_id,
@@ -58,7 +58,7 @@ def make_plan(request: request_model.Request,
         has_agent=facts.domain.agent == 'connected',
         hostdevs=(facts.domain.hostdevs
                   if method == plan_model.Method.COLD else ()),
-        needed=needed, remarks=remarks)
+        need=need, remarks=remarks)
 
 
 def _method(request: request_model.Request,

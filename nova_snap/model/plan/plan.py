@@ -26,6 +26,7 @@ from nova_snap.model import hostdev as hostdev_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model import nova as nova_model
 from nova_snap.model import request as request_model
+from nova_snap.model import room as room_model
 from nova_snap import units
 
 IMAGE_FORMATS = ('raw', 'qcow2', 'vmdk', 'vdi')
@@ -58,14 +59,18 @@ class DiskFacts:
     :ivar chain: its layers, the active one first; none where they cannot be
         looked at
     :ivar virtual_size: bytes
-    :ivar allocated: by all layers of the chain together, bytes
+    :ivar allocations: by each layer of the chain, bytes; of a block device
+        it is not known how much of it holds data
+    :ivar measured: bytes of a qcow2 image of the whole chain, None where it
+        cannot be measured
     :ivar block_job: the block job on it, in words, or None
     """
 
     disk: domain_model.Disk
     chain: tuple[layer_model.Layer, ...] = ()
     virtual_size: int = 0
-    allocated: int = 0
+    allocations: tuple[int, ...] = ()
+    measured: int | None = None
     block_job: str | None = None
 
 
@@ -78,7 +83,7 @@ class Facts:
     :ivar job: the libvirt job that runs on the domain, or None
     :ivar disks: those that are wanted, the root disk first; none where the
         domain has no such disk
-    :ivar free: on the file system of ``snapshots_directory``, bytes
+    :ivar room: where ``snapshots_directory`` lies
     """
 
     domain: domain_model.Domain
@@ -88,7 +93,7 @@ class Facts:
     has_managed_save: bool
     job: str | None
     disks: tuple[DiskFacts, ...]
-    free: int
+    room: room_model.Room
     nova_compute_runs: bool
 
 
@@ -98,14 +103,23 @@ class PlannedDisk:
 
     :ivar chain: its layers, the active one first
     :ivar virtual_size: bytes
-    :ivar allocated: by all layers together, bytes
+    :ivar allocations: by each layer of the chain, bytes; of a block device
+        it is not known how much of it holds data
+    :ivar measured: bytes of a qcow2 image of the whole chain, None where it
+        cannot be measured
     """
 
     target_dev: str
     is_root: bool
     chain: tuple[layer_model.Layer, ...]
     virtual_size: int
-    allocated: int
+    allocations: tuple[int, ...]
+    measured: int | None = None
+
+    @property
+    def allocated(self) -> int:
+        """Return what all layers together have, bytes."""
+        return sum(self.allocations)
 
     @property
     def active_layer(self) -> layer_model.Layer:
@@ -142,7 +156,7 @@ class Plan:
     :ivar has_agent: an agent is connected and can be asked
     :ivar hostdevs: passed-through devices that are out of the guest while
         it is saved
-    :ivar needed: bytes that must be free in ``snapshots_directory``
+    :ivar need: what is written into ``snapshots_directory``
     :ivar remarks: what the operator should know before it starts
     """
 
@@ -159,7 +173,7 @@ class Plan:
     has_managed_save: bool
     has_agent: bool
     hostdevs: tuple[hostdev_model.Hostdev, ...]
-    needed: int
+    need: room_model.Need
     remarks: tuple[str, ...]
 
     @property
@@ -179,7 +193,7 @@ class Plan:
             *(f'image format {image.image_format}'
               + (', compressed' if image.compress else '')
               for image in self.images),
-            f'at most {units.format_bytes(self.needed)} are written to '
+            f'some {units.format_bytes(self.need.likely)} are written to '
             'snapshots_directory',
         ]
         return (*lines, *self.remarks)

@@ -13,9 +13,12 @@
 """Decide whether there is room for a snapshot, or refuse it."""
 
 import collections.abc as cabc
+import dataclasses
 
 from nova_snap import errors
+from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import room as room_model
 from nova_snap.model import settings as settings_model
 from nova_snap import units
 
@@ -25,6 +28,10 @@ QCOW2_CLUSTER = 64 * units.KiB
 QCOW2_BYTES_PER_CLUSTER = 16
 # Header, first refcount block, rounding of every table to whole clusters.
 QCOW2_FIXED = 1 * units.MiB
+# What is reserved beyond what is there now: a tenth, for what the guest
+# writes while its disk is copied, and for blocks of 4 KiB that become whole
+# clusters. It is no bound: the free space is watched.
+MARGIN_PART = 10
 
 
 def qcow2_metadata(virtual_size: int) -> int:
@@ -36,52 +43,70 @@ def qcow2_metadata(virtual_size: int) -> int:
     return clusters * QCOW2_BYTES_PER_CLUSTER + QCOW2_FIXED
 
 
-def flat_image(virtual_size: int, allocated: int, *,
-               worst_case: bool) -> int:
-    """Return what a flat image of a disk at rest takes.
+def need(images: cabc.Iterable[plan_model.PlannedImage],
+         method: plan_model.Method) -> room_model.Need:
+    """Return what a snapshot of these images writes."""
+    total = room_model.Need()
+    for image in images:
+        total += flat_image(image)
+        if method == plan_model.Method.LIVE:
+            total += delta(image.disk)
+    return dataclasses.replace(
+        total, likely=total.likely + total.likely // MARGIN_PART)
 
-    In the worst case that is the whole virtual size, however little is
-    allocated: one block of 4 KiB becomes a whole cluster of 64 KiB in qcow2
-    and vmdk, and one of 1 MiB in vdi. Without ``worst_case`` only what is
-    allocated now is counted.
+
+def flat_image(image: plan_model.PlannedImage) -> room_model.Need:
+    """Return what a flat image of a disk takes.
+
+    How much the layers hide of each other is seen only where the disk can
+    be measured: at least the largest of them is written.
     """
-    if worst_case:
-        allocated = virtual_size
-    return min(virtual_size, allocated) + qcow2_metadata(virtual_size)
+    disk = image.disk
+    if disk.measured is not None:
+        least, likely = min(disk.measured, disk.allocated), disk.measured
+    else:
+        least = max((allocated for layer, allocated in _layers(disk)
+                     if layer.storage == layer_model.Storage.FILE), default=0)
+        likely = _with_tables(disk, disk.allocated)
+    if image.compress:
+        # How small compressed data is, is not known before.
+        least = 0
+    return room_model.Need(min(least, disk.virtual_size), likely)
 
 
-def live(virtual_size: int, allocated: int, *, worst_case: bool) -> int:
-    """Return what a delta and the flat image made of it take together.
-
-    While the mirror runs the guest may write to every cluster of its disk:
-    the worst case is the whole virtual size, twice. Without ``worst_case``
-    only what is allocated now is counted, twice.
-    """
-    return 2 * flat_image(virtual_size, allocated, worst_case=worst_case)
+def delta(disk: plan_model.PlannedDisk) -> room_model.Need:
+    """Return what the copy of the active layer takes."""
+    active = disk.allocations[0] if disk.allocations else 0
+    return room_model.Need(min(active, disk.virtual_size),
+                           _with_tables(disk, active))
 
 
-def needed(settings: settings_model.Settings,
-           disks: cabc.Iterable[plan_model.PlannedDisk],
-           method: plan_model.Method) -> int:
-    """Return the bytes that must be free in ``snapshots_directory``."""
-    count = live if method == plan_model.Method.LIVE else flat_image
-    return sum(count(disk.virtual_size, disk.allocated,
-                     worst_case=settings.worst_case_space) for disk in disks)
+def _layers(disk: plan_model.PlannedDisk) -> cabc.Iterator[
+        tuple[layer_model.Layer, int]]:
+    return zip(disk.chain, disk.allocations, strict=True)
 
 
-def refuse_without(settings: settings_model.Settings, free: int,
-                   wanted: int) -> None:
+def _with_tables(disk: plan_model.PlannedDisk, allocated: int) -> int:
+    return (min(disk.virtual_size, allocated)
+            + qcow2_metadata(disk.virtual_size))
+
+
+def refuse_without(settings: settings_model.Settings, room: room_model.Room,
+                   wanted: room_model.Need) -> tuple[str, ...]:
     """Refuse a snapshot that there is no room for.
 
-    :param free: bytes on the file system of ``snapshots_directory``
+    :returns: remarks about one that may turn out to have too little
     :raises NotEnoughSpace: naming the remedy
     """
-    if wanted <= free:
-        return
-    remedy = 'Free that much, or put snapshots_directory elsewhere'
-    if settings.worst_case_space:
-        remedy += (', or set [nova_snap]worst_case_space to false to count '
-                   'only what is allocated now')
-    raise errors.NotEnoughSpace(
-        path=settings.snapshots_directory, remedy=remedy,
-        free_bytes=free, needed_bytes=wanted)
+    left = room.free - room.reserved - settings.space_reserve
+    if wanted.least > left:
+        raise errors.NotEnoughSpace(
+            path=room.path, needed_bytes=wanted.least, free_bytes=room.free,
+            reserved_bytes=room.reserved,
+            reserve_bytes=settings.space_reserve,
+            remedy='Free that much, or put snapshots_directory elsewhere')
+    if wanted.likely > left:
+        return (f'it may need {units.format_bytes(wanted.likely - left)} '
+                'more than there are in snapshots_directory; it is given up '
+                'when only [nova_snap]space_reserve is left',)
+    return ()

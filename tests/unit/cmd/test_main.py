@@ -144,6 +144,7 @@ class ExitCodeTestCase(scene.CommandTestCase):
          errors.InstanceBusy(instance='VM1', reason='is saved')],
         ['no room', ExitCode.REFUSED,
          errors.NotEnoughSpace(path='/x', free_bytes=1, needed_bytes=3,
+                               reserved_bytes=0, reserve_bytes=0,
                                remedy='Buy a disk')],
         ['a guest that cannot be taken', ExitCode.REFUSED,
          errors.Unsupported(instance='VM1', reason='is a container')],

@@ -23,7 +23,7 @@ from nova_snap import conf as conf_module
 from nova_snap.conf import nova_snap as own
 
 # A help text of ours may leave these out only with a reason.
-_UNITS = re.compile(r'The unit is (seconds|bytes per second)')
+_UNITS = re.compile(r'The unit is (seconds|bytes( per second)?)')
 
 
 def _sample():

@@ -79,7 +79,7 @@ class DefaultsTestCase(ConfTestCase):
                 lock_timeout=5,
                 bandwidth=0,
                 verify_upload=True,
-                worst_case_space=True),
+                space_reserve=units.GiB),
             conf_module.settings(self.parse('host = node-1\n')))
 
     def test_each_option_of_ours_is_a_field(self):

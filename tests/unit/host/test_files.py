@@ -43,6 +43,10 @@ class FilesTestCase(base.BaseTestCase):
         return stat.S_IMODE(path.stat().st_mode)
 
 
+def _denied(path):
+    raise PermissionError(13, 'Permission denied', path)
+
+
 @ddt.ddt
 class ScratchTestCase(FilesTestCase):
 
@@ -151,6 +155,49 @@ class OneFileTestCase(FilesTestCase):
             os.fsync(file.fileno())
         allocated = self.files.allocated_bytes(str(self.path))
         self.assertTrue(8192 <= allocated < units.MiB, allocated)
+
+    def test_what_is_preallocated_is_not(self):
+        with open(self.path, 'wb') as file:
+            os.posix_fallocate(file.fileno(), 0, 8 * units.MiB)
+            file.write(b'x' * 8192)
+            file.flush()
+            os.fsync(file.fileno())
+        self.assertLess(self.files.allocated_bytes(str(self.path)), units.MiB)
+
+    def test_of_more_pieces_than_are_counted_the_rest_is(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.host.files.MOST_EXTENTS', 1))
+        with open(self.path, 'wb') as file:
+            for _ in range(3):
+                file.write(b'x' * units.MiB)
+                file.seek(units.MiB, os.SEEK_CUR)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+        self.assertLessEqual(3 * units.MiB,
+                             self.files.allocated_bytes(str(self.path)))
+
+    def test_what_is_not_there_yet_lies_where_it_will(self):
+        for path in (self.path, self.path / 'below'):
+            self.assertEqual(os.stat(self.path.parent).st_dev,
+                             self.files.file_system(str(path)))
+        self.assertNotEqual(self.files.file_system('/proc/none'),
+                            self.files.file_system(str(self.path)))
+
+    def test_it_is_not_known_what_lies_behind_a_closed_door(self):
+        self.useFixture(fixtures.MonkeyPatch('os.stat', _denied))
+        self.assertRaises(errors.StorageError, self.files.file_system,
+                          str(self.path))
+
+    def test_what_was_written_is_what_is_in_a_directory(self):
+        self.assertEqual(0, self.files.written_bytes(str(self.path)))
+        self.path.mkdir()
+        empty = self.files.written_bytes(str(self.path))
+        (self.path / 'delta').write_bytes(b'x' * units.MiB)
+        self.assertLessEqual(units.MiB, self.files.written_bytes(
+            str(self.path)) - empty)
+        self.assertLessEqual(units.MiB, self.files.written_bytes(
+            str(self.path / 'delta')))
 
     def test_of_a_block_device_all_is(self):
         with open(self.path, 'wb') as file:

@@ -159,6 +159,19 @@ class TwoProcessesTestCase(LocksTestCase):
         self.assertEqual(1, len(self.clock.slept))
 
 
+class RoomTestCase(LocksTestCase):
+
+    def test_it_is_counted_by_one_at_a_time(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.host.locks.ROOM_SECONDS', 0))
+        with self.locks.room():
+            error = self.assertRaises(errors.JournalError,
+                                      self.locks.room().__enter__)
+        self.assertIn('room', str(error))
+        with self.locks.room():
+            pass
+
+
 class TwoThreadsTestCase(LocksTestCase):
 
     def test_the_second_one_is_refused(self):

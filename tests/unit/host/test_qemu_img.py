@@ -135,6 +135,23 @@ class InfoTestCase(base.BaseTestCase):
         self.assertIn('not in qcow2 format', str(error))
 
 
+class MeasureTestCase(base.BaseTestCase):
+
+    def test_what_qemu_img_says_is_read(self):
+        seen = self.useFixture(program.Program(
+            'qemu-img', """echo '{"required": 7, "fully-allocated": 9}'"""))
+        self.assertEqual(7, _tool().measure((TOP, BASE)))
+        *words, chain = seen.words
+        self.assertEqual(['measure', '--output=json', '-O', 'qcow2'], words)
+        self.assertEqual(qemu_img_module.describe((TOP, BASE)),
+                         json.loads(chain.removeprefix('json:')))
+
+    def test_what_it_cannot_tell_is_not_known(self):
+        for script in ('exit 1', 'echo nonsense', 'echo {}'):
+            self.useFixture(program.Program('qemu-img', script))
+            self.assertIsNone(_tool().measure((TOP,)))
+
+
 class CreateOverlayTestCase(base.BaseTestCase):
 
     def setUp(self):

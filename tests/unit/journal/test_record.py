@@ -44,7 +44,8 @@ class RecordTestCase(base.BaseTestCase):
         return records.record(committed=True, entries=[
             records.entry('CreateImage', Role.ARTIFACT, Phase.DONE,
                           spec={'properties': {'a': 'b'}}),
-            records.entry(phase=Phase.UNDONE)])
+            records.entry(phase=Phase.UNDONE)],
+            reservations=[record_model.Reservation('/srv/scratch', 7)])
 
     @ddt.named_data(
         ['with its entries', True],
@@ -100,6 +101,8 @@ class RecordTestCase(base.BaseTestCase):
         # The word is true, and what must be undone would remain.
         ['a commit that is a word', 'committed', 'false'],
         ['an unknown field', 'mood', 'good'],
+        ['room that is a word', 'reservations',
+         [{'path': '/srv', 'size': 'much'}]],
     )
     def test_a_strange_field_is_an_error(self, name, value):
         error = self.assertRaises(
@@ -124,6 +127,11 @@ class RecordTestCase(base.BaseTestCase):
         written = _written(self.full())
         del written[name]
         self.assertRaises(errors.JournalError, _parse, written)
+
+    def test_an_older_one_has_reserved_nothing(self):
+        written = _written(self.full())
+        del written['reservations']
+        self.assertEqual([], _parse(written).reservations)
 
     @ddt.data('kind', 'role', 'phase', 'facts')
     def test_a_missing_field_of_an_entry_is_an_error(self, name):

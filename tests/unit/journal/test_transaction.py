@@ -47,6 +47,12 @@ class FlowTestCase(steps.TransactionTestCase):
         with self.transaction():
             self.assertEqual(['a-record'], self.store.ids())
 
+    def test_room_that_is_given_back_is_free_for_all(self):
+        with self.transaction() as txn:
+            txn.record.reservations = [record_model.Reservation('/srv', 7)]
+            txn.give_room_back()
+            self.assertEqual([], self.store.read('a-record').reservations)
+
     def test_a_block_knows_its_step(self):
         step = Step('a')
         with self.transaction() as txn, txn.hold(step) as held:

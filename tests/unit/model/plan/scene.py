@@ -21,6 +21,7 @@ from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import local as local_plan
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import request as request_model
+from nova_snap.model import room as room_model
 from nova_snap import units
 from tests.unit import data
 from tests.unit import settings
@@ -29,6 +30,8 @@ State = domain_model.State
 
 SIZE = 10 * units.GiB
 ALLOCATED = 2 * units.GiB
+# By the active layer.
+ACTIVE = units.GiB // 2
 ROOT = layer_model.Layer('/srv/guests/root.qcow2', 'qcow2')
 BASE = layer_model.Layer('/srv/guests/base.raw', 'raw')
 BLOCK = layer_model.Layer(
@@ -44,7 +47,8 @@ def facts(guest='agent-connected.live', **changes):
         plan_model.Facts(
             domain=guest, state=State.RUNNING, qemu_id=3, is_persistent=True,
             has_managed_save=False, job=None,
-            disks=_disks(guest, changes), free=100 * units.GiB,
+            disks=_disks(guest, changes),
+            room=room_model.Room('/srv/snapshots', 100 * units.GiB),
             nova_compute_runs=False),
         **changes)
 
@@ -52,13 +56,16 @@ def facts(guest='agent-connected.live', **changes):
 def _disks(guest, changes):
     """Take what is said of the root disk out of the changes."""
     about = {name: changes.pop(name)
-             for name in ('chain', 'virtual_size', 'allocated', 'block_job')
+             for name in ('chain', 'virtual_size', 'allocations', 'measured',
+                          'block_job')
              if name in changes}
     if guest.root_disk is None:
         return ()
     return (dataclasses.replace(
         plan_model.DiskFacts(guest.root_disk, chain=(ROOT, BASE),
-                             virtual_size=SIZE, allocated=ALLOCATED),
+                             virtual_size=SIZE,
+                             allocations=(ACTIVE, ALLOCATED - ACTIVE)[
+                                 :len(about.get('chain', (ROOT, BASE)))]),
         **about),)
 
 

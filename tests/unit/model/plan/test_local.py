@@ -18,11 +18,12 @@ from nova_snap import errors
 from nova_snap.model import domain as domain_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import plan as plan_model
-from nova_snap.model.plan import room as room_plan
 from nova_snap.model import request as request_model
+from nova_snap.model import room as room_model
 from nova_snap import units
 from tests.unit import data
 from tests.unit.model.plan import scene
+from tests.unit import settings
 
 State = domain_model.State
 Method = plan_model.Method
@@ -144,7 +145,7 @@ class NameTestCase(scene.PlanTestCase):
         # Said first: it is the easiest to mend.
         said = self.refusal(
             errors.Refused,
-            scene.facts('no-disk.live', free=0),
+            scene.facts('no-disk.live', room=room_model.Room('/srv', 0)),
             scene.request(name=name),
         )
         self.assertIn(words, said)
@@ -309,41 +310,29 @@ class FormatTestCase(scene.PlanTestCase):
         self.assertEqual(expected, made.images[0].compress)
 
 
-@ddt.ddt
 class SpaceTestCase(scene.PlanTestCase):
 
-    @ddt.named_data(
-        ('live, at its largest', {}, {}, True,
-         room_plan.live(scene.SIZE, scene.ALLOCATED, worst_case=True)),
-        ('live, as it is', {}, {}, False,
-         room_plan.live(scene.SIZE, scene.ALLOCATED, worst_case=False)),
-        ('cold, at its largest', {}, {'cold': True}, True,
-         room_plan.flat_image(scene.SIZE, scene.ALLOCATED, worst_case=True)),
-        ('off, as it is', {'state': State.SHUTOFF}, {}, False,
-         room_plan.flat_image(scene.SIZE, scene.ALLOCATED, worst_case=False)),
-    )
-    def test_the_room_is_counted_before(self, facts, asked,
-                                        worst_case, needed):
-        made = self.plan(
-            scene.facts(free=needed, **facts),
-            scene.request(**asked),
-            worst_case_space=worst_case,
-        )
-        self.assertEqual(needed, made.needed)
+    # Delta and flat image: the active layer is in both.
+    LEAST = scene.ACTIVE + scene.ALLOCATED - scene.ACTIVE
 
-        said = self.refusal(
-            errors.NotEnoughSpace,
-            scene.facts(free=needed - units.MiB, **facts),
-            scene.request(**asked),
-            worst_case_space=worst_case,
-        )
+    def room(self, size):
+        return scene.facts(room=room_model.Room('/srv/snapshots', size))
+
+    def test_the_room_is_counted_before(self):
+        reserve = settings.DEFAULTS.space_reserve
+        made = self.plan(self.room(reserve + self.LEAST))
+        self.assertEqual(self.LEAST, made.need.least)
+        self.assertIn('may need', ' '.join(made.remarks))
+
+        said = self.refusal(errors.NotEnoughSpace, self.room(
+            reserve + self.LEAST - units.MiB))
         self.assertIn('/srv/snapshots', said)
         self.assertIn('1.0 MiB are missing', said)
-        self.assertEqual(worst_case, 'worst_case_space' in said)
 
     def test_it_is_counted_last(self):
         # Who could not take the snapshot anyway is not sent for a disk.
-        self.refusal(errors.InstanceBusy, scene.facts(free=0, job='migration'))
+        self.refusal(errors.InstanceBusy, scene.facts(
+            room=room_model.Room('/srv', 0), job='migration'))
 
 
 @ddt.ddt
@@ -356,7 +345,7 @@ class SentencesTestCase(scene.PlanTestCase):
           '/srv/guests/base.raw (raw), 10.0 GiB',
           'the guest runs on; the domain is undefined and defined again',
           'its file systems are not frozen', 'image format qcow2',
-          'at most 20.0 GiB')),
+          'some 2.8 GiB')),
         ('live, defined and frozen', {}, {'quiesce': 'require'},
          {'live_method': 'copy'},
          ('the domain stays defined',

@@ -13,8 +13,14 @@
 import ddt
 from oslotest import base
 
+from nova_snap import errors
+from nova_snap.model import layer as layer_model
+from nova_snap.model.plan import plan as plan_model
 from nova_snap.model.plan import room as room_plan
+from nova_snap.model import request as request_model
+from nova_snap.model import room as room_model
 from nova_snap import units
+from tests.unit import settings
 
 # By how much a qcow2 file of QEMU 7.2 is longer than its virtual size when
 # every cluster of it was written (qemu-img create, then
@@ -50,31 +56,88 @@ class Qcow2MetadataTestCase(base.BaseTestCase):
         self.assertLess(room_plan.qcow2_metadata(units.GiB << 10), units.GiB)
 
 
+SIZE = 500 * units.GiB
+BASE, TOP = 8 * units.GiB, 4 * units.GiB
+TABLES = room_plan.qcow2_metadata(SIZE)
+LIVE, COLD = plan_model.Method.LIVE, plan_model.Method.COLD
+
+
+def image(allocations=(TOP, BASE), measured=None, compress=False, size=SIZE,
+          storage=layer_model.Storage.FILE):
+    chain = tuple(layer_model.Layer(f'/srv/{number}', 'qcow2', storage)
+                  for number in range(len(allocations)))
+    return plan_model.PlannedImage(
+        'an-image', 'nightly', request_model.Party.US, 'qcow2', compress,
+        plan_model.PlannedDisk('vda', True, chain, size, allocations,
+                               measured))
+
+
 @ddt.ddt
 class FlatImageTestCase(base.BaseTestCase):
 
     @ddt.named_data(
-        ('in the worst case the whole disk', 1 * units.MiB, True,
-         10 * units.GiB),
-        ('otherwise what is allocated', 1 * units.MiB, False,
-         1 * units.MiB),
-        ('which is never more than the disk', 20 * units.GiB, False,
-         10 * units.GiB),
-        ('nor in the worst case', 20 * units.GiB, True, 10 * units.GiB),
+        ('all layers, which may hide each other', {}, BASE,
+         TOP + BASE + TABLES),
+        ('a sparse disk of 500 GiB by what is in it',
+         {'allocations': (12 * units.GiB,)}, 12 * units.GiB,
+         12 * units.GiB + TABLES),
+        ('what can be measured', {'measured': 9 * units.GiB}, 9 * units.GiB,
+         9 * units.GiB),
+        ('a measure with blocks that become clusters',
+         {'measured': 13 * units.GiB}, TOP + BASE, 13 * units.GiB),
+        ('never more than the disk',
+         {'allocations': (SIZE + units.GiB,)}, SIZE, SIZE + TABLES),
+        ('compressed data, of which the size is not known',
+         {'compress': True}, 0, TOP + BASE + TABLES),
+        ('a block device, of which it is not known what is in it',
+         {'storage': layer_model.Storage.BLOCK}, 0, TOP + BASE + TABLES),
     )
-    def test_data_and_tables_are_counted(self, allocated, worst_case, data):
-        size = 10 * units.GiB
-        self.assertEqual(
-            data + room_plan.qcow2_metadata(size),
-            room_plan.flat_image(size, allocated, worst_case=worst_case))
+    def test_counts(self, facts, least, likely):
+        self.assertEqual(room_model.Need(least, likely),
+                         room_plan.flat_image(image(**facts)))
 
 
-@ddt.ddt
-class LiveTestCase(base.BaseTestCase):
+class NeedTestCase(base.BaseTestCase):
 
-    @ddt.data(True, False)
-    def test_delta_and_flat_image_are_there_at_once(self, worst_case):
-        size, allocated = 10 * units.GiB, 3 * units.GiB
-        self.assertEqual(
-            2 * room_plan.flat_image(size, allocated, worst_case=worst_case),
-            room_plan.live(size, allocated, worst_case=worst_case))
+    def test_live_the_active_layer_is_there_twice(self):
+        need = room_plan.need([image()], LIVE)
+        self.assertEqual(TOP + BASE, need.least)
+        likely = TOP + BASE + TABLES + TOP + TABLES
+        self.assertEqual(likely + likely // 10, need.likely)
+
+    def test_at_rest_it_is_there_once(self):
+        need = room_plan.need([image()], COLD)
+        self.assertEqual(BASE, need.least)
+        self.assertLess(need.likely, room_plan.need([image()], LIVE).likely)
+
+    def test_each_image_counts(self):
+        one, two = (room_plan.need([image()] * number, COLD).least
+                    for number in (1, 2))
+        self.assertEqual(2 * one, two)
+
+
+class RefuseTestCase(base.BaseTestCase):
+
+    need = room_model.Need(10 * units.GiB, 12 * units.GiB)
+
+    def refuse_without(self, free, **room):
+        return room_plan.refuse_without(
+            settings.make(space_reserve=2 * units.GiB),
+            room_model.Room('/srv', free * units.GiB, **room), self.need)
+
+    def test_with_room_enough_there_is_nothing_to_say(self):
+        self.assertEqual((), self.refuse_without(14))
+
+    def test_with_what_it_surely_writes_it_is_tried(self):
+        (remark,) = self.refuse_without(12)
+        self.assertIn('2.0 GiB more', remark)
+
+    def test_with_less_it_is_refused(self):
+        error = self.assertRaises(errors.NotEnoughSpace, self.refuse_without,
+                                  11)
+        self.assertIn('1.0 GiB are missing', str(error))
+
+    def test_what_others_will_write_is_not_free(self):
+        error = self.assertRaises(errors.NotEnoughSpace, self.refuse_without,
+                                  20, reserved=9 * units.GiB)
+        self.assertIn('9.0 GiB are for other snapshots', str(error))

@@ -26,6 +26,7 @@ from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model.plan import volumes as volumes_plan
 from nova_snap.model import request as request_model
+from nova_snap.model import room as room_model
 from nova_snap.model import volume_image
 from nova_snap.model import volumes as volumes_model
 from nova_snap import units
@@ -85,7 +86,8 @@ def _guest(domain, **changes):
     return dataclasses.replace(plan_model.Facts(
         domain=domain, state=domain_model.State.RUNNING, qemu_id=3,
         is_persistent=True, has_managed_save=False, job=None,
-        disks=_disks(domain, changes.pop('block_job', None)), free=0,
+        disks=_disks(domain, changes.pop('block_job', None)),
+        room=room_model.Room('/srv', 0),
         nova_compute_runs=True), **changes)
 
 
