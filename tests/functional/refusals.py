@@ -13,6 +13,7 @@
 """What the tests of refusals share."""
 
 import contextlib
+import os
 import pathlib
 import typing as ty
 
@@ -26,12 +27,18 @@ FAILED, USAGE, REFUSED = 1, 2, 3
 PIECE = 64 * units.KiB
 
 
-def fill(path: pathlib.Path) -> None:
-    """Leave no room in a file system."""
+def fill(path: pathlib.Path, left: int = 0) -> None:
+    """Leave no room in a file system, or so many bytes."""
     with contextlib.suppress(OSError), open(path / 'ballast', 'ab',
                                             buffering=0) as ballast:
-        while ballast.write(bytes(PIECE)) == PIECE:
+        while (_free(path) > left
+               and ballast.write(bytes(PIECE)) == PIECE):
             pass
+
+
+def _free(path: pathlib.Path) -> int:
+    figures = os.statvfs(path)
+    return figures.f_bavail * figures.f_frsize
 
 
 class RefusalTest(children.ChildTest):

@@ -38,6 +38,8 @@ PATIENCE = 60
 # Bytes per second at which a phase lasts until a test has seen it. A mirror
 # need not come to its end so: each small record of the guest costs it 64 KiB.
 SLOWLY = 16 * units.MiB
+# What the guests keep of the file system.
+RESERVE = 64 * units.MiB
 # The flat image of the root disk, in the scratch directory.
 FLAT = f'{image_flow.FLAT_NAME}-vda'
 
@@ -258,6 +260,25 @@ class NoSpaceTestCase(refusals.RefusalTest):
             _, err = command.communicate(timeout=base.COMMAND_TIMEOUT)
         self.assert_no(FAILED, children.Ended(command.returncode, '', err,
                                               ()), *says)
+        self.assertEqual(['ballast'], os.listdir(self.path))
+        self.assert_guest_untouched(self.running, before)
+        self.assert_nothing_left()
+
+    def test_it_is_left_to_the_guests_before_it_is_full(self):
+        before = base.look(self.running)
+        self.options['nova_snap']['space_reserve'] = str(RESERVE)
+        command = self.start_nova_snap(
+            'image-create', self.running.spec.name, 'refused')
+        with contextlib.ExitStack() as stack:
+            stack.callback(command.communicate)
+            process.wait_until(
+                lambda: (self.is_written(live.DELTA_NAME)
+                         or command.poll() is not None),
+                timeout=PATIENCE, what='delta')
+            refusals.fill(self.path, left=RESERVE // 2)
+            _, err = command.communicate(timeout=base.COMMAND_TIMEOUT)
+        self.assert_no(FAILED, children.Ended(command.returncode, '', err,
+                                              ()), 'space_reserve')
         self.assertEqual(['ballast'], os.listdir(self.path))
         self.assert_guest_untouched(self.running, before)
         self.assert_nothing_left()
