@@ -63,7 +63,34 @@ def read(node: world_module.Node,
             _disk(world, domain, model, wanted, state,
                   left=None if is_cinders else left),),
         room=room,
+        save_room=(None if state == State.SHUTOFF or is_cinders
+                   else room_flow.of_saves(node)),
+        lost=() if state == State.SHUTOFF else tuple(_lost(world, model)),
         nova_compute_runs=node.nova_compute_runs())
+
+
+def _lost(world: world_module.World,
+          model: domain_model.Domain) -> cabc.Iterator[str]:
+    """Say what a guest needs to start and would not find.
+
+    Nova undefines the secret of a TPM when the guest has started.
+
+    :source: nova/virt/libvirt/driver.py _create_guest
+    """
+    for secret in model.secrets:
+        try:
+            if not world.host.has_secret(secret):
+                yield f'libvirt has no secret {secret} of {secret.owner}'
+        except errors.HypervisorError as exc:
+            yield (f'libvirt does not say whether it has the secret {secret} '
+                   f'of {secret.owner}: {exc.reason}')
+    for drive in (*model.disks, *model.cdroms):
+        paths = [layer.path for layer in drive.backing if layer.is_local]
+        if drive.source_path is not None and drive.storage.is_local:
+            paths.insert(0, drive.source_path)
+        for path in paths:
+            if world.files.is_missing(path):
+                yield f'{path} of {drive.target_dev} is missing'
 
 
 def _disk(world: world_module.World, domain: domain_module.Domain,

@@ -18,6 +18,9 @@ snapshot is given up before it takes what is left to the guests.
 """
 
 import collections.abc as cabc
+import dataclasses
+
+from oslo_log import log as logging
 
 from nova_snap import clock as clock_module
 from nova_snap import errors
@@ -25,6 +28,8 @@ from nova_snap.host import files as files_module
 from nova_snap.journal import record as record_model
 from nova_snap.model import room as room_model
 from nova_snap.steps import world as world_module
+
+LOG = logging.getLogger(__name__)
 
 
 def of_snapshots(node: world_module.Node) -> room_model.Room:
@@ -37,6 +42,24 @@ def of_snapshots(node: world_module.Node) -> room_model.Room:
     return look(node, files_module.snapshots_room(
         settings.snapshots_directory,
         is_default=settings.snapshots_directory_is_default))
+
+
+def of_saves(node: world_module.Node) -> room_model.Room | None:
+    """Look at the room where libvirt saves guests.
+
+    :returns: None where that is not known
+    :raises JournalError: when the journal cannot be read
+    """
+    directory = node.world.host.save_directory()
+    if directory is None:
+        return None
+    try:
+        # The directory itself is closed to all but root.
+        return dataclasses.replace(
+            look(node, files_module.mount_point(directory)), path=directory)
+    except errors.StorageError as exc:
+        LOG.debug('It is not known what is free in %s: %s', directory, exc)
+        return None
 
 
 def look(node: world_module.Node, path: str) -> room_model.Room:

@@ -113,7 +113,16 @@ def _reservations(node: world_module.Node,
         return ()
     room_plan.refuse_without(node.world.settings,
                              room_flow.of_snapshots(node), made.need)
-    return (record_model.Reservation(scratch, made.need.likely),)
+    reservations = [record_model.Reservation(scratch, made.need.likely)]
+    if made.memory:
+        room_plan.refuse_to_save(node.world.settings,
+                                 room_flow.of_saves(node), made.memory)
+    if made.memory and made.save_directory:
+        # :source: libvirt src/qemu/qemu_driver.c qemuDomainManagedSavePath
+        reservations.append(record_model.Reservation(
+            os.path.join(made.save_directory, f'{made.instance_name}.save'),
+            made.memory))
+    return tuple(reservations)
 
 
 def _prepare(world: world_module.World, request: request_model.Request,

@@ -75,19 +75,27 @@ class Files:
     def file_system(self, path: str) -> int:
         """Return the number of the file system that a path lies on.
 
-        :param path: need not be there yet
-        :raises StorageError: when not even a directory above it can be
-            looked at
+        :param path: need not be there yet, nor be to be looked at
+        :raises StorageError: when its mount point cannot be looked at
         """
-        for existing in (path, *map(str, pathlib.Path(path).parents)):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                try:
-                    return os.stat(existing).st_dev
-                except PermissionError:
-                    # The one above it may be another.
-                    break
-        raise errors.StorageError(
-            reason=f'It is not known which file system {path} lies on')
+        where = mount_point(path)
+        try:
+            return os.stat(where).st_dev
+        except OSError as exc:
+            raise errors.StorageError(
+                reason=f'{where} cannot be looked at: {exc.strerror}'
+            ) from exc
+
+    def is_missing(self, path: str) -> bool:
+        """Tell whether it is known that there is no such file."""
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            # Not known: this process may not look there.
+            return False
+        return False
 
     def written_bytes(self, path: str) -> int:
         """Return what a file takes, or the files of a directory.
@@ -308,7 +316,17 @@ def _may_enter(directory: pathlib.Path, uid: int,
 
 
 def file_system_type(path: str) -> str:
-    """Return the type of the file system that holds a path.
+    """Return the type of the file system that holds a path."""
+    return _mount(path)[1]
+
+
+def mount_point(path: str) -> str:
+    """Return where the file system that holds a path is mounted."""
+    return _mount(path)[0]
+
+
+def _mount(path: str) -> tuple[str, str]:
+    """Return the mount point and the type of the file system of a path.
 
     :source: proc(5), /proc/pid/mountinfo
     """
@@ -317,13 +335,13 @@ def file_system_type(path: str) -> str:
     for line in MOUNTS.read_bytes().splitlines():
         before, _, after = line.partition(b' - ')
         # A blank in a path is written \040.
-        mount_point = os.fsdecode(re.sub(
+        where = os.fsdecode(re.sub(
             rb'\\([0-7]{3})', lambda found: bytes((int(found[1], 8),)),
             before.split()[4]))
-        if (os.path.commonpath((resolved, mount_point)) == mount_point
-                and len(mount_point) >= len(best)):
-            best, best_type = mount_point, after.split()[0].decode()
-    return best_type
+        if (os.path.commonpath((resolved, where)) == where
+                and len(where) >= len(best)):
+            best, best_type = where, after.split()[0].decode()
+    return best, best_type
 
 
 def check_local(path: str) -> None:

@@ -15,6 +15,7 @@
 
 import collections.abc as cabc
 import typing as ty
+import urllib.parse
 
 import libvirt
 
@@ -25,11 +26,19 @@ from nova_snap.hypervisor import device_events as device_events_module
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.hypervisor import errors as hypervisor_errors
 from nova_snap.hypervisor import events as events_module
+from nova_snap.model import secret as secret_model
 
 # What libvirt says of a domain that it does not know, and of a word that is
 # no UUID.
 UNKNOWN_CODES = frozenset((libvirt.VIR_ERR_NO_DOMAIN,
                            libvirt.VIR_ERR_INVALID_ARG))
+
+# What a secret that has no UUID is looked up by.
+# :source: libvirt docs/formatsecret.rst; Ceph's and iSCSI's
+USAGES = {'passphrase': libvirt.VIR_SECRET_USAGE_TYPE_VOLUME,
+          'ceph': libvirt.VIR_SECRET_USAGE_TYPE_CEPH,
+          'iscsi': libvirt.VIR_SECRET_USAGE_TYPE_ISCSI}
+SAVE_DIRECTORY = '/var/lib/libvirt/qemu/save'
 
 MakeBell: ty.TypeAlias = cabc.Callable[[], clock_module.Bell]
 
@@ -75,6 +84,42 @@ class Host:
                                           'listAllDomains'):
             return [self.domain(found.UUIDString())
                     for found in self.connection.get().listAllDomains()]
+
+    def has_secret(self, secret: secret_model.Secret) -> bool:
+        """Tell whether libvirt knows a secret.
+
+        :raises HypervisorError: when libvirt does not say
+        :source: virSecretLookupByUUIDString, virSecretLookupByUsage
+        """
+        connection = self.connection.get()
+        owner = self.connection.uri
+        try:
+            if secret.uuid:
+                with hypervisor_errors.translated(owner, 'secretLookup'):
+                    connection.secretLookupByUUIDString(secret.uuid)
+            else:
+                with hypervisor_errors.translated(owner, 'secretLookup'):
+                    connection.secretLookupByUsage(
+                        USAGES.get(secret.kind, 0), secret.usage)
+        except errors.HypervisorError as exc:
+            if exc.code == libvirt.VIR_ERR_NO_SECRET:
+                return False
+            raise
+        return True
+
+    def save_directory(self) -> str | None:
+        """Return where libvirt saves guests; None where that is not known.
+
+        libvirt does not tell. It is not known for a libvirt of a user's, of
+        another host, or behind a socket that is named.
+
+        :source: libvirt src/qemu/qemu_conf.c virQEMUDriverConfigNew
+        """
+        address = urllib.parse.urlsplit(self.connection.uri)
+        if (address.scheme == 'qemu' and address.path == '/system'
+                and not address.netloc and not address.query):
+            return SAVE_DIRECTORY
+        return None
 
     def block_job_events(self, uuid: str) -> events_module.BlockJobEvents:
         """Listen to block jobs; to be entered before one is started."""

@@ -27,6 +27,8 @@ from nova_snap import compat
 from nova_snap.model import hostdev as hostdev_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model import nova as nova_model
+from nova_snap.model import secret as secret_model
+from nova_snap import units
 
 # How Nova names the disk that a guest in rescue boots from: a file in the
 # instance's folder, or an image or a volume that has the instance's UUID in
@@ -143,6 +145,8 @@ class Domain:
     :ivar bound_devices: a word for each other one that forbids to save it
     :ivar is_rescued: Nova has booted it from a rescue disk
     :ivar tpm_is_volatile: a TPM whose state libvirt drops with the domain
+    :ivar memory: what the guest has now, bytes
+    :ivar secrets: those of libvirt's that it needs when it starts
     :ivar qemu_user: uid and gid QEMU runs as, where the live XML tells
     """
 
@@ -159,6 +163,8 @@ class Domain:
     launch_security: bool
     qemu_user: tuple[int, int] | None
     nova: nova_model.NovaMetadata | None
+    memory: int = 0
+    secrets: tuple[secret_model.Secret, ...] = ()
 
     @property
     def disks(self) -> tuple[Disk, ...]:
@@ -213,7 +219,10 @@ def parse(xml: str) -> Domain:
         tpm_is_volatile=_tpm_is_volatile(root),
         launch_security=root.find('./launchSecurity') is not None,
         qemu_user=_qemu_user(root),
-        nova=nova)
+        nova=nova,
+        memory=units.KiB * int(_text(root, './currentMemory')
+                               or _text(root, './memory', '0')),
+        secrets=tuple(secret_model.find(root)))
 
 
 def parse_mirror(xml: str, target_dev: str) -> Mirror | None:

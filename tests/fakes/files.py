@@ -34,7 +34,7 @@ JOURNAL = 'journal'
 # everything.
 LOOKS = {'free_bytes': True, 'allocated_bytes': True,
          'changed_at': True, 'exists': False, 'file_system': True,
-         'written_bytes': False,
+         'is_missing': False, 'written_bytes': False,
          'is_block_device': False}
 
 

@@ -59,6 +59,7 @@ class FakeLibvirtd:
         mirror that was ready, and at each save
     :ivar version: as getLibVersion tells it
     :ivar refuses_define_during_job: as no libvirt is known to do
+    :ivar secrets: the UUIDs and usages of those that it has
     :ivar event_delay: seconds until an event says that a job has ended
     """
 
@@ -69,6 +70,7 @@ class FakeLibvirtd:
         self.version = 9_000_000
         self.refuses_define_during_job = False
         self.event_delay = 0.0
+        self.secrets: set[str] = set()
         self.generation = 0
         self.listeners: dict[int, Listener] = {}
         self._ids = 0
@@ -238,6 +240,23 @@ class FakeConnection:
         self._calls.make(OUTSIDE, 'domainEventDeregisterAny',
                          lambda: self.forget(callbackID), changes=False,
                          error=refusal.planted)
+
+    def secretLookupByUUIDString(self, uuidstr: str) -> None:
+        self._calls.make(OUTSIDE, 'secretLookupByUUIDString',
+                         lambda: self._find_secret(uuidstr), changes=False,
+                         error=refusal.planted)
+
+    def secretLookupByUsage(self, usageType: int, usageID: str) -> None:
+        self._calls.make(OUTSIDE, 'secretLookupByUsage',
+                         lambda: self._find_secret(usageID), changes=False,
+                         error=refusal.planted)
+
+    def _find_secret(self, name: str) -> None:
+        self._require_alive()
+        if name not in self._libvirtd.secrets:
+            raise refusal.refusal(
+                libvirt.VIR_ERR_NO_SECRET, 'Secret not found: no secret with '
+                f"matching '{name}'")
 
     def forget(self, number: int) -> None:
         """Call a callback no more."""

@@ -30,6 +30,8 @@ LIKELY = 4 * units.MiB
 # What a guest writes between two looks, and what its image takes.
 FAST = units.MiB
 IMAGE = 2 * units.MiB
+# Of the fake guest.
+MEMORY = 256 * units.MiB
 # Bytes: less than the files of the fake guest's disk are long.
 LITTLE = 100
 
@@ -136,6 +138,50 @@ class WatchedTestCase(RoomTestCase):
 
     def test_while_the_guest_is_saved_for_it(self):
         self.gives_up('managedSave', cold=True)
+
+
+class MemoryTestCase(RoomTestCase):
+    """A guest that is to be saved where libvirt saves guests."""
+
+    def setUp(self):
+        super().setUp()
+        self.saves = '/var/lib/libvirt/qemu/save'
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.hypervisor.host.Host.save_directory',
+            lambda host: self.saves))
+
+    def test_with_less_room_than_memory_it_is_refused(self):
+        self.fake.free = MEMORY
+        error = self.assertRaises(errors.NotEnoughSpace, self.take, cold=True)
+        self.assertIn(self.saves, str(error))
+        self.assertIn('256.0 MiB', str(error))
+        self.assert_nothing_left(self.before)
+
+    def test_live_it_is_not_saved(self):
+        self.fake.free = MEMORY
+        self.take()
+
+    def test_with_room_it_is_reserved(self):
+        process = self.fake.process()
+        seen = []
+        process.calls.then('managedSave', lambda: seen.extend(
+            reserved for record in process.store.read_all()
+            for reserved in record.reservations))
+        self.take(process, cold=True)
+        self.assertEqual(record_model.Reservation(
+            f'{self.saves}/{fake_node.NAME}.save', MEMORY), seen[1])
+
+    def test_the_plan_says_how_much_and_where(self):
+        process = self.fake.process()
+        made = snapshot.plan(process.node, flow_scene.request(cold=True))
+        said = ' '.join(made.sentences())
+        self.assertIn(f'256.0 MiB of memory are written to {self.saves}',
+                      said)
+
+    def test_where_it_is_not_known_it_is_tried(self):
+        self.saves = None
+        self.fake.free = MEMORY
+        self.take(cold=True)
 
 
 class SmallFileSystem:

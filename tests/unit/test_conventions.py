@@ -48,7 +48,7 @@ ADAPTERS = ('services', 'hypervisor')
 OURS = ('nova_snap.', 'tests.')
 
 # Of the model, those that read XML.
-READ_XML = ('domain.py', 'hostdev.py', 'nova.py')
+READ_XML = ('domain.py', 'hostdev.py', 'nova.py', 'secret.py')
 
 # Of keystoneauth1, what the options need: how they are loaded, what they
 # make and what they raise. The network is for services alone.

@@ -40,6 +40,7 @@ def make_plan(request: request_model.Request,
     method = _method(request, settings, facts, disks)
     if method == plan_model.Method.COLD:
         _refuse_cold(request, facts)
+        _refuse_lost(facts)
     wants, requires = freeze_plan.freeze(request, facts, method)
     images = tuple(_image(request, settings, facts, asked, disk)
                    for asked, disk in zip(request.images, disks, strict=True))
@@ -49,6 +50,8 @@ def make_plan(request: request_model.Request,
                              'see this operation')
     need = room_plan.need(images, method)
     remarks += room_plan.refuse_without(settings, facts.room, need)
+    memory = (facts.domain.memory if method == plan_model.Method.COLD else 0)
+    room_plan.refuse_to_save(settings, facts.save_room, memory)
     return plan_model.Plan(
         instance_uuid=facts.domain.uuid, instance_name=facts.domain.name,
         method=method, state=facts.state, qemu_id=facts.qemu_id,
@@ -58,7 +61,9 @@ def make_plan(request: request_model.Request,
         has_agent=facts.domain.agent == 'connected',
         hostdevs=(facts.domain.hostdevs
                   if method == plan_model.Method.COLD else ()),
-        need=need, remarks=remarks)
+        need=need, memory=memory,
+        save_directory=facts.save_room.path if facts.save_room else '',
+        remarks=remarks)
 
 
 def _method(request: request_model.Request,
@@ -111,6 +116,15 @@ def _refuse_cold(request: request_model.Request,
             facts, 'it belongs to Nova, and a nova-compute on this host '
                    'would see it stop and act on it; use "openstack server '
                    'image create", or say --nova-is-stopped when that is so')
+
+
+def _refuse_lost(facts: plan_model.Facts) -> None:
+    """Refuse a guest that could be saved, and then not be started."""
+    if facts.lost:
+        raise plan_model.unsupported(
+            facts, 'it could not be started again after it was saved ('
+                   + ', '.join(facts.lost) + '); take it live, or stop the '
+                   'guest first')
 
 
 def _image(request: request_model.Request, settings: settings_model.Settings,

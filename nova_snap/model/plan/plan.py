@@ -84,6 +84,9 @@ class Facts:
     :ivar disks: those that are wanted, the root disk first; none where the
         domain has no such disk
     :ivar room: where ``snapshots_directory`` lies
+    :ivar save_room: where libvirt saves guests; None where that is not known,
+        or the guest is off
+    :ivar lost: what the guest needs to start and would not find, in words
     """
 
     domain: domain_model.Domain
@@ -95,6 +98,8 @@ class Facts:
     disks: tuple[DiskFacts, ...]
     room: room_model.Room
     nova_compute_runs: bool
+    save_room: room_model.Room | None = None
+    lost: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +162,8 @@ class Plan:
     :ivar hostdevs: passed-through devices that are out of the guest while
         it is saved
     :ivar need: what is written into ``snapshots_directory``
+    :ivar memory: what of the guest is saved, bytes; 0 unless it is taken cold
+    :ivar save_directory: where to; '' where that is not known
     :ivar remarks: what the operator should know before it starts
     """
 
@@ -174,6 +181,8 @@ class Plan:
     has_agent: bool
     hostdevs: tuple[hostdev_model.Hostdev, ...]
     need: room_model.Need
+    memory: int
+    save_directory: str
     remarks: tuple[str, ...]
 
     @property
@@ -195,6 +204,7 @@ class Plan:
               for image in self.images),
             f'some {units.format_bytes(self.need.likely)} are written to '
             'snapshots_directory',
+            *_saved(self),
         ]
         return (*lines, *self.remarks)
 
@@ -205,6 +215,14 @@ def _layers(disk: PlannedDisk) -> str:
                          for layer in disk.chain)
     return (f'{what} {disk.target_dev}: {layers}, '
             f'{units.format_bytes(disk.virtual_size)}')
+
+
+def _saved(plan: Plan) -> tuple[str, ...]:
+    if not plan.memory:
+        return ()
+    where = plan.save_directory or 'where libvirt saves guests'
+    return (f'up to {units.format_bytes(plan.memory)} of memory are written '
+            f'to {where}',)
 
 
 def _what_happens(plan: Plan) -> str:

@@ -98,15 +98,40 @@ def refuse_without(settings: settings_model.Settings, room: room_model.Room,
     :returns: remarks about one that may turn out to have too little
     :raises NotEnoughSpace: naming the remedy
     """
-    left = room.free - room.reserved - settings.space_reserve
-    if wanted.least > left:
-        raise errors.NotEnoughSpace(
-            path=room.path, needed_bytes=wanted.least, free_bytes=room.free,
-            reserved_bytes=room.reserved,
-            reserve_bytes=settings.space_reserve,
-            remedy='Free that much, or put snapshots_directory elsewhere')
+    left = _left(settings, room)
+    _refuse(settings, room, wanted.least,
+            'Free that much, or put snapshots_directory elsewhere')
     if wanted.likely > left:
         return (f'it may need {units.format_bytes(wanted.likely - left)} '
                 'more than there are in snapshots_directory; it is given up '
                 'when only [nova_snap]space_reserve is left',)
     return ()
+
+
+def refuse_to_save(settings: settings_model.Settings,
+                   room: room_model.Room | None, memory: int) -> None:
+    """Refuse to save a guest that there is no room for.
+
+    Other guests' disks may be where libvirt saves it.
+
+    :param room: None where it is not known
+    :param memory: bytes; 0 for a guest that is not saved
+    :raises NotEnoughSpace: naming the remedy
+    """
+    if room is not None and memory:
+        _refuse(settings, room, memory,
+                'libvirt saves the memory of the guest there: free that much, '
+                'take the snapshot live, or stop the guest first')
+
+
+def _left(settings: settings_model.Settings, room: room_model.Room) -> int:
+    return room.free - room.reserved - settings.space_reserve
+
+
+def _refuse(settings: settings_model.Settings, room: room_model.Room,
+            wanted: int, remedy: str) -> None:
+    if wanted > _left(settings, room):
+        raise errors.NotEnoughSpace(
+            path=room.path, needed_bytes=wanted, free_bytes=room.free,
+            reserved_bytes=room.reserved,
+            reserve_bytes=settings.space_reserve, remedy=remedy)

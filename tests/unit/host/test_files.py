@@ -188,6 +188,12 @@ class OneFileTestCase(FilesTestCase):
         self.useFixture(fixtures.MonkeyPatch('os.stat', _denied))
         self.assertRaises(errors.StorageError, self.files.file_system,
                           str(self.path))
+        self.assertFalse(self.files.is_missing(str(self.path)))
+
+    def test_what_is_not_there_is_missing(self):
+        self.assertTrue(self.files.is_missing(str(self.path)))
+        self.path.touch()
+        self.assertFalse(self.files.is_missing(str(self.path)))
 
     def test_what_was_written_is_what_is_in_a_directory(self):
         self.assertEqual(0, self.files.written_bytes(str(self.path)))

@@ -16,6 +16,9 @@ import libvirt
 from oslotest import base
 
 from nova_snap import errors
+from nova_snap.hypervisor import connection as connection_module
+from nova_snap.hypervisor import host as host_module
+from nova_snap.model import secret as secret_model
 from tests.unit.hypervisor import connection as fake_connection
 from tests.unit.hypervisor import test_errors
 
@@ -74,3 +77,48 @@ class LookupTestCase(base.BaseTestCase):
         self.refuse('listAllDomains', 'VIR_ERR_INTERNAL_ERROR')
         error = self.assertRaises(errors.HypervisorError, self.host.domains)
         self.assertIn('listAllDomains', str(error))
+
+
+@ddt.ddt
+class SecretTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.connection = fake_connection.make_connection(
+            fake_connection.make_domain())
+        self.host = fake_connection.make_host(self.connection)
+
+    @ddt.named_data(
+        ('its UUID', secret_model.Secret('its TPM', 'a', 'vtpm'),
+         'secretLookupByUUIDString', ('a',)),
+        ('its usage', secret_model.Secret('its disk', '', 'ceph', 'client'),
+         'secretLookupByUsage',
+         (libvirt.VIR_SECRET_USAGE_TYPE_CEPH, 'client')),
+    )
+    def test_it_is_looked_up_by(self, secret, name, words):
+        call = getattr(self.connection, name)
+        self.assertTrue(self.host.has_secret(secret))
+        call.assert_called_once_with(*words)
+        call.side_effect = test_errors.libvirt_error(
+            libvirt.VIR_ERR_NO_SECRET)
+        self.assertFalse(self.host.has_secret(secret))
+        call.side_effect = test_errors.libvirt_error(
+            libvirt.VIR_ERR_OPERATION_DENIED)
+        self.assertRaises(errors.HypervisorError, self.host.has_secret,
+                          secret)
+
+
+@ddt.ddt
+class SaveDirectoryTestCase(base.BaseTestCase):
+
+    @ddt.named_data(
+        ('of the system', 'qemu:///system', '/var/lib/libvirt/qemu/save'),
+        ('of a user', 'qemu:///session', None),
+        ('of another host', 'qemu+ssh://other/system', None),
+        ('behind a socket', 'qemu:///system?socket=/run/x', None),
+        ('of containers', 'lxc:///system', None),
+    )
+    def test_it_is_known_of_the_system_alone(self, uri, expected):
+        connection = connection_module.Connection(uri)
+        self.assertEqual(
+            expected, host_module.Host(connection).save_directory())

@@ -329,6 +329,29 @@ class SpaceTestCase(scene.PlanTestCase):
         self.assertIn('/srv/snapshots', said)
         self.assertIn('1.0 MiB are missing', said)
 
+    def test_memory_that_has_no_room_is_not_saved(self):
+        reserve = settings.DEFAULTS.space_reserve
+        guest = dataclasses.replace(data.domain('agent-connected.live'),
+                                    memory=units.GiB)
+        facts = scene.facts(guest, save_room=room_model.Room(
+            '/save', reserve + units.GiB))
+        made = self.plan(facts, scene.request(cold=True))
+        self.assertEqual((units.GiB, '/save'),
+                         (made.memory, made.save_directory))
+        said = self.refusal(
+            errors.NotEnoughSpace, dataclasses.replace(
+                facts, save_room=room_model.Room('/save', reserve)),
+            scene.request(cold=True))
+        self.assertIn('/save', said)
+        self.assertIn('take the snapshot live', said)
+
+    def test_what_could_not_be_started_again_is_not_saved(self):
+        facts = scene.facts(lost=('libvirt has no secret x of its TPM',))
+        self.plan(facts)
+        said = self.refusal(errors.Unsupported, facts,
+                            scene.request(cold=True))
+        self.assertIn('secret x of its TPM', said)
+
     def test_it_is_counted_last(self):
         # Who could not take the snapshot anyway is not sent for a disk.
         self.refusal(errors.InstanceBusy, scene.facts(
