@@ -24,6 +24,7 @@
     +-- HypervisorError            libvirt said no
     |   +-- DomainGone
     |   +-- QuiesceFailed
+    |   |   `-- ThawFailed
     |   +-- HostdevStuck           a guest does not release a device
     |   +-- HostdevLost            and one that did not get it back
     |   +-- ManagedSaveFailed
@@ -190,12 +191,19 @@ class DomainGone(HypervisorError):
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class QuiesceFailed(HypervisorError):
-    """The guest's agent did not freeze, or not thaw."""
+    """The guest was not frozen, or not to the end."""
 
     template = ('The file systems of %(instance)s could not be frozen: '
                 '%(reason)s')
 
     call: str = ''
+
+
+class ThawFailed(QuiesceFailed):
+    """The guest's agent did not thaw: the guest may be frozen still."""
+
+    template = ('The file systems of %(instance)s could not be thawed: '
+                '%(reason)s')
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)

@@ -53,6 +53,9 @@ def _row(node: world_module.Node, domain: domain_module.Domain) -> (
         name, state = domain.name(), domain.state()
     except errors.DomainGone:
         return None
+    except errors.HypervisorError as exc:
+        # As over a name that is no UTF-8; the others are listed.
+        return domain.uuid, '-', '-', f'no: {exc}'
     # Nothing is made: any name will do.
     request = request_model.Request(domain.uuid, (
         request_model.RequestedImage('', runtime_module.PROGRAM),))

@@ -82,8 +82,8 @@ class Watchdog:
                 yield
         finally:
             if self._is_thawing.is_set():
-                self._has_thawed.wait(freeze_step.THAW_ATTEMPTS * (
-                    self._step.timeout + freeze_step.THAW_PAUSE_SECONDS))
+                self._has_thawed.wait(
+                    freeze_step.longest_thaw(self._step.timeout))
 
     def check(self) -> None:
         """Fail unless the guest is still frozen.

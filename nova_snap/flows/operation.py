@@ -35,15 +35,17 @@ class Operation:
     :ivar record_id: that its record will have
     """
 
-    def __init__(self, node: world_module.Node, instance_uuid: str) -> None:
+    def __init__(self, node: world_module.Node, instance_uuid: str,
+                 unthawed: cabc.Sequence[recovery.Finding]) -> None:
         self._node = node
         self._instance_uuid = instance_uuid
         self.record_id = str(uuid_module.uuid4())
+        self._unthawed = unthawed
 
     def transaction(self, kind: str, instance_name: str,
                     images: cabc.Iterable[record_model.Image] = (),
                     reservations: cabc.Iterable[record_model.Reservation] = (),
-                    ) -> world_module.Transaction:
+                    *, asks_agent: bool = True) -> world_module.Transaction:
         """Return the transaction of the operation, with its record.
 
         The record is written when the transaction is entered.
@@ -51,8 +53,14 @@ class Operation:
         :param kind: of operation, in a word
         :param images: those that the operation is to leave
         :param reservations: what it writes on this host
+        :param asks_agent: the operation is for a guest that is not frozen
+            and can be
+        :raises InstanceBusy: when it is, and the guest did not thaw before
         """
         node = self._node
+        if self._unthawed and asks_agent:
+            raise recovery.busy(self._unthawed[0])
+        recovery.thaw_later(node, self._unthawed)
         record = record_model.Record(
             id=self.record_id, operation=kind,
             instance_uuid=self._instance_uuid, instance_name=instance_name,
@@ -70,6 +78,8 @@ def begun(node: world_module.Node, instance_uuid: str, *,
           nova_is_stopped: bool = False) -> cabc.Iterator[Operation]:
     """Hold an instance, with nothing left on it, until the block ends.
 
+    A freeze may be left, of a guest whose agent does not thaw it.
+
     :param nova_is_stopped: no Nova acts on the host, as the operator says
     :raises InstanceBusy: when another process or thread holds it, or when
         what an earlier one left cannot be settled
@@ -84,6 +94,5 @@ def begun(node: world_module.Node, instance_uuid: str, *,
                 instance=instance_uuid,
                 reason='another snapshot of it is under way: "nova-snap '
                        'status" shows it') from exc
-        recovery.settle_instance(node, instance_uuid,
-                                 nova_is_stopped=nova_is_stopped)
-        yield Operation(node, instance_uuid)
+        yield Operation(node, instance_uuid, recovery.settle_instance(
+            node, instance_uuid, nova_is_stopped=nova_is_stopped))

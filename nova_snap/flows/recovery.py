@@ -59,6 +59,9 @@ STEPS: dict[str, type[step_module.Step]] = {
 # stopped. Any other guest runs.
 URGENT = (freeze_step.FreezeFilesystems.__name__,
           memory_step.SaveMemory.__name__)
+#: Those of them that ask nothing but a guest's agent.
+THAWS = frozenset((freeze_step.BoundAgentWaits.__name__,
+                   freeze_step.FreezeFilesystems.__name__))
 
 
 class Outcome(compat.StrEnum):
@@ -153,11 +156,13 @@ def _urgency(finding: Finding) -> int:
 
 
 def settle_instance(node: world_module.Node, uuid: str, *,
-                    nova_is_stopped: bool) -> None:
+                    nova_is_stopped: bool) -> list[Finding]:
     """Settle what is left of one instance, whose lock the caller holds.
 
-    :raises InstanceBusy: when the guest cannot be put back
+    :returns: what stays because the guest does not thaw, and nothing else
+    :raises InstanceBusy: when the guest cannot be put back otherwise
     """
+    unthawed = []
     for item in node.store.read_all():
         if (isinstance(item, errors.JournalError) or _foreign(node, item)
                 or item.instance_uuid != uuid):
@@ -165,22 +170,49 @@ def settle_instance(node: world_module.Node, uuid: str, *,
         finding = _settle(node, item, nova_is_stopped)
         if finding.outcome == Outcome.SETTLED:
             continue
-        if not _is_guest_back(item):
-            raise errors.InstanceBusy(
-                instance=item.instance_name,
-                reason=f'record {item.id} of an earlier snapshot is left: '
-                       f'{finding.reason}')
-        # An image that is left stands in the way of no other, and Glance may
-        # hide it from the user who asks for this snapshot.
-        LOG.warning('Record %s of an earlier snapshot of %s stays: %s',
-                    item.id, item.instance_name, finding.reason)
+        held = [entry for entry in item.entries if _is_held(entry)]
+        if not held:
+            # An image that is left stands in the way of no other, and Glance
+            # may hide it from the user who asks for this snapshot.
+            LOG.warning('Record %s of an earlier snapshot of %s stays: %s',
+                        item.id, item.instance_name, finding.reason)
+        elif all(entry.kind in THAWS for entry in held):
+            unthawed.append(finding)
+        else:
+            raise busy(finding)
+    return unthawed
 
 
-def _is_guest_back(record: record_model.Record) -> bool:
-    """Tell whether nothing is left of a record but artifacts."""
-    return all(entry.phase == record_model.Phase.UNDONE
-               for entry in record.entries
-               if entry.role == record_model.Role.HOLD)
+def _is_held(entry: record_model.Entry) -> bool:
+    """Tell whether an entry is a hold that is still to be let go."""
+    return (entry.role == record_model.Role.HOLD
+            and entry.phase != record_model.Phase.UNDONE)
+
+
+def busy(finding: Finding) -> errors.InstanceBusy:
+    """Return the error for an instance of which a record is left."""
+    assert finding.record is not None
+    return errors.InstanceBusy(
+        instance=finding.record.instance_name,
+        reason=f'record {finding.record.id} of an earlier snapshot is left: '
+               f'{finding.reason}')
+
+
+def thaw_later(node: world_module.Node,
+               unthawed: cabc.Iterable[Finding]) -> None:
+    """Keep in mind that a guest that is to be saved may be frozen.
+
+    It is frozen still in the QEMU process that gets its memory.
+
+    :raises JournalError: when that cannot be written; nothing was done
+    """
+    for finding in unthawed:
+        assert finding.record is not None
+        for entry in finding.record.entries:
+            if (entry.kind == freeze_step.FreezeFilesystems.__name__
+                    and _is_held(entry)):
+                entry.facts = {**entry.facts, 'qemu_id': None}
+        node.store.write(finding.record)
 
 
 def _recover_one(node: world_module.Node, record: record_model.Record,

@@ -51,6 +51,9 @@ FLOWS: dict[plan_model.Method, Flow] = {
     plan_model.Method.STOPPED: stopped.run,
 }
 
+# A guest that does not thaw can be saved, or stopped, all the same.
+ASK_AGENT = frozenset((plan_model.Method.LIVE, plan_model.Method.VOLUMES))
+
 
 def plan(node: world_module.Node, request: request_model.Request) -> (
         plan_model.Plan | volumes_plan.VolumePlan):
@@ -92,7 +95,8 @@ def take(node: world_module.Node,
                 # As it is when no other operation can reserve any more.
                 reservations = _reservations(node, made, scratch)
                 txn = stack.enter_context(begun.transaction(
-                    made.method, made.instance_name, images, reservations))
+                    made.method, made.instance_name, images, reservations,
+                    asks_agent=made.method in ASK_AGENT))
             started = clock.monotonic()
             LOG.info('Snapshot %s of %s starts (%s)', ids,
                      made.instance_name, made.method)

@@ -13,6 +13,7 @@
 """One domain, and the libvirt calls that we allow ourselves on it."""
 
 import dataclasses
+import json
 import typing as ty
 
 import libvirt
@@ -53,6 +54,8 @@ KEEP_TPM_VERSION = (8, 9, 0)
 # :source: libvirt/libvirt-domain.h VIR_DOMAIN_UNDEFINE_KEEP_TPM
 UNDEFINE_KEEP_TPM = 1 << 6
 AGENT_TIMEOUT_BLOCK = -2
+FREEZE_STATUS = '{"execute": "guest-fsfreeze-status"}'
+THAWED = 'thawed'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,9 +274,25 @@ class Domain:
     def thaw(self) -> int:
         """Thaw the guest's file systems; safe when none is frozen.
 
-        :raises QuiesceFailed: when the agent does not answer
+        :raises ThawFailed: when the agent does not answer, or refuses
         """
         return int(self._call('fsThaw', None, 0))
+
+    def is_thawed(self, seconds: int) -> bool:
+        """Ask the agent whether the file systems are thawed.
+
+        This taints the domain.
+
+        :param seconds: for the answer
+        :raises QuiesceFailed: when the agent does not answer, or refuses
+        :source: virDomainQemuAgentCommand; guest-fsfreeze-status in QEMU's
+            qga/qapi-schema.json
+        """
+        with hypervisor_errors.translated(self.uuid, 'qemuAgentCommand'):
+            answer = self._connection.qemu.qemuAgentCommand(
+                self._connection.get().lookupByUUIDString(self.uuid),
+                FREEZE_STATUS, seconds, 0)
+        return bool(json.loads(answer).get('return') == THAWED)
 
     def set_time(self, seconds: int) -> None:
         """Set the guest's clock through the agent, seconds since 1970.

@@ -23,7 +23,6 @@ import contextlib
 import types
 import typing as ty
 
-import libvirt
 from oslo_log import log as logging
 
 from nova_snap import clock as clock_module
@@ -122,5 +121,5 @@ class Listener(abc.ABC):
 
 def deregister(call: cabc.Callable[..., ty.Any], *args: ty.Any) -> None:
     """Let a registration go, which may be gone with its connection."""
-    with contextlib.suppress(libvirt.libvirtError):
+    with contextlib.suppress(*hypervisor_errors.RAISED):
         call(*args)

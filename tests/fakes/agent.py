@@ -49,6 +49,8 @@ class FakeAgent:
     :ivar hung: it never answers
     :ivar hangs_at: it answers until it is asked this
     :ivar refuses: commands that it answers with an error
+    :ivar mumbles: commands that it answers with an error in bytes that are
+        no UTF-8; libvirt 9.0 speaks with it no more
     :ivar slow: seconds that a command takes; it is done even after
         the wait for it has ended
     :ivar timeout: what libvirt was told to wait
@@ -63,6 +65,8 @@ class FakeAgent:
         self.hung = False
         self.hangs_at: str | None = None
         self.refuses: set[str] = set()
+        self.mumbles: set[str] = set()
+        self.is_given_up = False
         self.slow: dict[str, float] = {}
         self.timeout = SET_TIME_OUT_BLOCK
         self._busy_until = 0.0
@@ -82,8 +86,18 @@ class FakeAgent:
 
     def thaw(self) -> int:
         was_frozen = self.frozen
-        self._ask('fsThaw', self._thaw, thaws=True)
+        self._ask('fsThaw', self._thaw, in_freeze=True)
         return self.file_systems if was_frozen else 0
+
+    def execute(self, command: str, timeout: int) -> dict[str, str]:
+        """Do a command of the agent's own; none but this one is known."""
+        assert command == '{"execute": "guest-fsfreeze-status"}'
+        libvirts, self.timeout = self.timeout, timeout
+        try:
+            self._ask('guest-fsfreeze-status', in_freeze=True)
+        finally:
+            self.timeout = libvirts
+        return {'return': 'frozen' if self.frozen else 'thawed'}
 
     @property
     def freeze_number(self) -> int | None:
@@ -98,22 +112,20 @@ class FakeAgent:
         self.frozen = False
 
     def _ask(self, command: str, act: object = None, *,
-             thaws: bool = False) -> None:
-        if self.channel == Channel.ABSENT:
-            raise refusal.refusal(
-                libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED, 'argument unsupported: '
-                'QEMU guest agent is not configured')
-        if self.channel == Channel.DISCONNECTED:
-            raise refusal.silent_agent('QEMU guest agent is not connected')
+             in_freeze: bool = False) -> None:
+        """Let it do a command.
+
+        :param in_freeze: one that it does also while the guest is frozen
+        """
+        self._require_reachable()
         if self.hangs_at == command:
             self.hung = True
         if self.hung:
             self._wait(None)
         self._wait(self._busy_until - self._clock.monotonic())
-        if self.frozen and not thaws:
+        if self.frozen and not in_freeze:
             raise self._error(command, 'the agent is in frozen state')
-        if command in self.refuses:
-            raise self._error(command, 'it refuses')
+        self._refuse(command)
         seconds = self.slow.get(command, 0)
         if seconds:
             self._busy_until = self._clock.monotonic() + seconds
@@ -122,6 +134,24 @@ class FakeAgent:
             self._wait(seconds)
         elif callable(act):
             act()
+
+    def _require_reachable(self) -> None:
+        if self.channel == Channel.ABSENT:
+            raise refusal.refusal(
+                libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED, 'argument unsupported: '
+                'QEMU guest agent is not configured')
+        if self.channel == Channel.DISCONNECTED:
+            raise refusal.silent_agent('QEMU guest agent is not connected')
+        if self.is_given_up:
+            raise refusal.silent_agent('QEMU guest agent is not available due '
+                                       'to an error')
+
+    def _refuse(self, command: str) -> None:
+        if command in self.refuses:
+            raise self._error(command, 'it refuses')
+        if command in self.mumbles:
+            self.is_given_up = True
+            raise refusal.no_utf8()
 
     def _wait(self, seconds: float | None) -> None:
         """Wait for an answer as long as libvirt was told to.

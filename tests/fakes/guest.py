@@ -19,6 +19,7 @@ here; how it is defined, started and ended is for
 # ruff: noqa: N802, N803 - libvirt's names
 
 import dataclasses
+import json
 import typing as ty
 
 import libvirt
@@ -84,6 +85,7 @@ class FakeGuest:
     :ivar live: what its QEMU process was started with, None without one
     :ivar now: its state, in libvirt's numbers
     :ivar mirror_life: how its copy jobs will go
+    :ivar is_tainted: its agent was asked something behind libvirt's back
     """
 
     def __init__(self, host: Host, xml: str) -> None:
@@ -93,6 +95,7 @@ class FakeGuest:
         self.now = SHUTOFF
         self.agent = fake_agent.FakeAgent(host.clock)
         self.mirror_life = fake_mirror.MirrorLife()
+        self.is_tainted = False
         self.mirrors: dict[str, fake_mirror.FakeMirror] = {}
         self.hostdevs = fake_hostdev.FakeHostdevs(self)
         self._records = 0
@@ -358,6 +361,11 @@ class FakeGuest:
                flags: int = 0) -> int:
         self._require_agent_can_run()
         return self.agent.thaw()
+
+    def qemuAgentCommand(self, cmd: str, timeout: int, flags: int) -> str:
+        self._require_agent_can_run()
+        self.is_tainted = True
+        return json.dumps(self.agent.execute(cmd, timeout))
 
     def _require_agent_can_run(self) -> None:
         if self.now != RUNNING:

@@ -48,8 +48,10 @@ CHANGES = frozenset((
     'abortJob', 'agentSetResponseTimeout', 'attachDeviceFlags', 'blockCopy',
     'blockJobAbort', 'blockRebase', 'checkpointCreateXML', 'createWithFlags',
     'detachDeviceFlags', 'fsFreeze', 'fsThaw', 'getTime', 'managedSave',
-    'setAutostart', 'setTime', 'snapshotCreateXML', 'undefineFlags'))
-AGENT_CALLS = frozenset(('fsFreeze', 'fsThaw', 'getTime', 'setTime'))
+    'qemuAgentCommand', 'setAutostart', 'setTime', 'snapshotCreateXML',
+    'undefineFlags'))
+AGENT_CALLS = frozenset(('fsFreeze', 'fsThaw', 'getTime', 'qemuAgentCommand',
+                         'setTime'))
 
 
 class FakeLibvirtd:
@@ -281,6 +283,11 @@ class FakeQemuModule:
         # libvirt's binding calls nothing back for what only looks like one.
         assert isinstance(conn, FakeConnection)
         return conn.listen(cb, dom)
+
+    def qemuAgentCommand(self, domain: 'Handle', cmd: str, timeout: int,
+                         flags: int) -> str:
+        assert isinstance(domain, Handle)
+        return str(domain.qemuAgentCommand(cmd, timeout, flags))
 
     def qemuMonitorEventDeregister(self, conn: FakeConnection,
                                    callbackID: int) -> None:

@@ -61,3 +61,17 @@ def silent_agent(reason: str = 'planted') -> libvirt.libvirtError:
     """Make the error for a guest agent that does not answer."""
     return refusal(libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
                    f'Guest agent is not responding: {reason}')
+
+
+def no_utf8() -> SystemError:
+    """Make what the binding raises over bytes that are no UTF-8.
+
+    :source: libvirt-python libvirt-override.c libvirt_virErrorFuncHandler
+    """
+    error = SystemError('<built-in function virDomainFSFreeze> returned a '
+                        'result with an exception set')
+    try:
+        'internal error: 拒绝'.encode('gb2312').decode()
+    except UnicodeDecodeError as exc:
+        error.__cause__ = exc
+    return error

@@ -365,7 +365,8 @@ class FunctionalTest(oslotest_base.BaseTestCase):
     def assert_thawed(self, guest: guest_domain.Guest) -> None:
         """Assert that a guest's file systems are not frozen.
 
-        An agent that is absent or hung cannot have frozen them.
+        An agent that is absent or hung cannot have frozen them, nor can one
+        with which libvirt speaks no more.
         """
         if guest.spec.agent in ('run', 'refuses'):
             answer = json.loads(libvirt_qemu.qemuAgentCommand(

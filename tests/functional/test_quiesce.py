@@ -114,7 +114,9 @@ class QuiesceTest(base.FunctionalTest):
     @ddt.named_data(
         ('absent', 'absent', errors.Refused, 'no guest agent runs'),
         ('hung', 'hung', errors.QuiesceFailed, 'could not be frozen'),
-        ('refusing', 'refuses', errors.QuiesceFailed, 'could not be frozen'))
+        ('refusing', 'refuses', errors.QuiesceFailed, 'could not be frozen'),
+        # What it says is passed on as far as it can be read.
+        ('refusing in GB2312', 'mumbles', errors.QuiesceFailed, r'\xbe'))
     @ddt.unpack
     def test_required_of_an_agent_that_is(self, word: str,
                                           error: type[Exception],
@@ -127,7 +129,7 @@ class QuiesceTest(base.FunctionalTest):
         self.assert_nothing_left()
 
     @ddt.named_data(('absent', 'absent'), ('hung', 'hung'),
-                    ('refusing', 'refuses'))
+                    ('refusing', 'refuses'), ('refusing in GB2312', 'mumbles'))
     def test_wanted_of_an_agent_that_is(self, word: str) -> None:
         guest = self._agent_guest(word)
         seen = base.look(guest)

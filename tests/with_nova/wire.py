@@ -29,6 +29,7 @@ _UNAME = fakelibvirt.os_uname('Linux', '', '6.1.0', '', 'x86_64')
 # node is the one that Nova's fixture describes, and no event comes from it.
 NODE = (
     ('os.uname', lambda: _UNAME),
+    ('libvirt_qemu.qemuAgentCommand', _QEMU.qemuAgentCommand),
     ('libvirt_qemu.qemuMonitorEventRegister', _QEMU.qemuMonitorEventRegister),
     ('libvirt_qemu.qemuMonitorEventDeregister',
      _QEMU.qemuMonitorEventDeregister),

@@ -39,7 +39,7 @@ BOOT_TIMEOUT = 120
 
 # What a guest does with its agent (see init) for libvirt to see one, and how
 # the live XML says that it does.
-CONNECTING_AGENTS = ('run', 'hung', 'refuses')
+CONNECTING_AGENTS = ('run', 'hung', 'refuses', 'mumbles')
 AGENT_CONNECTED = "state='connected'"
 RECORD_TIMEOUT = 30
 
@@ -78,7 +78,8 @@ class Spec:
     """All that makes one guest differ from another.
 
     :ivar agent: None for no channel, else what the guest does with it:
-        ``run``, ``absent``, ``hung`` or ``refuses`` (see the guest's init)
+        ``run``, ``absent``, ``hung``, ``refuses`` or ``mumbles`` (see the
+        guest's init)
     :ivar quiet: the guest looks at its disk, says what it found and writes
         nothing
     :ivar disk: the root disk; None where there are volumes

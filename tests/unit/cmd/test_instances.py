@@ -52,6 +52,17 @@ class ListTestCase(scene.CommandTestCase):
         self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertEqual([], said.json())
 
+    def test_one_whose_name_is_no_utf_8_does_not_stop_the_list(self):
+        def fail():
+            raise UnicodeDecodeError('utf-8', b'vm-\xbe', 3, 4, 'no')
+
+        process = self.fake.process()
+        self.fake.guest.name = fail
+        self.use_node(lambda observer: self.fake_node(observer, process))
+        [found] = self.run_command('list', '--json').json()
+        self.assertEqual(fake_node.UUID, found['uuid'])
+        self.assertIn(r'vm-\xbe', found['snapshot'])
+
     def test_an_empty_node(self):
         self.fake.delete_guest()
         said = self.run_command('list')

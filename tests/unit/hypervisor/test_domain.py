@@ -151,6 +151,26 @@ class StateTestCase(DomainTestCase):
 
 
 @ddt.ddt
+class FreezeStatusTestCase(DomainTestCase):
+    """What the agent itself says of a freeze, past libvirt's own calls."""
+
+    @ddt.named_data(['thawed', '{"return":"thawed"}', True],
+                    ['frozen', '{"return":"frozen"}', False],
+                    ['what is none of both', '{"return":{}}', False])
+    def test_it_says(self, answer, is_thawed):
+        ask = self.host.connection.qemu.qemuAgentCommand
+        ask.return_value = answer
+        self.assertIs(is_thawed, self.domain.is_thawed(10))
+        ask.assert_called_once_with(
+            self.handle, '{"execute": "guest-fsfreeze-status"}', 10, 0)
+
+    def test_it_says_nothing(self):
+        self.host.connection.qemu.qemuAgentCommand.side_effect = (
+            test_errors.libvirt_error(libvirt.VIR_ERR_AGENT_UNRESPONSIVE))
+        self.assertRaises(errors.QuiesceFailed, self.domain.is_thawed, 10)
+
+
+@ddt.ddt
 class GoneTestCase(DomainTestCase):
 
     def gone(self):

@@ -10,6 +10,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import ctypes
+import ctypes.util
+
 import ddt
 import libvirt
 from oslotest import base
@@ -63,6 +66,14 @@ class TranslatedTestCase(base.BaseTestCase):
             self.assertRaises(errors.QuiesceFailed, _translate, raised,
                               call)
 
+    def test_a_thaw_is_not_called_a_freeze(self):
+        for call, kind in (('fsThaw', errors.ThawFailed),
+                           ('fsFreeze', errors.QuiesceFailed)):
+            error = self.assertRaises(
+                kind, _translate, libvirt_error(
+                    libvirt.VIR_ERR_AGENT_UNRESPONSIVE), call)
+            self.assertIs(kind, type(error))
+
     def test_a_domain_that_is_gone_is_gone_for_the_agent_too(self):
         self.assertRaises(errors.DomainGone, _translate,
                           libvirt_error(libvirt.VIR_ERR_NO_DOMAIN),
@@ -81,3 +92,55 @@ class TranslatedTestCase(base.BaseTestCase):
     def test_no_error_passes(self):
         with hypervisor_errors.translated('an-instance', 'blockCopy'):
             pass
+
+
+# "Refused", as a guest says it whose language is Chinese.
+GB2312 = b'agent: \xbe\xdc\xbe\xf8'
+TOLD = r'agent: \xbe' + b'\xdc\xbe'.decode() + r'\xf8'
+
+
+class RawError(ctypes.Structure):
+    """virError.
+
+    :source: libvirt/virterror.h
+    """
+
+    _fields_ = [
+        ('code', ctypes.c_int), ('domain', ctypes.c_int),
+        ('message', ctypes.c_char_p), ('level', ctypes.c_int),
+        ('conn', ctypes.c_void_p), ('dom', ctypes.c_void_p),
+        ('str1', ctypes.c_char_p), ('str2', ctypes.c_char_p),
+        ('str3', ctypes.c_char_p), ('int1', ctypes.c_int),
+        ('int2', ctypes.c_int), ('net', ctypes.c_void_p)]
+
+
+class NoUtf8TestCase(base.BaseTestCase):
+    """What libvirt passes on from a guest need not be text."""
+
+    def test_what_the_binding_raises_is_translated(self):
+        library = ctypes.CDLL(ctypes.util.find_library('virt'))
+        library.virSetError(ctypes.byref(RawError(
+            code=libvirt.VIR_ERR_INTERNAL_ERROR, message=GB2312,
+            level=libvirt.VIR_ERR_ERROR)))
+        self.addCleanup(library.virResetLastError)
+
+        def fail():
+            with hypervisor_errors.translated('an-instance', 'fsFreeze'):
+                raise libvirt.libvirtError('virDomainFSFreeze() failed')
+
+        error = self.assertRaises(errors.QuiesceFailed, fail)
+        self.assertIn(TOLD, str(error))
+
+    def test_what_python_calls_a_system_error_is_translated(self):
+        raised = SystemError('returned a result with an exception set')
+        raised.__cause__ = UnicodeDecodeError('utf-8', GB2312, 7, 8, 'no')
+        error = self.assertRaises(errors.ThawFailed, _translate, raised,
+                                  'fsThaw')
+        self.assertIn(TOLD, str(error))
+        self.assertIsNone(error.code)
+
+    def test_a_name_that_is_none_is_translated(self):
+        raised = UnicodeDecodeError('utf-8', GB2312, 7, 8, 'no')
+        error = self.assertRaises(errors.HypervisorError, _translate, raised,
+                                  'name')
+        self.assertIs(errors.HypervisorError, type(error))
