@@ -14,11 +14,13 @@
 
 import collections.abc as cabc
 import contextlib
+import functools
 import re
 
 from nova_snap import errors
 from nova_snap.flows import room as room_flow
 from nova_snap.host import files as files_module
+from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.model import domain as domain_model
 from nova_snap.model import layer as layer_model
@@ -34,6 +36,7 @@ PROTOCOL = re.compile('[^/:]*:')
 
 State = domain_model.State
 Chain = tuple[layer_model.Layer, ...]
+Look = cabc.Callable[[str, str], qemu_img_module.Info]
 
 
 def read(node: world_module.Node,
@@ -104,7 +107,9 @@ def _disk(world: world_module.World, domain: domain_module.Domain,
     if left is None or not _is_readable(disk):
         # The plan leaves it to Cinder, or says what is wrong with it.
         return plan_model.DiskFacts(disk, block_job=job)
-    chain = (chain_at_rest(world, model.name, disk)
+    # No file is looked at twice.
+    look = functools.cache(world.qemu_img.info)
+    chain = (chain_at_rest(world, model.name, disk, look)
              if state == State.SHUTOFF else _live_chain(world, model, disk))
     with _refusing():
         # The plan refuses what is not local.
@@ -115,7 +120,7 @@ def _disk(world: world_module.World, domain: domain_module.Domain,
         disk, chain=chain, allocations=allocations, block_job=job,
         measured=(_measured(world, chain, state) if sum(allocations) > left
                   else None),
-        virtual_size=_virtual_size(world, domain, disk, state))
+        virtual_size=_virtual_size(look, domain, disk, state))
 
 
 def _measured(world: world_module.World, chain: Chain,
@@ -143,18 +148,19 @@ def _live_chain(world: world_module.World, model: domain_model.Domain,
                 disk: domain_model.Disk) -> Chain:
     for layer in disk.backing:
         if layer.is_local and layer.format == 'qcow2':
-            _look_below(world, model.name, layer)
+            _look_below(world, model.name, layer, world.qemu_img.info)
     return disk.active_layer, *disk.backing
 
 
 def chain_at_rest(world: world_module.World, instance: str,
-                  disk: domain_model.Disk) -> Chain:
+                  disk: domain_model.Disk, look: Look | None = None) -> Chain:
     """Walk the chain of a disk that no QEMU has open, by its headers.
 
     Each format is the one that the layer above names; a layer that names
     none, or no file of this host, ends the walk, and the plan refuses it.
 
     :param instance: its name
+    :param look: takes the place of qemu-img's
     :returns: the active layer first; nothing where it cannot be looked at
     :raises Unsupported: when a layer keeps its data in another file, or the
         chain is a circle
@@ -169,7 +175,8 @@ def chain_at_rest(world: world_module.World, instance: str,
         world.files.allocated_bytes(disk.active_layer.path)
     chain = [disk.active_layer]
     while chain[-1].is_local and chain[-1].format == 'qcow2':
-        below = _look_below(world, instance, chain[-1])
+        below = _look_below(world, instance, chain[-1],
+                            look or world.qemu_img.info)
         if below is None:
             break
         path, backing_format = below
@@ -192,7 +199,8 @@ def _storage(world: world_module.World, path: str) -> layer_model.Storage:
 
 
 def _look_below(world: world_module.World, instance: str,
-                layer: layer_model.Layer) -> tuple[str, str | None] | None:
+                layer: layer_model.Layer,
+                look: Look) -> tuple[str, str | None] | None:
     """Return the backing file and format that a layer's header names.
 
     :raises Unsupported: when the layer keeps its data in another file
@@ -201,7 +209,7 @@ def _look_below(world: world_module.World, instance: str,
     """
     with _refusing():
         world.files.allocated_bytes(layer.path)
-    info = world.qemu_img.info(layer.path, layer.format)
+    info = look(layer.path, layer.format)
     if info.data_file is not None:
         raise errors.Unsupported(
             instance=instance,
@@ -212,11 +220,11 @@ def _look_below(world: world_module.World, instance: str,
     return info.backing_file, info.backing_format
 
 
-def _virtual_size(world: world_module.World, domain: domain_module.Domain,
+def _virtual_size(look: Look, domain: domain_module.Domain,
                   disk: domain_model.Disk, state: State) -> int:
     if state == State.SHUTOFF:
         layer = disk.active_layer
-        return world.qemu_img.info(layer.path, layer.format).virtual_size
+        return look(layer.path, layer.format).virtual_size
     return domain.block_sizes(disk.target_dev)[0]
 
 

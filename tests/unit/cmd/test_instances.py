@@ -63,6 +63,14 @@ class ListTestCase(scene.CommandTestCase):
         self.assertEqual(fake_node.UUID, found['uuid'])
         self.assertIn(r'vm-\xbe', found['snapshot'])
 
+    def test_no_layer_of_a_disk_at_rest_is_looked_at_twice(self):
+        self.fake.power_off_guest()
+        process = self.fake.process()
+        self.use_node(lambda observer: self.fake_node(observer, process))
+        self.run_command('list')
+        self.assertEqual(['info'], [call.name for call in process.calls.made
+                                  if call.name == 'info'])
+
     def test_an_empty_node(self):
         self.fake.delete_guest()
         said = self.run_command('list')
