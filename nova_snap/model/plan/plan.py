@@ -36,6 +36,8 @@ IMAGE_FORMATS = ('raw', 'qcow2', 'vmdk', 'vdi')
 # :source: glance/api/v2/images.py get_base_properties; nova/api/validation/
 #     parameter_types.py name (minLength)
 IMAGE_NAME_LENGTH = 255
+# The last that UTF-8 has in three bytes.
+LAST_SHORT_LETTER = '\uffff'
 
 
 class Method(compat.StrEnum):
@@ -242,7 +244,7 @@ def _what_happens(plan: Plan) -> str:
 
 
 def refuse_names(request: request_model.Request) -> None:
-    """Refuse names that Glance would refuse.
+    """Refuse names, and properties, that Glance would refuse.
 
     An image that Nova has made has its name already.
 
@@ -251,6 +253,8 @@ def refuse_names(request: request_model.Request) -> None:
     for image in request.images:
         if image.made_by == request_model.Party.US:
             _refuse_name(image.name)
+    for key, value in request.properties.items():
+        _refuse_long_letters('The property', f'{key}={value}')
 
 
 def _refuse_name(name: str) -> None:
@@ -260,6 +264,21 @@ def _refuse_name(name: str) -> None:
         raise errors.Refused(
             reason=f'The name of the image has {len(name)} characters, and '
                    f'Glance takes {IMAGE_NAME_LENGTH} at most')
+    _refuse_long_letters('The name of the image', name)
+
+
+def _refuse_long_letters(what: str, text: str) -> None:
+    """Refuse letters that are four bytes long in UTF-8, as an emoji is.
+
+    :source: glance/common/utils.py no_4byte_params, on what
+        glance/db/sqlalchemy/api.py writes, whatever the database
+    """
+    long = sorted({letter for letter in text if letter > LAST_SHORT_LETTER})
+    if long:
+        raise errors.Refused(
+            reason=f'{what} has {" ".join(long)} in it, and Glance takes no '
+                   'letter that is longer than three bytes in UTF-8. Leave '
+                   'it out')
 
 
 def refuse_if_busy(facts: Facts) -> None:

@@ -139,7 +139,8 @@ class MethodTestCase(scene.PlanTestCase):
 @ddt.ddt
 class NameTestCase(scene.PlanTestCase):
 
-    @ddt.data(('', 'is empty'), ('x' * 256, 'has 256 characters'))
+    @ddt.data(('', 'is empty'), ('x' * 256, 'has 256 characters'),
+              ('nightly \U0001f680', '\U0001f680'))
     @ddt.unpack
     def test_an_image_cannot_be_called(self, name, words):
         # Said first: it is the easiest to mend.
@@ -150,9 +151,15 @@ class NameTestCase(scene.PlanTestCase):
         )
         self.assertIn(words, said)
 
-    @ddt.data('x', ' ', '-x', 'x' * 255, 'ö' * 255)
+    @ddt.data('x', ' ', '-x', 'x' * 255, 'ö' * 255, '\uffee')
     def test_it_can_be_called(self, name):
         self.plan(scene.facts(), scene.request(name=name))
+
+    @ddt.data({'\U0001f680': 'x'}, {'x': '\U0001f680'})
+    def test_no_property_has_a_letter_of_four_bytes(self, properties):
+        said = self.refusal(errors.Refused, scene.facts(),
+                            scene.request(properties=properties))
+        self.assertIn('\U0001f680', said)
 
     def test_one_that_is_there_is_called_already(self):
         self.plan(
