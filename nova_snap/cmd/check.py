@@ -32,7 +32,8 @@ from nova_snap import units
 # :source: nova/virt/libvirt/driver.py MIN_LIBVIRT_VERSION, MIN_QEMU_VERSION
 MIN_LIBVIRT = (8, 0, 0)
 MIN_QEMU = (6, 2, 0)
-TOOLS = {'qemu-img': 'qemu-utils', 'setpriv': 'util-linux'}
+TOOLS = {'qemu-img': 'qemu-utils', 'setpriv': 'util-linux',
+         'prlimit': 'util-linux'}
 
 Finding = tuple[bool, str]
 # What a look is at.
@@ -53,10 +54,10 @@ def run(arguments: argparse.Namespace,
     :raises OutputLost: when it cannot be said
     """
     node = runtime.node(signed_in=False)
-    findings = [
+    findings = _said_once([
         *(_finding(look, node) for look in LOOKS),
         *(_finding(look, runtime.configuration)
-          for look in LOOKS_AT_CONFIGURATION)]
+          for look in LOOKS_AT_CONFIGURATION)])
     if arguments.json:
         show.as_json([{'ready': good, 'says': words}
                       for good, words in findings])
@@ -76,12 +77,17 @@ def _finding(look: cabc.Callable[[Seen], str], seen: Seen) -> Finding:
         return False, str(exc)
 
 
+def _said_once(findings: list[Finding]) -> list[Finding]:
+    """Drop what was said before, as of credentials for two services."""
+    return list(dict.fromkeys(findings))
+
+
 def _tools(node: world_module.Node) -> str:
     for tool, package in TOOLS.items():
         if shutil.which(tool) is None:
             raise errors.Refused(
                 reason=f'{tool} is not there: install the package {package}')
-    return 'qemu-img and setpriv are there'
+    return 'qemu-img, setpriv and prlimit are there'
 
 
 def _hypervisor(node: world_module.Node) -> str:

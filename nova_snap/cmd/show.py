@@ -21,6 +21,7 @@ import collections.abc as cabc
 import contextlib
 import dataclasses
 import enum
+import io
 import json
 import os
 import sys
@@ -32,6 +33,9 @@ from nova_snap.model import phase as phase_model
 from nova_snap import units
 
 BAR_WIDTH = 30
+# Where a terminal does not say how wide it is.
+# :source: Python, Lib/shutil.py get_terminal_size
+TERMINAL_WIDTH = 80
 # A terminal is redrawn so often; more only flickers.
 REDRAW_SECONDS = 0.1
 
@@ -75,6 +79,10 @@ def open_closed() -> None:
     # Python has None for those that were closed.
     sys.stdout = sys.stdout or os.fdopen(1, 'w', closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, 'w', closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        # What a locale has no letter for is printed by its number.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
 
 
 def drop_unwritten() -> None:
@@ -185,11 +193,25 @@ class Progress:
     def _draw(self) -> None:
         done, total = self._last
         share = min(done / total, 1.0) if total else 1.0
-        filled = int(share * BAR_WIDTH)
-        bar = '#' * filled + '-' * (BAR_WIDTH - filled)
         words = '' if self._phase is None else PHASES[self._phase]
-        self._print(f'\r{words:26} [{bar}] '
-                    f'{share:4.0%} of {units.format_bytes(total)}   ')
+        figures = f'{share:4.0%} of {units.format_bytes(total)}   '
+        # In the last column a terminal may go on to the next line.
+        room = self._columns() - 1
+        width = min(BAR_WIDTH, room - len(f'{words:26} [] {figures}'))
+        if width > 0:
+            filled = int(share * width)
+            bar = '#' * filled + '-' * (width - filled)
+            line = f'{words:26} [{bar}] {figures}'
+        else:
+            line = f'{words} {figures}'
+        self._print('\r' + line[:room])
+
+    def _columns(self) -> int:
+        try:
+            return (os.get_terminal_size(self._stream.fileno()).columns
+                    or TERMINAL_WIDTH)
+        except (OSError, ValueError):
+            return TERMINAL_WIDTH
 
     def _print(self, text: str) -> None:
         try:

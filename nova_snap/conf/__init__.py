@@ -84,6 +84,15 @@ _POSITIVE_LIMITS = (
     ('libvirt', 'images_address_space_limit'),
 )
 
+# With Nova's default, which is never meant. Appended, the group is the one
+# that is there.
+_NO_STATE_PATH = (
+    'no nova.conf that is read sets it, and nova-snap needs it. Set it to the '
+    'value that nova-compute has (often /var/lib/nova). Without Nova this '
+    'makes the smallest nova.conf: mkdir -p /etc/nova '
+    '/var/lib/nova/instances/snapshots && printf '
+    "'[DEFAULT]\\nstate_path = /var/lib/nova\\n' >>/etc/nova/nova.conf")
+
 
 def register_own(conf: cfg.ConfigOpts) -> None:
     """Register [nova_snap] alone, where Nova registered the rest."""
@@ -136,9 +145,9 @@ def settings(conf: cfg.ConfigOpts) -> settings_model.Settings:
                'is not the full path of a directory')
     for group, name in _POSITIVE_LIMITS:
         _check((1).__le__, conf, group, name, 'is not at least 1')
-    _check(_is_outside_package, conf, 'nova_snap', 'journal_dir',
-           'is where the program itself is. Set [DEFAULT]state_path to the '
-           'value that nova-compute has (often /var/lib/nova)')
+    if not _is_outside_package(conf.nova_snap.journal_dir):
+        raise errors.ConfigError(option='[DEFAULT]state_path',
+                                 reason=_NO_STATE_PATH)
     return _values(conf)
 
 

@@ -66,6 +66,13 @@ class CheckTestCase(scene.CommandTestCase):
         self.assertIn('NO   ', said.out)
         self.assertIn('1 of 9 checks say no', said.err)
 
+    def test_one_thing_is_said_once(self):
+        absent = errors.ConfigError(option='auth_type', reason='none')
+        self.use_node(lambda observer: self.fake_node(
+            observer, images=signed_out.SignedOut(absent),
+            volumes=signed_out.SignedOutOfCinder(absent)))
+        self.assertEqual(str(absent), self.no())
+
     @ddt.data(*check.TOOLS)
     def test_a_tool_that_is_missing_is_named_with_its_package(self, tool):
         # Nothing but the other tools is on this PATH.

@@ -43,6 +43,7 @@ class RuntimeTestCase(base.BaseTestCase):
         for name in list(os.environ):
             if name.startswith('OS_'):
                 self.useFixture(fixtures.EnvironmentVariable(name))
+        self.useFixture(fixtures.MonkeyPatch('os.geteuid', lambda: 0))
 
     def read(self, text=''):
         path = self.state_path / 'nova.conf'
@@ -60,13 +61,22 @@ class RuntimeTestCase(base.BaseTestCase):
         self.assertEqual([], node.store.ids())
         self.assertEqual(['nova.conf'], os.listdir(self.state_path))
 
+    def test_who_is_not_root_is_told_how_to_be(self):
+        self.useFixture(fixtures.MonkeyPatch('os.geteuid', lambda: 1000))
+        self.useFixture(fixtures.MonkeyPatch(
+            'sys.argv', ['/opt/bin/nova-snap', 'image-create', 'VM', 'a b']))
+        error = self.assertRaises(errors.Refused, self.make().node,
+                                  signed_in=False)
+        self.assertIn("sudo /opt/bin/nova-snap image-create VM 'a b'",
+                      str(error))
+
     def test_the_journal_is_made_private(self):
         self.make().node(signed_in=False).store.prepare()
         folder = self.state_path / 'nova_snap'
         self.assertEqual(0o700, stat.S_IMODE(folder.stat().st_mode))
 
     def test_it_belongs_to_whom_the_state_belongs(self):
-        if os.geteuid() != 0:
+        if os.getuid() != 0:
             self.skipTest('only root writes as others')
         os.chown(self.state_path, 4242, 4343)
         self.make().node(signed_in=False).store.prepare()

@@ -14,6 +14,7 @@ import contextlib
 import enum
 import io
 import json
+import os
 import socket
 
 import ddt
@@ -66,6 +67,34 @@ class ProgressTestCase(base.BaseTestCase):
 
 
 UPLOAD = [('upload', done * units.MiB, 4 * units.MiB) for done in range(5)]
+
+
+@ddt.ddt
+class NarrowTestCase(ProgressTestCase):
+    """A terminal whose lines are short."""
+
+    @ddt.data(10, 40, 60, 80, 200)
+    def test_no_look_is_longer_than_a_line(self, columns):
+        self.useFixture(fixtures.MonkeyPatch(
+            'os.get_terminal_size',
+            lambda number: os.terminal_size((columns, 24))))
+        stream = Terminal()
+        stream.fileno = lambda: 2
+        shown = self.show(stream, *UPLOAD)
+        looks = shown.rstrip('\n').split('\r')[1:]
+        self.assertEqual(len(UPLOAD) + 1, len(looks))
+        for look in looks:
+            self.assertLess(len(look), columns)
+            self.assertTrue('Uploading to Glance'.startswith(look[:19]))
+
+    def test_of_40_columns_it_says_how_far_it_is(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            'os.get_terminal_size',
+            lambda number: os.terminal_size((40, 24))))
+        stream = Terminal()
+        stream.fileno = lambda: 2
+        self.assertIn('\rUploading to Glance  25% of 4.0 MiB',
+                      self.show(stream, *UPLOAD))
 
 
 class TerminalTestCase(ProgressTestCase):

@@ -224,19 +224,19 @@ class ProgressTestCase(base.BaseTestCase):
 class ProcessTestCase(base.BaseTestCase):
     """A process has nothing but its descriptors."""
 
-    def run_python(self, shell, *arguments):
+    def run_python(self, shell, *arguments, environment=''):
         """Run Python with streams that a shell has closed."""
         return subprocess.run(
-            ['sh', '-c', f'exec "$@" {shell}', 'sh', sys.executable,
-             *arguments],
+            ['sh', '-c', f'exec env {environment} "$@" {shell}', 'sh',
+             sys.executable, *arguments],
             env={name: value for name, value in os.environ.items()
                  if name != 'PYTHONUNBUFFERED'},
             capture_output=True, text=True)
 
-    def run_code(self, shell, code):
+    def run_code(self, shell, code, **options):
         return self.run_python(
             shell, '-c', 'import os, sys\nfrom nova_snap.cmd import show\n'
-            'show.open_closed()\n' + code)
+            'show.open_closed()\n' + code, **options)
 
     def run_main(self, shell, *words):
         return self.run_python(shell, '-m', 'nova_snap.cmd.main', *words)
@@ -266,3 +266,33 @@ class ProcessTestCase(base.BaseTestCase):
         # Python would say so at its end, and end with 120.
         done = self.run_main(shell, '--help')
         self.assertEqual((0, ''), (done.returncode, done.stderr))
+
+    @ddt.data('LC_ALL=C', 'LC_ALL=en_US.ISO-8859-1', 'PYTHONUTF8=0 LC_ALL=C',
+              'PYTHONIOENCODING=latin-1')
+    def test_what_a_locale_has_no_letter_for_is_printed_by_its_number(
+            self, locale):
+        done = self.run_code(
+            '', 'show.out("vm-\\u4e2d")\nshow.say("\\u4e2d")\n',
+            environment=locale)
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertTrue(done.stdout.startswith('vm-'))
+
+    def test_an_interrupt_while_it_is_loaded_is_no_traceback(self):
+        done = self.run_python(
+            '', '-c', INTERRUPTED_IMPORT)
+        self.assertEqual(
+            (130, '', 'nova-snap: cancelled; the guest is as it was\n'),
+            (done.returncode, done.stdout, done.stderr))
+
+
+# Something that the command imports is interrupted.
+INTERRUPTED_IMPORT = """
+import sys
+from nova_snap.cmd import start
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == 'oslo_config':
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Finder())
+sys.exit(start.main())
+"""

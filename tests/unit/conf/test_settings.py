@@ -246,8 +246,9 @@ class BadValueTestCase(ConfTestCase):
         error = self.assertRaises(
             errors.ConfigError, conf_module.settings,
             self.parse(f'state_path = {root}\n'))
-        self.assertEqual('[nova_snap]journal_dir', error.option)
-        self.assertIn('state_path', str(error))
+        self.assertEqual('[DEFAULT]state_path', error.option)
+        self.assertIn('nova.conf', str(error))
+        self.assertNotIn(root, str(error))
 
 
 class RegisterTestCase(base.BaseTestCase):
