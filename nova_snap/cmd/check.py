@@ -25,6 +25,7 @@ from nova_snap.conf import files as conf_files
 from nova_snap import errors
 from nova_snap.flows import recovery
 from nova_snap.host import files as files_module
+from nova_snap.host import processes
 from nova_snap.steps import world as world_module
 from nova_snap import units
 
@@ -117,6 +118,7 @@ def _snapshots_directory(node: world_module.Node) -> str:
 
 def _journal(node: world_module.Node) -> str:
     node.store.prepare()
+    files_module.check_lasting(str(node.store.path))
     left = [f for f in recovery.status(node)
             if f.outcome != recovery.Outcome.UNDER_WAY]
     if left:
@@ -142,12 +144,22 @@ def _volume_service(node: world_module.Node) -> str:
 
 def _nova(node: world_module.Node) -> str:
     if node.nova_compute_runs():
+        if not processes.nova_computes() and not processes.sees_host():
+            return ('whether a nova-compute runs on this host is not known: '
+                    'this container sees its own processes alone. Its guests '
+                    'are taken as if one ran: live; cold only through Nova')
         return ('a nova-compute runs here: its guests are snapshotted live; '
                 'cold only through Nova')
     return 'no nova-compute runs here'
 
 
 def _configuration(found: configuration_module.Configuration) -> str:
+    if found.away is not None:
+        raise errors.Refused(
+            reason=f'the nova-compute with the PID {found.away} runs in a '
+                   'container, and the files that it reads are not those of '
+                   'the same name here. Run this command in that container, '
+                   'or name files with --config-file')
     if not found.files:
         return 'no file of options is there'
     settings = conf_files.settings_of(

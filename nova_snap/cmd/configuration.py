@@ -28,11 +28,14 @@ class Configuration(ty.NamedTuple):
 
     :ivar files: in the order in which they are read: the last wins
     :ivar whose: says in words why it is these
+    :ivar away: the PID of a nova-compute in a container, if these are not
+        its files and the command line does not name them either
     """
 
     conf: cfg.ConfigOpts
     files: list[str]
     whose: str
+    away: int | None = None
 
 
 def read(arguments: argparse.Namespace) -> Configuration:
@@ -45,21 +48,25 @@ def read(arguments: argparse.Namespace) -> Configuration:
     conf_module.register_opts(conf)
     if arguments.config:
         named = conf_files.of_nova_compute(arguments.config)
-        whose = 'as the command line says'
+        whose, away = 'as the command line says', None
     else:
-        of_running, whose = _of_running()
+        running = processes.nova_computes()
+        of_running, whose = _of_running(running)
         named = conf_files.of_nova_compute(of_running) + conf_files.own()
+        here = [one for one in running if not one.is_in_container]
+        away = running[0].pid if running and not here else None
     conf_files.read(conf, named)
-    return Configuration(conf, conf_files.paths(named), whose)
+    return Configuration(conf, conf_files.paths(named), whose, away)
 
 
-def _of_running() -> tuple[list[conf_files.Named], str]:
+def _of_running(running: list[processes.NovaCompute]) -> tuple[
+        list[conf_files.Named], str]:
     """Return what the nova-compute of this host names, if there is one.
 
     The files of one in a container are others than ours of the same name.
     """
     named = {one.pid: conf_files.of_command_line(one.arguments, one.directory)
-             for one in processes.nova_computes()
+             for one in running
              if one.arguments is not None and one.is_in_container is False}
     if not named:
         return [], 'as a nova-compute with no arguments reads them'

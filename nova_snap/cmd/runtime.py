@@ -107,6 +107,5 @@ class Runtime:
             world=world, store=store,
             locks=locks_module.Locks(settings.journal_dir, owner,
                                      timeout=settings.lock_timeout),
-            machine_id=files_module.machine_id(),
             boot_id=files_module.boot_id(),
             nova_compute_runs=processes.nova_compute_runs)

@@ -88,8 +88,9 @@ class LibvirtDriver(driver.LibvirtDriver):
     def cleanup_host(self, host: str) -> None:
         """Let every guest go before the service ends."""
         self._recovery.stop()
-        self._snap.work.stop()
+        # Frozen guests first: systemd may not wait for the snapshots.
         self._quiesced.thaw_all()
+        self._snap.work.stop()
         super().cleanup_host(host)
 
     def snapshot(self, context: ty.Any, instance: ty.Any, image_id: str,

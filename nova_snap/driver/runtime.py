@@ -31,6 +31,7 @@ from nova_snap import errors
 from nova_snap.host import files as files_module
 from nova_snap.host import locks as locks_module
 from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.host import systemd
 from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.hypervisor import host as host_module
@@ -47,6 +48,9 @@ LOG = logging.getLogger(__name__)
 # What nova-compute keeps for its own end after it was told to stop.
 # :source: nova/compute/manager.py graceful_shutdown (cleanup_reserved_time)
 STOP_SECONDS = 20
+# What Nova needs of systemd's limit before and after that. Debian's unit has
+# 15 s in all.
+OTHERS_SECONDS = 5
 
 # Takes the UUID of an instance whose guest is about to be started.
 PowerUp = cabc.Callable[[str], None]
@@ -59,6 +63,8 @@ class Work:
         self._changed = threading.Condition()
         self._under_way = 0
         self._stopping = False
+        #: how long the end of the snapshots is waited for
+        self.stop_seconds: float = STOP_SECONDS
 
     def __enter__(self) -> 'Work':
         with self._changed:
@@ -86,7 +92,7 @@ class Work:
         with self._changed:
             self._stopping = True
             if not self._changed.wait_for(lambda: not self._under_way,
-                                          STOP_SECONDS):
+                                          self.stop_seconds):
                 LOG.error('%d snapshots have not ended: what they leave is '
                           'settled at the next start', self._under_way)
 
@@ -226,12 +232,16 @@ class Runtime:
                               power_up, self.work)
 
     def check(self) -> None:
-        """Look at the journal's place.
+        """Look at the journal's place, and how long a stop may take.
 
         :raises JournalError: when the journal cannot be kept there
         """
         files_module.check_local(self.settings.journal_dir)
         self.store.prepare()
+        limit = natively.call(systemd.stop_limit)
+        if limit is not None:
+            self.work.stop_seconds = max(
+                0.0, min(STOP_SECONDS, limit - OTHERS_SECONDS))
 
     def domain(self, uuid: str) -> domain_module.Domain:
         """Return the domain of this UUID, which may be gone."""
@@ -264,7 +274,6 @@ class Runtime:
             store=self.store,
             locks=locks_module.Locks(settings.journal_dir,
                                      timeout=settings.lock_timeout),
-            machine_id=files_module.machine_id(),
             boot_id=files_module.boot_id(),
             # Nova itself asks for this: no operator has to be warned of it.
             nova_compute_runs=lambda: False,

@@ -19,7 +19,6 @@ import pathlib
 import pwd
 import re
 import shutil
-import socket
 import stat
 
 from nova_snap import errors
@@ -41,12 +40,15 @@ MOST_EXTENTS = 100_000
 STAT_BLOCK = 512
 
 MOUNTS = pathlib.Path('/proc/self/mountinfo')
-MACHINE_ID = pathlib.Path('/etc/machine-id')
 BOOT_ID = pathlib.Path('/proc/sys/kernel/random/boot_id')
 NETWORK_FILE_SYSTEMS = frozenset((
     '9p', 'afs', 'beegfs', 'ceph', 'cifs', 'coda', 'fuse.ceph',
     'fuse.ceph-fuse', 'fuse.glusterfs', 'fuse.sshfs', 'gfs2', 'gpfs',
     'lustre', 'nfs', 'nfs4', 'ocfs2', 'orangefs', 'smb3'))
+
+# What is gone with a container, or at the next boot.
+PASSING_FILE_SYSTEMS = frozenset((
+    'aufs', 'fuse.fuse-overlayfs', 'overlay', 'ramfs', 'tmpfs'))
 
 
 class Files:
@@ -362,6 +364,22 @@ def check_local(path: str) -> None:
                    'a directory on a local disk')
 
 
+def check_lasting(path: str) -> None:
+    """Fail unless what a directory holds outlives this container.
+
+    :raises JournalError: when it is on the file system of a container's
+        image, or in memory
+    """
+    kind = file_system_type(path)
+    if kind in PASSING_FILE_SYSTEMS:
+        raise errors.JournalError(
+            reason=f'[nova_snap]journal_dir {path} is on a file system '
+                   f'({kind}) that goes with this container, or with the '
+                   'next boot, and a guest that a killed snapshot left '
+                   'stopped or undefined stays so. Mount a directory of the '
+                   'host there, or set it to one that is')
+
+
 def owner_for_writes(state_path: str) -> tuple[int, int] | None:
     """Return who shall own what root writes: the owner of state_path.
 
@@ -371,14 +389,6 @@ def owner_for_writes(state_path: str) -> tuple[int, int] | None:
         return None
     figures = os.stat(state_path)
     return figures.st_uid, figures.st_gid
-
-
-def machine_id() -> str:
-    """Return the id of this installation, the host name where none is."""
-    try:
-        return MACHINE_ID.read_text().strip() or socket.gethostname()
-    except OSError:
-        return socket.gethostname()
 
 
 def boot_id() -> str:

@@ -35,6 +35,11 @@ TITLE = re.compile(r'(?P<name>[^:]*): master process \[(?P<line>.*)\]',
                    re.DOTALL)
 
 
+# The namespace that has all processes of a host.
+# :source: Linux include/uapi/linux/nsfs.h PID_NS_INIT_INO (0xEFFFFFFC)
+PIDS_OF_HOST = 'pid:[4026531836]'
+
+
 @dataclasses.dataclass(frozen=True)
 class NovaCompute:
     """A nova-compute of this host.
@@ -82,8 +87,22 @@ def nova_computes() -> list[NovaCompute]:
 
 
 def nova_compute_runs() -> bool:
-    """Tell whether a nova-compute runs on this host."""
-    return next(_nova_computes(), None) is not None
+    """Tell whether a nova-compute runs on this host, or may run.
+
+    A container sees its own processes alone: unknown is no "no".
+    """
+    return not sees_host() or next(_nova_computes(), None) is not None
+
+
+def sees_host() -> bool:
+    """Tell whether we see all processes of this host.
+
+    :source: pid_namespaces(7)
+    """
+    try:
+        return os.readlink(PROC / 'self' / 'ns' / 'pid') == PIDS_OF_HOST
+    except OSError:
+        return False
 
 
 def _nova_computes() -> cabc.Iterator[NovaCompute]:

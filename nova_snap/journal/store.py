@@ -23,6 +23,7 @@ import json
 import os
 import pathlib
 import typing as ty
+import uuid as uuid_module
 
 from nova_snap import errors
 from nova_snap.journal import record as record_model
@@ -32,6 +33,7 @@ FILE_MODE = 0o600
 SUFFIX = '.json'
 # A file of this suffix was never renamed to its place: it is no record.
 PARTIAL_SUFFIX = '.partial'
+MACHINE_ID = 'machine-id'
 
 
 class Store:
@@ -46,7 +48,7 @@ class Store:
         self._owner = owner
 
     def prepare(self) -> None:
-        """Make the directory.
+        """Make the directory, and the id of the machine in it.
 
         :raises JournalError: when it cannot be made; nothing was written
         """
@@ -57,11 +59,32 @@ class Store:
                     directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
                     self._own(directory)
                     _sync(directory.parent)
+            if not self._machine_id_path.exists():
+                self._make_machine_id()
         except OSError as exc:
             raise errors.JournalError(
                 reason=f'The journal {self.path} cannot be made: {exc}. '
                        'Set [nova_snap]journal_dir to a directory that can '
                        'be written') from exc
+
+    def machine_id(self) -> str:
+        """Return the id of the machine whose journal this is.
+
+        It is not that of /etc/machine-id. An image of a container has none,
+        or brings the same one to every host, or another one with each
+        release of the image.
+
+        :returns: '' where no journal was made yet
+        :raises JournalError: when it cannot be read
+        """
+        try:
+            return self._machine_id_path.read_text().strip()
+        except FileNotFoundError:
+            return ''
+        except (OSError, ValueError) as exc:
+            raise errors.JournalError(
+                reason=f'{self._machine_id_path} cannot be read: {exc}. '
+                       'Without it no record is known to be ours') from exc
 
     def write(self, record: record_model.Record) -> None:
         """Replace the record on disk, atomically and durably.
@@ -176,6 +199,29 @@ class Store:
                 # Its owner may have finished between the two looks.
                 if self._path(record_id).exists():
                     yield exc
+
+    @property
+    def _machine_id_path(self) -> pathlib.Path:
+        return self.path.parent / MACHINE_ID
+
+    def _make_machine_id(self) -> None:
+        """Make it whole or not at all; one that is there by then stays.
+
+        :source: link(2): EEXIST
+        """
+        chosen = uuid_module.uuid4().hex
+        partial = self.path.parent / f'{MACHINE_ID}.{chosen}{PARTIAL_SUFFIX}'
+        try:
+            with open(partial, 'x', opener=_private) as file:
+                file.write(f'{chosen}\n')
+                file.flush()
+                os.fsync(file.fileno())
+            self._own(partial)
+            with contextlib.suppress(FileExistsError):
+                os.link(partial, self._machine_id_path)
+        finally:
+            partial.unlink(missing_ok=True)
+        _sync(self.path.parent)
 
     def _path(self, record_id: str) -> pathlib.Path:
         return self.path / f'{record_id}{SUFFIX}'

@@ -114,7 +114,8 @@ class World:
 class Node:
     """The world, the memory of what was done to it, and who we are.
 
-    :ivar nova_compute_runs: asks whether a nova-compute is on this host
+    :ivar nova_compute_runs: asks whether a nova-compute is, or may be, on
+        this host
     :ivar why_away: asks Nova about a guest of Nova's that a recovery would
         define or start; None where Nova cannot be asked: then none of them
         comes back while a nova-compute runs
@@ -123,10 +124,14 @@ class Node:
     world: World
     store: store_module.Store
     locks: locks_module.Locks
-    machine_id: str
     boot_id: str
     nova_compute_runs: cabc.Callable[[], bool]
     why_away: WhyAway | None = None
+
+    @property
+    def machine_id(self) -> str:
+        """Return the id of the machine whose journal it is."""
+        return self.store.machine_id()
 
 
 Transaction = transaction.Transaction[World]

@@ -18,6 +18,7 @@ import string
 import typing as ty
 
 from nova_snap.host import locks as locks_module
+from nova_snap.journal import store as store_module
 from nova_snap.model import observer as observer_module
 from nova_snap.model import phase as phase_model
 from nova_snap.model import settings as settings_model
@@ -201,6 +202,8 @@ class Process:
         self.store = fake_files.FakeStore(fake.settings.journal_dir,
                                             self.calls)
         self.store.prepare()
+        pathlib.Path(fake.settings.journal_dir, store_module.MACHINE_ID
+                     ).write_text(f'{fake.machine_id}\n')
         self.world = world_module.World(
             settings=fake.settings,
             host=fake_libvirtd.FakeHost(fake.libvirtd, self.calls),
@@ -216,7 +219,7 @@ class Process:
             world=self.world, store=self.store,
             locks=locks_module.Locks(fake.settings.journal_dir,
                                      clock=fake.clock),
-            machine_id=fake.machine_id, boot_id=BOOT_ID,
+            boot_id=BOOT_ID,
             nova_compute_runs=lambda: fake.nova_compute_runs,
             why_away=fake.why_away)
 

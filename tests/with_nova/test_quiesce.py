@@ -172,6 +172,24 @@ class ThawTestCase(QuiesceTestCase):
         self.assert_guest_whole()
         self.assert_settled()
 
+    def test_it_is_thawed_before_the_service_waits_for_snapshots(self):
+        self.quiesce()
+        stop = self.driver._snap.work.stop
+
+        def stop_thawed():
+            self.assert_guest_whole()
+            stop()
+
+        with mock.patch.object(self.driver._snap.work, 'stop', stop_thawed):
+            self.driver.cleanup_host(scene.HOST)
+
+    def test_the_service_waits_no_longer_than_systemd_lets_it(self):
+        self.assertEqual(20, self.driver._snap.work.stop_seconds)
+        with mock.patch('nova_snap.host.systemd.stop_limit', autospec=True,
+                        return_value=15.0):
+            self.driver._snap.check()
+        self.assertEqual(10.0, self.driver._snap.work.stop_seconds)
+
     def test_the_service_dies(self):
         self.quiesce()
         # The locks of a process end with it; the record does not.

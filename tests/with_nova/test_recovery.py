@@ -27,7 +27,6 @@ from oslo_db import exception as db_exc
 from nova_snap import errors
 from nova_snap.flows import recovery
 from nova_snap.flows import snapshot
-from nova_snap.host import files as files_module
 from nova_snap.model import image as image_model
 from nova_snap.model import request as request_model
 from nova_snap.steps import image as image_step
@@ -57,7 +56,6 @@ class LeftTestCase(scene.SceneTestCase):
 
         :param owner: the project whose image it is
         """
-        self.fake.machine_id = files_module.machine_id()
         self.fake.set(disable_libvirt_livesnapshot=call == COLD)
         self.fake.glance.create(image_record.of_spec(RECORD))
         process = self.fake.process()

@@ -26,6 +26,7 @@ from oslotest import base
 
 from nova_snap.cmd import main as main_module
 from nova_snap.cmd import runtime as runtime_module
+from nova_snap.host import processes
 from nova_snap.journal import record as record_model
 from nova_snap.model import layer as layer_model
 from nova_snap.steps import undefine as undefine_step
@@ -76,6 +77,7 @@ class CommandTestCase(base.BaseTestCase):
         self.proc = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         self.useFixture(fixtures.MonkeyPatch(
             'nova_snap.host.processes.PROC', self.proc))
+        see(self.proc, processes.PIDS_OF_HOST)
         self.use_node(self.fake_node)
 
     def use_node(self, make_node):
@@ -148,6 +150,14 @@ class CommandTestCase(base.BaseTestCase):
             domain, domain.qemu_id(),
             layer_model.Layer(self.fake.disks[0], 'qcow2'))
         return record_model.Entry(step.kind, Role.HOLD, phase, step.facts())
+
+
+def see(proc, pids):
+    """Let a folder that stands for /proc be that of a PID namespace."""
+    link = proc / 'self' / 'ns' / 'pid'
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(pids)
 
 
 def start(proc, pid, *words, root='/', directory='/'):

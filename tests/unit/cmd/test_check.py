@@ -18,6 +18,7 @@ import ddt
 import fixtures
 
 from nova_snap.cmd import check
+from nova_snap.cmd import configuration as configuration_module
 from nova_snap.cmd import main as main_module
 from nova_snap import errors
 from nova_snap.host import python as python_module
@@ -32,6 +33,10 @@ class CheckTestCase(scene.CommandTestCase):
     def setUp(self):
         super().setUp()
         self.more = []
+        # The scene is in memory.
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.host.files.PASSING_FILE_SYSTEMS',
+            frozenset(('overlay',))))
         for tool in check.TOOLS:
             self.useFixture(program.Program(tool))
 
@@ -137,6 +142,37 @@ class CheckTestCase(scene.CommandTestCase):
         self.fake.nova_compute_runs = True
         said = ' '.join(self.findings()[True])
         self.assertIn('a nova-compute runs here', said)
+
+    def test_a_container_does_not_know_whether_a_nova_runs(self):
+        self.fake.nova_compute_runs = True
+        scene.see(self.proc, 'pid:[4026532281]')
+        said = ' '.join(self.findings()[True])
+        self.assertIn('whether a nova-compute runs on this host is not known',
+                      said)
+        self.assertNotIn('a nova-compute runs here', said)
+
+    def test_a_container_knows_its_own_nova(self):
+        self.fake.nova_compute_runs = True
+        scene.see(self.proc, 'pid:[4026532281]')
+        scene.start(self.proc, 7, 'nova-compute')
+        self.assertIn('a nova-compute runs here',
+                      ' '.join(self.findings()[True]))
+
+    def test_a_journal_that_goes_with_its_container_is_not_ready(self):
+        table = self.fake.folder / 'mountinfo'
+        table.write_text('36 35 98:0 / / rw - overlay overlay rw\n')
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.host.files.MOUNTS', table))
+        words = self.no()
+        self.assertIn('overlay', words)
+        self.assertIn('[nova_snap]journal_dir', words)
+
+    def test_a_nova_in_a_container_whose_files_are_not_read(self):
+        found = configuration_module.Configuration(
+            None, [], 'as it would', away=4711)
+        error = self.assertRaises(errors.Refused, check._configuration, found)
+        self.assertIn('PID 4711', str(error))
+        self.assertIn('Run this command in that container', str(error))
 
     def options(self, name, text):
         """Write a file of options, which is read after those before it."""

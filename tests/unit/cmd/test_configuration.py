@@ -125,8 +125,22 @@ class RunningNovaComputeTestCase(base.BaseTestCase):
     def test_the_files_of_one_in_a_container_are_not_ours(self):
         own = self.write(self.home / '.nova' / 'nova.conf', 'own')
         self.start('--config-file', self.a, root=self.folder)
-        self.assertIn(own, self.read().files)
-        self.assertNotIn(self.a, self.read().files)
+        found = self.read()
+        self.assertEqual(4711, found.away)
+        self.assertIn(own, found.files)
+        self.assertNotIn(self.a, found.files)
+
+    def test_one_here_is_not_away(self):
+        self.start('--config-file', self.a)
+        self.start('--config-file', self.b, pid=1, root=self.folder)
+        found = self.read()
+        self.assertIsNone(found.away)
+        self.assertEqual([self.a], found.files)
+
+    def test_files_that_the_operator_names_are_those_of_one_away(self):
+        self.start(root=self.folder)
+        found = self.read(conf_files.Named(conf_files.FILE, self.b))
+        self.assertIsNone(found.away)
 
     def test_two_with_the_same_files_are_one(self):
         self.start('--config-file', self.a, pid=1)

@@ -15,7 +15,6 @@ import os
 import pathlib
 import pwd
 import shutil
-import socket
 import stat
 
 import ddt
@@ -430,6 +429,18 @@ class LocalTestCase(FilesTestCase):
         self.mounts(('/', kind))
         files_module.check_local('/x/y')
 
+    @ddt.data('overlay', 'tmpfs', 'fuse.fuse-overlayfs')
+    def test_one_that_goes_with_a_container_is_no_place_for_a_journal(
+            self, kind):
+        self.mounts(('/', kind))
+        error = self.assertRaises(errors.JournalError,
+                                  files_module.check_lasting, '/x/y')
+        self.assertIn(kind, str(error))
+
+    def test_a_volume_of_a_container_is_a_place_for_a_journal(self):
+        self.mounts(('/', 'overlay'), ('/var/lib/nova', 'xfs'))
+        files_module.check_lasting('/var/lib/nova/nova_snap')
+
     def test_the_table_of_this_host_is_read(self):
         self.assertNotEqual('unknown', files_module.file_system_type('/'))
 
@@ -451,21 +462,6 @@ class WhoTestCase(FilesTestCase):
         self.useFixture(fixtures.MockPatch('os.geteuid', autospec=True,
                                            return_value=1000))
         self.assertIsNone(files_module.owner_for_writes(str(self.folder)))
-
-    def machine_id(self, text):
-        path = self.folder / 'machine-id'
-        if text is not None:
-            path.write_text(text)
-        self.useFixture(fixtures.MonkeyPatch(
-            'nova_snap.host.files.MACHINE_ID', path))
-        return files_module.machine_id()
-
-    def test_the_machine_has_an_id(self):
-        self.assertEqual('5f0c3d0c', self.machine_id('5f0c3d0c\n'))
-
-    def test_without_one_it_has_its_name(self):
-        self.assertEqual(socket.gethostname(), self.machine_id(None))
-        self.assertEqual(socket.gethostname(), self.machine_id('\n'))
 
     def test_each_boot_has_an_id(self):
         self.assertRegex(files_module.boot_id(), r'^[0-9a-f-]{36}$')

@@ -27,6 +27,14 @@ class NovaComputeTestCase(base.BaseTestCase):
         self.proc = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         self.useFixture(fixtures.MonkeyPatch(
             'nova_snap.host.processes.PROC', self.proc))
+        self.see(processes.PIDS_OF_HOST)
+
+    def see(self, pids):
+        """Be in this PID namespace."""
+        link = self.proc / 'self' / 'ns' / 'pid'
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(pids)
 
     def start(self, pid, *words):
         (self.proc / pid).mkdir()
@@ -99,8 +107,17 @@ class NovaComputeTestCase(base.BaseTestCase):
         self.assertTrue(processes.nova_compute_runs())
 
     def test_what_is_no_process_is_not_looked_at(self):
-        self.start('self', 'nova-compute')
+        self.start('sys', 'nova-compute')
         self.assertFalse(processes.nova_compute_runs())
+
+    def test_one_may_run_where_a_container_cannot_see_it(self):
+        self.see('pid:[4026532281]')
+        self.assertTrue(processes.nova_compute_runs())
+        self.assertEqual([], processes.nova_computes())
+
+    def test_one_may_run_where_the_namespace_is_not_told(self):
+        (self.proc / 'self' / 'ns' / 'pid').unlink()
+        self.assertTrue(processes.nova_compute_runs())
 
     @ddt.named_data(
         ['of a distribution',

@@ -51,6 +51,51 @@ class StoreTestCase(base.BaseTestCase):
         return stat.S_IMODE(self.records.joinpath(*names).stat().st_mode)
 
 
+class MachineIdTestCase(StoreTestCase):
+    """Whose journal it is."""
+
+    def test_it_stays_as_long_as_the_journal(self):
+        first = self.store.machine_id()
+        self.assertRegex(first, '^[0-9a-f]{32}$')
+        self.make().prepare()
+        self.assertEqual(first, self.make().machine_id())
+
+    def test_another_journal_has_another(self):
+        other = store_module.Store(str(self.state_path / 'other'))
+        other.prepare()
+        self.assertNotEqual(self.store.machine_id(), other.machine_id())
+
+    def test_a_journal_that_was_not_made_has_none_and_makes_none(self):
+        other = store_module.Store(str(self.state_path / 'other'))
+        self.assertEqual('', other.machine_id())
+        self.assertFalse((self.state_path / 'other').exists())
+
+    def test_one_that_another_process_made_at_the_moment_stays(self):
+        path = self.journal_dir / store_module.MACHINE_ID
+        path.unlink()
+        link = os.link
+
+        def be_late(*names):
+            path.write_text('theirs\n')
+            link(*names)
+
+        self.useFixture(fixtures.MonkeyPatch('os.link', be_late))
+        self.store.prepare()
+        self.assertEqual('theirs', self.store.machine_id())
+        self.assertEqual(['machine-id', 'records'],
+                         sorted(os.listdir(self.journal_dir)))
+
+    def test_it_is_private(self):
+        self.assertEqual(0o600, self.mode('..', store_module.MACHINE_ID))
+
+    def test_one_that_cannot_be_read_is_an_error(self):
+        path = self.journal_dir / store_module.MACHINE_ID
+        path.unlink()
+        path.mkdir()
+        error = self.assertRaises(errors.JournalError, self.store.machine_id)
+        self.assertIn(str(path), str(error))
+
+
 class PrepareTestCase(StoreTestCase):
 
     def test_no_other_user_may_look_in(self):
@@ -167,7 +212,15 @@ class DurableTestCase(StoreTestCase):
         shutil.rmtree(self.journal_dir)
         self.store.prepare()
         self.assertEqual([('fsync', str(self.state_path)),
-                          ('fsync', str(self.journal_dir))], self.calls)
+                          ('fsync', str(self.journal_dir))], self.calls[:2])
+
+    def test_the_id_of_the_machine_is_on_the_disk(self):
+        (self.journal_dir / store_module.MACHINE_ID).unlink()
+        self.store.prepare()
+        (file_call, path), directory = self.calls
+        self.assertEqual(('fsync', ('fsync', str(self.journal_dir))),
+                         (file_call, directory))
+        self.assertRegex(path, r'/machine-id\.[0-9a-f]{32}\.partial$')
 
 
 class RemoveTestCase(StoreTestCase):
