@@ -29,6 +29,7 @@ SHIM_FILE = 'nova/virt/nova_snap/__init__.py'
 # Where Debian's own packages lie. pip writes elsewhere unless it is asked.
 # :source: Debian's patch of sysconfig, DEB_PYTHON_INSTALL_LAYOUT
 DEBIANS_FOLDER = 'dist-packages'
+PIPS_FOLDER = 'site-packages'
 
 
 def look(compute_driver: str | None) -> str:
@@ -94,8 +95,14 @@ def _install_line(interpreter: str, found: python_module.Found) -> str:
     """
     assert found.nova is not None
     words = [interpreter, '-m', 'pip', 'install', '--no-deps']
-    if os.path.basename(os.path.dirname(found.nova)) == DEBIANS_FOLDER:
+    folder = os.path.basename(os.path.dirname(found.nova))
+    if folder == DEBIANS_FOLDER:
         words.insert(0, 'DEB_PYTHON_INSTALL_LAYOUT=deb')
     if found.is_managed:
         words.append('--break-system-packages')
-    return ' '.join([*words, '.'])
+    words.append('.')
+    if folder not in (DEBIANS_FOLDER, PIPS_FOLDER):
+        # Nova runs from a checkout, as in DevStack: pip does not write there.
+        words += ['&&', 'cp', '-r', os.path.dirname(SHIM_FILE),
+                  os.path.join(found.nova, 'virt')]
+    return ' '.join(words)

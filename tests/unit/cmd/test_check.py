@@ -272,6 +272,9 @@ class CheckTestCase(scene.CommandTestCase):
         ['packages of Debian', 'dist-packages', True,
          'DEB_PYTHON_INSTALL_LAYOUT=deb {python} -m pip install --no-deps '
          '--break-system-packages .'],
+        ['a checkout of Nova', 'opt', False,
+         '{python} -m pip install --no-deps . && cp -r nova/virt/nova_snap '
+         '/usr/lib/opt/nova/virt'],
         ['packages of an older Debian', 'dist-packages', False,
          'DEB_PYTHON_INSTALL_LAYOUT=deb {python} -m pip install --no-deps .'],
     )
