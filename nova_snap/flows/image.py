@@ -17,6 +17,7 @@ and looked at, uploaded, and then committed, all of them at once.
 """
 
 import collections.abc as cabc
+import http
 import os
 
 from oslo_log import log as logging
@@ -41,6 +42,8 @@ LOG = logging.getLogger(__name__)
 
 # With the target of the disk, where there are several.
 FLAT_NAME = 'image'
+
+RAW = 'raw'
 
 Chain = cabc.Sequence[layer_model.Layer]
 
@@ -204,7 +207,7 @@ def deliver(txn: world_module.Transaction, plan: plan_model.Plan,
         _say(world, planned, consistency)
     world.observer.before_upload()
     images = tuple(
-        upload(world, planned.image_id, source_module.FileSource(
+        _upload_flat(world, planned, source_module.FileSource(
             path, bandwidth=world.settings.bandwidth, clock=world.clock))
         for planned, path in zip(plan.images, paths, strict=True))
     commit(txn)
@@ -233,6 +236,30 @@ def _say(world: world_module.World, image: plan_model.PlannedImage,
     except errors.ImageServiceError as exc:
         LOG.warning('Image %s does not say how consistent it is (%s): %s',
                     image.image_id, word, exc)
+
+
+def _upload_flat(world: world_module.World, image: plan_model.PlannedImage,
+                 source: stream.Source) -> image_model.Image:
+    """Upload one flat image; where Glance does not want raw, say the cure.
+
+    Glance takes the first bytes of some raw disks for another format: a boot
+    sector without a table, a guest's own qcow2.
+
+    :source: glance/api/v2/image_data.py; oslo_utils
+        imageutils/format_inspector.py GPTInspector
+    """
+    try:
+        return upload(world, image.image_id, source)
+    except errors.ImageServiceError as exc:
+        if (exc.status != http.HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+                or image.image_format != RAW):
+            raise
+        raise errors.ImageServiceError(
+            call=exc.call, status=exc.status, image_id=exc.image_id,
+            reason=f'{exc.reason}. It does not take the beginning of this '
+                   'disk for that of a raw image: take the snapshot with '
+                   '--format qcow2, or set [libvirt]snapshot_image_format = '
+                   'qcow2 in nova.conf') from exc
 
 
 def upload(world: world_module.World, image_id: str,

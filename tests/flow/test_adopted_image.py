@@ -24,6 +24,7 @@ from nova_snap.model import observer as observer_module
 from nova_snap.model import phase as phase_model
 from nova_snap.model import request as request_model
 from tests.fakes.glance import record as image_record
+from tests.fakes.glance import store as glance_store
 from tests.fakes import node as fake_node
 from tests.flow import scene as flow_scene
 
@@ -197,6 +198,30 @@ class CorruptTestCase(flow_scene.FlowTestCase):
                           made_by=request_model.Party.NOVA)
         self.assertIn(f'openstack image delete {flow_scene.IMAGE}',
                       log.output)
+
+
+class JudgedTestCase(flow_scene.FlowTestCase):
+    """Glance looks at the first bytes of what it is sent."""
+
+    def setUp(self):
+        super().setUp()
+        self.fake.guest.create()
+        self.before = self.state()
+        self.fake.glance.troubles = [glance_store.Trouble(answer=415)]
+
+    def test_of_a_raw_image_that_it_does_not_take_the_cure_is_said(self):
+        error = self.assertRaises(errors.ImageServiceError, self.take,
+                                  image_format='raw')
+
+        self.assertIn('--format qcow2', str(error))
+        self.assertIn('snapshot_image_format = qcow2', str(error))
+        self.assert_nothing_left(self.before)
+
+    def test_the_cure_is_not_said_of_what_it_does_not_cure(self):
+        error = self.assertRaises(errors.ImageServiceError, self.take,
+                                  image_format='qcow2')
+
+        self.assertNotIn('--format', str(error))
 
 
 class Stopper(observer_module.Observer):
