@@ -303,28 +303,29 @@ class ServiceError(SnapError):
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class ImageServiceError(ServiceError):
-    """Glance said no.
+    """Glance said no, or Keystone before it.
 
     :ivar image_id: where one image is meant
+    :ivar service: which of the two
     """
 
-    template = 'Glance failed at %(call)s: %(reason)s'
+    template = '%(service)s failed at %(call)s: %(reason)s'
 
     image_id: str | None = None
+    service: str = 'Glance'
 
 
 class ImageServiceUnavailable(ImageServiceError, Retriable):
     """Glance stays silent, or says that it may answer later."""
 
-    template = ('Glance does not answer at %(call)s: %(reason)s. Is the '
+    template = ('%(service)s does not answer at %(call)s: %(reason)s. Is the '
                 'endpoint right, and does the service run?')
 
 
 class ImageServiceRefused(ImageServiceError):
     """The credentials are not allowed to do this."""
 
-    template = ('Glance refuses %(call)s: %(reason)s. The credentials need '
-                'a role that may do this')
+    template = '%(service)s refuses %(call)s: %(reason)s'
 
 
 class ImageQuotaExceeded(ImageServiceError):
@@ -346,10 +347,16 @@ class ImageCorrupt(ImageServiceError):
                 '%(reason)s')
 
 
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class VolumeServiceError(ServiceError):
-    """Cinder said no."""
+    """Cinder said no, or Keystone before it.
 
-    template = 'Cinder failed at %(call)s: %(reason)s'
+    :ivar service: which of the two
+    """
+
+    template = '%(service)s failed at %(call)s: %(reason)s'
+
+    service: str = 'Cinder'
 
 
 class VolumeServiceAbsent(VolumeServiceError):
@@ -361,15 +368,14 @@ class VolumeServiceAbsent(VolumeServiceError):
 class VolumeServiceUnavailable(VolumeServiceError, Retriable):
     """Cinder stays silent, or says that it may answer later."""
 
-    template = ('Cinder does not answer at %(call)s: %(reason)s. Is the '
+    template = ('%(service)s does not answer at %(call)s: %(reason)s. Is the '
                 'endpoint right, and does the service run?')
 
 
 class VolumeServiceRefused(VolumeServiceError):
     """The credentials are not allowed to do this."""
 
-    template = ('Cinder refuses %(call)s: %(reason)s. The credentials need '
-                'a role that may do this')
+    template = '%(service)s refuses %(call)s: %(reason)s'
 
 
 class VolumeQuotaExceeded(VolumeServiceError):

@@ -61,8 +61,9 @@ class Credentials:
     :ivar adapter_options: keyword arguments of
         ``keystoneauth1.adapter.Adapter``. Options of [glance] that make the
         adapter retry are not among them: it would go on in the middle of an
-        image that is being sent. For Cinder, besides some of them, what
-        ``nova_snap.services.cinder.volumes.Volumes`` takes
+        image that is being sent. For Glance ``endpoints`` as well, where
+        nova.conf names several services. For Cinder, besides some of them,
+        what ``nova_snap.services.cinder.volumes.Volumes`` takes
     :ivar source: where the credentials come from, as a phrase for messages
     """
 
@@ -86,6 +87,10 @@ def load(conf: cfg.ConfigOpts, environ: places.Environ) -> Credentials:
         raise errors.ConfigError(option='auth_type',
                                  reason=_NOTHING_CONFIGURED)
     adapter = {**_set_values(_adapter_of(conf)), **_set_values(found.adapter)}
+    if (found.adapter.get('endpoint_override')
+            or getattr(found.auth, 'endpoint', None)):
+        # What is said together with the credentials is the one that counts.
+        adapter.pop('endpoints', None)
     _check_endpoint(found, adapter)
     return Credentials(
         auth=found.auth,
@@ -142,6 +147,7 @@ def _adapter_of(conf: cfg.ConfigOpts) -> dict[str, ty.Any]:
         'interface': group.valid_interfaces,
         'region_name': group.region_name,
         'endpoint_override': group.endpoint_override,
+        'endpoints': group.api_servers,
     }
 
 
@@ -169,7 +175,8 @@ def _check_endpoint(found: places.Found, adapter: dict[str, ty.Any]) -> None:
     """Refuse a way to sign in that has no catalog and no endpoint."""
     has_catalog = not hasattr(found.auth, 'endpoint')
     endpoint = getattr(found.auth, 'endpoint', None)
-    if not (has_catalog or endpoint or adapter.get('endpoint_override')):
+    if not (has_catalog or endpoint or adapter.get('endpoint_override')
+            or adapter.get('endpoints')):
         raise errors.ConfigError(
             option='endpoint',
             reason=f'{found.source} sign in without Keystone, so nothing '

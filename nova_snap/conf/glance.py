@@ -28,6 +28,22 @@ Where the Image service is. The options have Nova's names and defaults.
 """)
 
 _OWN: list[cfg.Opt] = [
+    cfg.ListOpt('api_servers',
+                deprecated_for_removal=True,
+                deprecated_since='21.0.0',
+                help="""
+The addresses of several Glance services that share one database.
+
+Nova and nova_snap ask them in an order of their own, and the next one after
+one that does not answer. Name a load balancer in ``endpoint_override``
+instead where there is one.
+
+Possible values:
+
+* Addresses with commas between them, each beginning with ``http://`` or
+  ``https://``. Where this is empty, ``endpoint_override`` or the catalog says
+  where Glance is.
+"""),
     cfg.IntOpt('num_retries',
                default=3,
                min=0,

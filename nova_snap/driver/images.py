@@ -19,12 +19,15 @@ it (shelve).
 
 import typing as ty
 
+import nova.conf
 from nova.image import glance
 
 from nova_snap.model import settings as settings_model
 from nova_snap.services.glance import images as images_module
 from nova_snap.services import identity
 from nova_snap.services import sign_in
+
+CONF = nova.conf.CONF
 
 
 def request_images(context: ty.Any, settings: settings_model.Settings) -> (
@@ -37,9 +40,12 @@ def request_images(context: ty.Any, settings: settings_model.Settings) -> (
     :source: nova/image/glance.py _glanceclient_from_endpoint
     """
     session, auth = glance._session_and_auth(context)
+    options = {'auth': auth, 'global_request_id': context.global_id}
+    if CONF.glance.api_servers:
+        options['endpoints'] = CONF.glance.api_servers
+    else:
+        options['endpoint_override'] = glance.generate_glance_url(context)
     return images_module.Images(
-        session, {'auth': auth,
-                  'endpoint_override': glance.generate_glance_url(context),
-                  'global_request_id': context.global_id},
+        session, options,
         policy=sign_in.images_policy(settings),
         us=identity.Identity(context.project_id, frozenset(context.roles)))

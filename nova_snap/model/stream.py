@@ -30,6 +30,9 @@ class Clock(ty.Protocol):
     def monotonic(self) -> float:
         """Return seconds since some fixed moment."""
 
+    def time(self) -> float:
+        """Return seconds since the epoch."""
+
     def sleep(self, seconds: float, /) -> None:
         """Wait."""
 

@@ -23,6 +23,7 @@ import http
 import re
 
 from keystoneauth1 import exceptions as ksa_exc
+from requests import exceptions as requests_exc
 
 # What keystoneauth raises, and what it lets through: requests cannot open
 # the file of a certificate that is not there.
@@ -86,6 +87,10 @@ _NO_CREDENTIALS = (
 )
 _NO_ANSWER = (ksa_exc.ConnectionError, ksa_exc.DiscoveryFailure)
 
+# What requests raises where the part before the first colon is no way to a
+# service: that of glance:9292 is a host.
+_NO_SCHEME = (requests_exc.MissingSchema, requests_exc.InvalidSchema)
+
 # What OpenSSL calls a certificate it does not trust; trying again won't help.
 _DISTRUST = 'CERTIFICATE_VERIFY_FAILED'
 
@@ -110,6 +115,10 @@ def by_error(exc: Exception, credentials: str) -> Answer:
                                        f'give them by {credentials}')
     if isinstance(exc, ksa_exc.CatalogException):
         return Answer(Meaning.NO_ENDPOINT, said)
+    if isinstance(getattr(exc, 'original', None), _NO_SCHEME):
+        return Answer(Meaning.LASTING,
+                      'the address of the service does not begin with '
+                      f'http:// or https:// ({said})')
     if isinstance(exc, _NO_ANSWER) and not _is_lasting(exc):
         return Answer(Meaning.PASSING, said)
     return Answer(Meaning.LASTING, said)
@@ -126,12 +135,18 @@ def by_status(status: int, said: str, credentials: str) -> Answer:
         # The page that comes with it speaks of browsers.
         reason = ('the credentials are not accepted (HTTP 401); they come '
                   f'from {credentials}')
+    elif status == http.HTTPStatus.FORBIDDEN:
+        reason += '. The credentials need a role that may do this'
     return Answer(_BY_STATUS.get(status, Meaning.LASTING), reason, status)
 
 
 def one_line(text: object) -> str:
-    """Write an error as a sentence or two."""
-    return ' '.join(str(text).split())[:_WORDS_LIMIT]
+    """Write an error as a sentence or two, cut between two words."""
+    words = ' '.join(str(text).split())
+    if len(words) <= _WORDS_LIMIT:
+        return words
+    cut = words[:_WORDS_LIMIT + 1].rpartition(' ')[0] or words[:_WORDS_LIMIT]
+    return f'{cut} ...'
 
 
 def _words(exc: ksa_exc.HttpError) -> str:

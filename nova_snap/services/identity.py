@@ -20,6 +20,10 @@ from keystoneauth1 import plugin as ksa_plugin
 from keystoneauth1 import session as ksa_session
 
 
+# Who is asked, in an operator's words.
+KEYSTONE = 'Keystone'
+
+
 @dataclasses.dataclass(frozen=True)
 class Identity:
     """What the credentials say about who has them.
@@ -30,6 +34,15 @@ class Identity:
 
     project_id: str | None
     roles: frozenset[str] | None
+
+
+def sign_in(session: ksa_session.Session,
+            auth: ksa_plugin.BaseAuthPlugin | None) -> None:
+    """See that there is a token; a request then fails at its service alone.
+
+    :raises ClientException: of keystoneauth1, when it cannot sign in
+    """
+    session.get_auth_headers(auth)
 
 
 def who(session: ksa_session.Session,

@@ -20,7 +20,12 @@ import typing as ty
 from keystoneauth1 import plugin
 from keystoneauth1 import session as ksa_session
 
+from nova_snap import units
+
 DISTRIBUTION = 'nova_snap'
+
+# What a proxy that buffers passes on at least: a tenth of a link of 1 Gbit/s.
+FORWARD_BYTES_PER_SECOND = 12 * units.MiB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Timeouts:
         that heals itself keeps its clients waiting (Ceph warns after 30 s).
     :ivar finish: for the answer after an upload's last byte. Stores that
         write in segments put them together now, minutes for a large image.
+        What a proxy may need besides, after_last_byte() has.
     :ivar settle: for an image whose upload broke off to become queued or
         active. Glance sees it at once, or when the proxy before it gives up:
         commonly after one minute, or five.
@@ -44,6 +50,29 @@ class Timeouts:
     stall: float = 120
     finish: float = 600
     settle: float = 600
+
+    def after_last_byte(self, size: int) -> float:
+        """Return how long the answer to an upload may take.
+
+        A proxy that buffers takes the whole body before it sends the first
+        byte on. It then sends all of them while we wait.
+
+        :param size: of the data, in bytes
+        :source: nginx, proxy_request_buffering, which is on by default
+        """
+        return self.finish + size / FORWARD_BYTES_PER_SECOND
+
+    def at_least(self, seconds: float | None) -> 'Timeouts':
+        """Return these, with no wait of an upload shorter than what was set.
+
+        An operator who lets Nova wait longer knows a service that is slow.
+
+        :param seconds: ``[glance]timeout``; None where it is not set
+        """
+        least = seconds or 0
+        return dataclasses.replace(
+            self, stall=max(self.stall, least),
+            finish=max(self.finish, least), settle=max(self.settle, least))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -277,6 +277,15 @@ class LeftToNovaTestCase(SnapshotTestCase):
 
 class UploadTestCase(SnapshotTestCase):
 
+    def test_one_of_two_services_is_dead(self):
+        self.flags(api_servers=['http://127.0.0.1:1', self.glance.url],
+                   group='glance')
+        driver = self.start_driver()
+        for _ in range(4):
+            self.glance.add(IMAGE)
+            self.snapshot(driver)
+            self.assertEqual('active', self.glance.images[IMAGE].status)
+
     def test_it_waits_for_a_turn_at_the_disk(self):
         held = self.turns()
         self.snapshot(self.start_driver())

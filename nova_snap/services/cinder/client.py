@@ -65,6 +65,8 @@ class Client:
         :raises ConfigError: when [cinder]endpoint_template cannot be filled
         :raises VolumeServiceError: also when what answers is no Cinder
         """
+        with cinder_errors.translated('sign in', identity.KEYSTONE):
+            identity.sign_in(self._session, self._auth)
         with cinder_errors.translated(call):
             try:
                 return question(self._cinder())
@@ -80,7 +82,7 @@ class Client:
 
         :raises VolumeServiceError: when we cannot sign in
         """
-        with cinder_errors.translated('sign in'):
+        with cinder_errors.translated('sign in', identity.KEYSTONE):
             return identity.who(self._session, self._auth).project_id
 
     def auth_within(self, project_id: str) -> ksa_plugin.BaseAuthPlugin:
@@ -91,7 +93,7 @@ class Client:
         :raises VolumeGone: when there is no such project
         :raises VolumeServiceError: when we cannot sign in
         """
-        with cinder_errors.translated('sign in'):
+        with cinder_errors.translated('sign in', identity.KEYSTONE):
             auth = identity.within(self._session, self._auth, project_id)
         if auth is None:
             raise errors.VolumeServiceRefused(

@@ -34,13 +34,14 @@ _KINDS = {
 
 
 @contextlib.contextmanager
-def translated(call: str) -> cabc.Iterator[None]:
+def translated(call: str, service: str = 'Cinder') -> cabc.Iterator[None]:
     """Turn what cinderclient and keystoneauth raise into our errors.
 
     Each error has the facts ``call``, ``reason`` and ``status`` (that of
     HTTP, or None when there was no answer).
 
     :param call: what was asked, in an operator's words
+    :param service: that was asked, likewise
     :raises VolumeServiceAbsent: when nothing says where Cinder is
     :raises VolumeServiceRefused: on 401 and 403, and without credentials
     :raises VolumeGone: on 404 and 410
@@ -57,7 +58,8 @@ def translated(call: str) -> cabc.Iterator[None]:
     except (cinder_exc.EndpointNotFound, cinder_exc.UnsupportedVersion) as exc:
         raise absent(answers.one_line(exc)) from exc
     except answers.FOREIGN as exc:
-        raise _error(call, answers.by_error(exc, CREDENTIALS)) from exc
+        raise _error(call, answers.by_error(exc, CREDENTIALS),
+                     service) from exc
 
 
 def absent(why: str) -> errors.VolumeServiceAbsent:
@@ -66,11 +68,13 @@ def absent(why: str) -> errors.VolumeServiceAbsent:
                                       reason=f'{why}: {WHERE}')
 
 
-def _error(call: str, answer: answers.Answer) -> errors.VolumeServiceError:
+def _error(call: str, answer: answers.Answer,
+           service: str = 'Cinder') -> errors.VolumeServiceError:
     if answer.meaning is answers.Meaning.NO_ENDPOINT:
         return absent(answer.reason)
     kind = _KINDS.get(answer.meaning, errors.VolumeServiceError)
-    return kind(call=call, reason=answer.reason, status=answer.status)
+    return kind(call=call, reason=answer.reason, status=answer.status,
+                service=service)
 
 
 def _said(exc: cinder_exc.ClientException) -> str:

@@ -39,8 +39,8 @@ _KINDS = {
 
 
 @contextlib.contextmanager
-def translated(call: str, *,
-               image_id: str | None = None) -> cabc.Iterator[None]:
+def translated(call: str, *, image_id: str | None = None,
+               service: str = 'Glance') -> cabc.Iterator[None]:
     """Turn what keystoneauth raises into our errors.
 
     Each error has the facts ``call``, ``reason`` and ``status`` (that of
@@ -49,6 +49,7 @@ def translated(call: str, *,
     :param call: what was asked, in an operator's words
     :param image_id: where one image is meant; without it, an address that is
         not there says nothing about an image
+    :param service: that was asked, in an operator's words
     :raises ImageServiceRefused: on 401 and 403, and without credentials
     :raises ImageGone: on 404 and 410, where an image is meant
     :raises ImageQuotaExceeded: on 413 and 507: a quota, a limit on the size,
@@ -68,4 +69,4 @@ def translated(call: str, *,
         elif kind is errors.ImageGone and image_id is None:
             kind = errors.ImageServiceError
         raise kind(call=call, reason=reason, status=answer.status,
-                   image_id=image_id) from exc
+                   image_id=image_id, service=service) from exc

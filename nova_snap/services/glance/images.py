@@ -63,7 +63,9 @@ class Images:
         self._retry = retry.Retry(self._policy.num_retries, clock)
 
     def check(self, owner: str | None = None) -> None:
-        """See, once, that Glance answers and takes our credentials.
+        """See that Glance answers and takes our credentials.
+
+        Each service is asked once, until one answers.
 
         :param owner: the project that an image will be made for
         :raises ImageServiceUnavailable: when Glance or Keystone is silent
@@ -71,7 +73,8 @@ class Images:
             or have no role to make an image for that project
         :raises ImageServiceError: when what answers is no Glance
         """
-        self._wire.probe()
+        retry.Retry(self._wire.services - 1, self._clock).call(
+            self._wire.probe)
         us = self._us or self._wire.who()
         if (owner and us.project_id and owner != us.project_id
                 and us.roles is not None and not us.roles & OWNER_ROLES):

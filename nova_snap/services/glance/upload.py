@@ -26,6 +26,7 @@ not compare.
 
 import collections.abc as cabc
 import http
+import time
 
 from oslo_log import log as logging
 
@@ -49,6 +50,9 @@ OUR_ALGORITHM = 'sha512'
 FIRST_LOOK_SECONDS = 0.25
 LONGEST_LOOK_SECONDS = 4.0
 
+# What Glance mostly needs to let go of an image; a longer wait is said.
+SAID_AFTER_SECONDS = 1.0
+
 _GONE = frozenset({'deleted', 'pending_delete'})
 UNDER_WAY = frozenset({'queued', 'saving'})
 
@@ -65,6 +69,7 @@ class Upload:
         self._policy = policy
         self._clock = clock
         self._sha512: str | None = None
+        self._all_sent = False
         self._renewed = False
 
     def run(self, progress: stream.Progress | None) -> image_model.Image:
@@ -89,10 +94,12 @@ class Upload:
     def _send(self, progress: stream.Progress | None) -> None:
         with self._source.open(progress=progress) as reader:
             body = wire_module.Body(reader.read, self._source.size_bytes)
+            self._all_sent = False
             try:
                 self._wire.put(self._image_id, body)
             finally:
                 if body.sent == self._source.size_bytes:
+                    self._all_sent = True
                     self._sha512 = reader.sha512()
 
     def _raise_if_final(self, exc: errors.ImageServiceError) -> None:
@@ -123,8 +130,10 @@ class Upload:
         :raises ImageGone: when it was deleted
         :raises ImageServiceError: when it got a state that ends there
         """
-        deadline = self._clock.monotonic() + self._policy.timeouts.settle
+        patience = self._patience()
+        deadline = self._clock.monotonic() + patience
         look_again = FIRST_LOOK_SECONDS
+        is_said = False
         while True:
             try:
                 image = self._wire.look(self._image_id)
@@ -142,17 +151,39 @@ class Upload:
                     raise errors.ImageServiceError(
                         call=failure.call, status=failure.status,
                         reason=failure.reason)
+                if look_again > SAID_AFTER_SECONDS and not is_said:
+                    is_said = True
+                    self._say(image.status, deadline)
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 raise failure
             self._clock.sleep(min(look_again, left))
             look_again = min(2 * look_again, LONGEST_LOOK_SECONDS)
 
+    def _patience(self) -> float:
+        """Return how long Glance may need to let go of the image.
+
+        Who has all bytes may still be passing them on, and it is whole then.
+        """
+        timeouts = self._wire.timeouts
+        if not self._all_sent:
+            return timeouts.settle
+        return max(timeouts.settle,
+                   timeouts.after_last_byte(self._source.size_bytes))
+
+    def _say(self, status: str, deadline: float) -> None:
+        left = deadline - self._clock.monotonic()
+        until = time.strftime('%H:%M:%S',
+                              time.localtime(self._clock.time() + left))
+        LOG.warning('Image %s is still %s after its upload ended: waiting '
+                    'until %s (%d s) for Glance to let go of it',
+                    self._image_id, status, until, left)
+
     def _stays(self, status: str) -> errors.ImageServiceUnavailable:
         return errors.ImageServiceUnavailable(
             call='upload', status=None,
             reason=f'image {self._image_id} stays {status} after its upload '
-                   'ended')
+                   'ended, as when a worker of Glance was killed')
 
     def _compare(self, image: image_model.Image) -> None:
         """See that Glance has what the source has.

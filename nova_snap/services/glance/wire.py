@@ -23,6 +23,10 @@ judge what Glance judges anyway.
 """
 
 import collections.abc as cabc
+import contextlib
+import http
+import itertools
+import random
 import re
 import typing as ty
 
@@ -77,19 +81,34 @@ class Body:
 
 
 class Wire:
-    """One Glance, found when it is first asked."""
+    """One Glance, found when it is first asked.
+
+    Where it is several services, the next one is asked after one that does
+    not answer.
+
+    :ivar services: how many there are to choose from
+    :ivar timeouts: with what the operator lets Nova wait
+    :source: nova/image/glance.py get_api_servers, GlanceClientWrapper.call
+    """
 
     def __init__(self, session: ksa_session.Session,
                  options: cabc.Mapping[str, ty.Any],
                  timeouts: sessions.Timeouts) -> None:
         """Remember how Glance is reached.
 
-        :param options: keyword arguments of keystoneauth1's Adapter
+        :param options: keyword arguments of keystoneauth1's Adapter, and
+            ``endpoints``, where there are several services to choose from
         """
         self._session = session
         self._options = {'service_type': 'image', **options,
                          'connect_retries': 0, 'status_code_retries': 0}
-        self._timeouts = timeouts
+        self._auth = self._options.get('auth', session.auth)
+        # One list for all processes would have all of them ask the same.
+        endpoints = list(self._options.pop('endpoints', None) or ())
+        random.shuffle(endpoints)
+        self.services = len(endpoints) or 1
+        self._endpoints = itertools.cycle(endpoints)
+        self.timeouts = timeouts.at_least(session.timeout)
         self._adapter: ksa_adapter.Adapter | None = None
 
     def probe(self) -> None:
@@ -151,9 +170,10 @@ class Wire:
             'x-openstack-image-size': str(body.len),
         }
         # urllib3 has the first number for each piece that is sent, too.
-        timeout = (self._timeouts.stall, self._timeouts.finish)
-        with glance_errors.translated('upload', image_id=image_id):
-            answer = self._glance().put(
+        timeout = (self.timeouts.stall,
+                   self.timeouts.after_last_byte(body.len))
+        with self._asked('upload', image_id) as glance:
+            answer = glance.put(
                 f'/v2/images/{image_id}/file', data=body, headers=headers,
                 timeout=timeout, allow_reauth=False, redirect=False)
         if answer.is_redirect:
@@ -165,28 +185,26 @@ class Wire:
 
     def delete(self, image_id: str) -> None:
         """Remove it; ImageGone where there is none."""
-        with glance_errors.translated('delete the image',
-                                       image_id=image_id):
-            self._glance().delete(f'/v2/images/{image_id}',
-                                  timeout=self._answer_timeout())
+        with self._asked('delete the image', image_id) as glance:
+            glance.delete(f'/v2/images/{image_id}',
+                          timeout=self._answer_timeout())
 
     def renew(self) -> bool:
         """Forget the token; False where there is no way to another one."""
-        return bool(self._glance().invalidate())
+        return bool(self._session.invalidate(self._auth))
 
     def who(self) -> identity.Identity:
         """Return as whom we ask."""
-        with glance_errors.translated('sign in'):
-            return identity.who(self._session, self._options.get(
-                'auth', self._session.auth))
+        with glance_errors.translated('sign in', service=identity.KEYSTONE):
+            return identity.who(self._session, self._auth)
 
     def _json(self, call: str, method: str, path: str, *,
               image_id: str | None = None,
               expected: cabc.Set[str] = _IMAGE,
               **request: ty.Any) -> dict[str, ty.Any]:
         """Ask, and return the object that has the keys ``expected``."""
-        with glance_errors.translated(call, image_id=image_id):
-            response = self._glance().request(
+        with self._asked(call, image_id) as glance:
+            response = glance.request(
                 path, method, timeout=self._answer_timeout(), **request)
         try:
             answer = response.json()
@@ -199,14 +217,29 @@ class Wire:
                        'service')
         return answer
 
+    @contextlib.contextmanager
+    def _asked(self, call: str, image_id: str | None
+               ) -> cabc.Iterator[ksa_adapter.Adapter]:
+        """Ask one service; after one that is silent comes the next one."""
+        with glance_errors.translated('sign in', service=identity.KEYSTONE):
+            identity.sign_in(self._session, self._auth)
+        try:
+            with glance_errors.translated(call, image_id=image_id):
+                yield self._glance()
+        except errors.ImageServiceUnavailable as exc:
+            if exc.status in (None, http.HTTPStatus.SERVICE_UNAVAILABLE):
+                self._adapter = None
+            raise
+
     def _answer_timeout(self) -> float:
         """Return what the operator set, or ours: Nova's session has none."""
-        return float(self._session.timeout or self._timeouts.answer)
+        return float(self._session.timeout or self.timeouts.answer)
 
     def _glance(self) -> ksa_adapter.Adapter:
         if self._adapter is None:
             found = ksa_adapter.Adapter(self._session, **self._options)
-            endpoint = found.endpoint_override or found.get_endpoint()
+            endpoint = (next(self._endpoints, None)
+                        or found.endpoint_override or found.get_endpoint())
             if endpoint:
                 found.endpoint_override = _VERSION.sub('', endpoint)
             self._adapter = found

@@ -72,14 +72,16 @@ class FakeGlance(glance_store.FakeGlance):
         return answer.body()
 
 
-def make_images(clock, *, auth=None, policy=POLICY, us=None, **options):
+def make_images(clock, *, auth=None, policy=POLICY, us=None, timeout=None,
+                **options):
     """Make the thing under test, pointed at the fake.
 
     :param us: as whom it asks, where the session cannot say it
+    :param timeout: that the operator has set
     """
     session = sessions.make_session(
         auth or noauth.NoAuth(endpoint=ENDPOINT),
-        {'timeout': policy.timeouts.answer})
+        {'timeout': timeout or policy.timeouts.answer})
     return images_module.Images(session, options, policy=policy, clock=clock,
                                 us=us)
 

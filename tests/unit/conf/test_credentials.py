@@ -144,6 +144,22 @@ status_code_retries = 7
                           'interface': ['internal', 'public']},
                          found.adapter_options)
 
+    def test_the_file_may_name_several_services(self):
+        found = self.load(PASSWORD, """
+[glance]
+api_servers = http://one.test:9292,http://two.test:9292
+""")
+        self.assertEqual(['http://one.test:9292', 'http://two.test:9292'],
+                         found.adapter_options['endpoints'])
+
+    def test_what_comes_with_the_credentials_goes_before_them(self):
+        found = self.load(
+            {'OS_AUTH_TYPE': 'none', 'OS_ENDPOINT': 'http://theirs.test'}, """
+[glance]
+api_servers = http://one.test:9292,http://two.test:9292
+""")
+        self.assertNotIn('endpoints', found.adapter_options)
+
     def test_a_variable_goes_before_the_region_of_the_file(self):
         found = self.load({**PASSWORD, 'OS_REGION_NAME': 'RegionTwo'},
                           '[glance]\nregion_name = RegionOne\n')

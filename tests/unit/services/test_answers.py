@@ -14,6 +14,8 @@ import json
 
 import ddt
 from keystoneauth1 import exceptions as ksa_exc
+from keystoneauth1 import noauth
+from keystoneauth1 import session
 from oslotest import base
 import requests
 
@@ -50,8 +52,14 @@ class StatusTestCase(base.BaseTestCase):
         answer = answers.by_status(status, 'so it is', CREDENTIALS)
 
         self.assertEqual((meaning, status), (answer.meaning, answer.status))
-        if status != 401:
+        if status not in (401, 403):
             self.assertEqual(f'so it is (HTTP {status})', answer.reason)
+
+    def test_what_is_forbidden_takes_a_role(self):
+        answer = answers.by_status(403, 'so it is', CREDENTIALS)
+
+        self.assertEqual('so it is (HTTP 403). The credentials need a role '
+                         'that may do this', answer.reason)
 
     def test_credentials_that_are_not_accepted_have_a_place(self):
         answer = answers.by_status(401, 'ask your browser', CREDENTIALS)
@@ -107,3 +115,29 @@ class ErrorTestCase(base.BaseTestCase):
     def test_an_error_is_a_sentence(self):
         self.assertEqual('one two', answers.one_line(' one\n two '))
         self.assertLess(len(answers.one_line('word ' * 10000)), 350)
+
+    def test_no_word_is_cut_in_its_middle(self):
+        for length in range(1, 40):
+            said = answers.one_line(f'{"x" * length} ' + 'word ' * 100)
+
+            self.assertTrue(said.endswith(' word ...'), said)
+
+    def test_what_fits_is_not_cut(self):
+        self.assertEqual('word ' * 59 + 'fits.',
+                         answers.one_line('word ' * 59 + 'fits.'))
+
+    def test_a_word_that_is_too_long_is_cut(self):
+        self.assertLess(len(answers.one_line('x' * 10000)), 350)
+
+    @ddt.data('glance:9292', 'glance.example.org', '10.0.0.1:9292/image')
+    def test_an_address_without_http_is_said_as_that(self, address):
+        error = self.assertRaises(
+            ksa_exc.ClientException,
+            session.Session(noauth.NoAuth()).get, '/v2/images',
+            endpoint_override=address)
+
+        answer = answers.by_error(error, CREDENTIALS)
+
+        self.assertIs(Meaning.LASTING, answer.meaning)
+        self.assertIn('does not begin with http:// or https://',
+                      answer.reason)

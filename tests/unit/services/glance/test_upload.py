@@ -21,6 +21,7 @@ from requests_mock.contrib import fixture as requests_fixture
 
 from nova_snap import errors
 from nova_snap.services.glance import wire as wire_module
+from nova_snap.services import sessions
 from nova_snap.transfer import source as source_module
 from tests.fakes.glance import mocked as fake_glance
 
@@ -104,7 +105,51 @@ class UploadTestCase(base.BaseTestCase):
 
         (put,) = self.puts()
         timeouts = fake_glance.POLICY.timeouts
-        self.assertEqual((timeouts.stall, timeouts.finish), put.timeout)
+        self.assertEqual(
+            (timeouts.stall, timeouts.after_last_byte(len(DATA))),
+            put.timeout)
+
+    def test_an_operator_who_waits_longer_is_followed(self):
+        # As for a proxy that buffers, and a session that has no other end.
+        images = fake_glance.make_images(self.clock, timeout=7000)
+
+        images.upload('an-id', source_module.FileSource(self.path))
+
+        (put,) = self.puts()
+        stall, finish = put.timeout
+        self.assertEqual(7000, stall)
+        self.assertLess(7000, finish)
+
+    def test_what_is_waited_for_is_said_at_once_and_until_when(self):
+        self.upload(Trouble(read=HALF, error=fake_glance.lost(),
+                            leaves='saving', later=(30, 'queued')))
+
+        lines = [line for line in self.log.output.splitlines()
+                 if 'waiting until' in line]
+        self.assertEqual(1, len(lines))
+        self.assertIn('still saving', lines[0])
+        # Of the 100 s some two had gone by.
+        self.assertRegex(lines[0], r'until \d\d:\d\d:\d\d \(98 s\)')
+
+    def test_what_is_short_is_not_said(self):
+        self.upload(Trouble(error=fake_glance.lost(), leaves='saving',
+                            later=(1, 'active')))
+
+        self.assertNotIn('waiting until', self.log.output)
+
+    @ddt.data((None, 'active'), (HALF, None))
+    @ddt.unpack
+    def test_all_bytes_may_be_passed_on_as_long_as_an_answer_may_take(
+            self, read, status):
+        timeouts = sessions.Timeouts(answer=1, stall=2, finish=50, settle=1)
+        trouble = Trouble(read=read, error=fake_glance.lost(),
+                          leaves='saving', later=(40, 'active'))
+        if status:
+            self.assertEqual(status, self.upload(
+                trouble, timeouts=timeouts).status)
+        else:
+            self.fails(errors.ImageServiceUnavailable, trouble,
+                       timeouts=timeouts)
 
     def test_progress_is_told_of_each_attempt(self):
         told = []

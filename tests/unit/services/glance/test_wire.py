@@ -10,16 +10,21 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import re
+
 import ddt
 from keystoneauth1 import noauth
 from keystoneauth1 import session
 from oslotest import base
+import requests
+import requests_mock
 from requests_mock.contrib import fixture as requests_fixture
 
 from nova_snap import errors
 from nova_snap.model import image as image_model
 from nova_snap.services.glance import wire as wire_module
 from nova_snap.services import sessions
+from nova_snap.transfer import source as source_module
 from tests.fakes.glance import mocked as fake_glance
 from tests.unit.services import fake_keystone
 
@@ -136,6 +141,124 @@ class WireTestCase(base.BaseTestCase):
             {'auth': fake_keystone.make_auth('theirs')},
             sessions.Timeouts())
         self.assertEqual('theirs', wire.who().project_id)
+
+
+@ddt.ddt
+class SeveralTestCase(base.BaseTestCase):
+    """Several services share a database, as [glance]api_servers has it."""
+
+    ENDPOINTS = ('http://one.test/v2/', 'http://two.test', 'http://three.test')
+
+    def setUp(self):
+        super().setUp()
+        self.http = self.useFixture(requests_fixture.Fixture())
+        self.wire = make_wire(noauth.NoAuth(), endpoints=self.ENDPOINTS)
+
+    def look(self, count):
+        """Ask so often, and return where it was asked."""
+        for _ in range(count):
+            try:
+                self.wire.look('an-id')
+            except errors.ImageServiceError:
+                pass
+        return [request.hostname for request in self.http.request_history]
+
+    @ddt.named_data(
+        ['silence', {'exc': requests.exceptions.ConnectTimeout()}],
+        ['a broken connection',
+         {'exc': requests.exceptions.ConnectionError()}],
+        ['a service that is stopped', {'status_code': 503}],
+    )
+    def test_the_next_one_is_asked_after(self, answer):
+        self.http.get(requests_mock.ANY, **answer)
+
+        asked = self.look(6)
+
+        self.assertEqual({'one.test', 'two.test', 'three.test'},
+                         set(asked[:3]))
+        self.assertEqual(asked[:3], asked[3:])
+
+    @ddt.data(200, 404, 403, 500)
+    def test_one_that_answers_is_asked_again(self, status):
+        self.http.get(requests_mock.ANY, status_code=status)
+
+        self.assertEqual(1, len(set(self.look(4))))
+
+    def test_the_first_one_is_not_always_the_same(self):
+        self.http.get(requests_mock.ANY, status_code=404)
+        for _ in range(100):
+            self.wire = make_wire(noauth.NoAuth(), endpoints=self.ENDPOINTS)
+            asked = self.look(1)
+
+        self.assertEqual(3, len(set(asked)))
+
+    def test_with_one_of_two_dead_a_snapshot_is_uploaded(self):
+        dead = 'http://dead.test'
+        self.http.register_uri(
+            requests_mock.ANY, re.compile(f'{dead}/'),
+            exc=requests.exceptions.ConnectionError)
+        for _ in range(20):
+            clock = fake_glance.Clock()
+            fake_glance.FakeGlance(self.http, clock)
+            images = fake_glance.make_images(
+                clock, endpoints=[dead, fake_glance.ENDPOINT])
+            images.check()
+            images.create(SPEC)
+
+            self.assertEqual('active', images.upload(
+                'an-id', source_module.NoData()).status)
+
+
+class SignInTestCase(base.BaseTestCase):
+    """What fails at Keystone is not said of Glance."""
+
+    def setUp(self):
+        super().setUp()
+        self.http = self.useFixture(requests_fixture.Fixture())
+        self.keystone = fake_keystone.FakeKeystone(self.http)
+        self.wire = make_wire(fake_keystone.make_auth())
+
+    def fails(self, kind):
+        """Return what is said of each call, which all say the same."""
+        said = {str(self.assertRaises(kind, call)) for call in (
+            self.wire.probe, self.wire.who,
+            lambda: self.wire.look('an-id'),
+            lambda: self.wire.post(SPEC),
+            lambda: self.wire.delete('an-id'),
+            lambda: self.wire.patch('an-id', {'colour': 'blue'}),
+            lambda: self.wire.put(
+                'an-id', wire_module.Body(lambda size: b'', 0)))}
+        self.assertEqual(1, len(said))
+        return said.pop()
+
+    def test_a_keystone_that_is_silent(self):
+        self.http.register_uri(
+            requests_mock.ANY, re.compile('keystone.test'),
+            exc=requests.exceptions.ConnectionError('refused'))
+
+        said = self.fails(errors.ImageServiceUnavailable)
+
+        self.assertTrue(said.startswith('Keystone does not answer'), said)
+        self.assertNotIn('Glance', said)
+
+    def test_a_password_that_is_wrong(self):
+        self.keystone.foreign.add('infra')
+
+        said = self.fails(errors.ImageServiceRefused)
+
+        self.assertTrue(said.startswith('Keystone refuses sign in'), said)
+        self.assertIn('OS_*', said)
+        self.assertNotIn('role', said)
+
+    def test_a_glance_that_is_silent(self):
+        self.http.register_uri(
+            requests_mock.ANY, re.compile(fake_glance.ENDPOINT),
+            exc=requests.exceptions.ConnectionError('refused'))
+
+        error = self.assertRaises(errors.ImageServiceUnavailable,
+                                  self.wire.probe)
+
+        self.assertTrue(str(error).startswith('Glance does not answer'))
 
 
 class BodyTestCase(base.BaseTestCase):
