@@ -54,14 +54,14 @@ STEPS: dict[str, type[step_module.Step]] = {
         undefine_step.UndefineDomain,
         volume_snapshot_step.CreateVolumeSnapshot)}
 
+#: Those that ask nothing but a guest's agent.
+THAWS = frozenset((freeze_step.BoundAgentWaits.__name__,
+                   freeze_step.FreezeFilesystems.__name__))
 
 # What has to come back first: a guest that is frozen, then one that is
 # stopped. Any other guest runs.
 URGENT = (freeze_step.FreezeFilesystems.__name__,
           memory_step.SaveMemory.__name__)
-#: Those of them that ask nothing but a guest's agent.
-THAWS = frozenset((freeze_step.BoundAgentWaits.__name__,
-                   freeze_step.FreezeFilesystems.__name__))
 
 
 class Outcome(compat.StrEnum):
