@@ -116,8 +116,14 @@ def _disk(world: world_module.World, domain: domain_module.Domain,
         allocations = tuple(
             world.files.allocated_bytes(layer.path) if layer.is_local else 0
             for layer in chain)
+        files = file_ids(world, chain)
+        looks_like_qcow2 = (disk.driver_format == 'raw'
+                            and world.files.begins_as_qcow2(chain[0].path))
+    if state != State.SHUTOFF:
+        _refuse_replaced(world, model.name, chain, files)
     return plan_model.DiskFacts(
-        disk, chain=chain, allocations=allocations, block_job=job,
+        disk, chain=chain, files=files, allocations=allocations,
+        block_job=job, looks_like_qcow2=looks_like_qcow2,
         measured=(_measured(world, chain, state) if sum(allocations) > left
                   else None),
         virtual_size=_virtual_size(look, domain, disk, state))
@@ -134,6 +140,40 @@ def _measured(world: world_module.World, chain: Chain,
             for layer in chain):
         return None
     return world.qemu_img.measure(chain)
+
+
+def file_ids(world: world_module.World,
+             chain: cabc.Iterable[layer_model.Layer]) -> (
+                 tuple[layer_model.FileId | None, ...]):
+    """Tell which files the layers are; None for one that is not local.
+
+    :raises StorageError: when one cannot be looked at
+    """
+    return tuple(world.files.file_id(layer.path) if layer.is_local else None
+                 for layer in chain)
+
+
+def _refuse_replaced(world: world_module.World, instance: str, chain: Chain,
+                     files: tuple[layer_model.FileId | None, ...]) -> None:
+    """Refuse a chain of which the guest has another file open.
+
+    Only where the locks of its QEMU are seen: on the file system of the
+    active layer, when they are seen on that one.
+
+    :raises Unsupported: naming the file that took the place of another
+    """
+    if files[0] is None or not world.files.is_held(chain[0].path):
+        return
+    for layer, file in zip(chain[1:], files[1:], strict=True):
+        if (layer.storage == layer_model.Storage.FILE and file is not None
+                and file[0] == files[0][0]
+                and not world.files.is_held(layer.path)):
+            raise errors.Unsupported(
+                instance=instance,
+                reason=f'the guest does not have the backing file '
+                       f'{layer.path} open, which took the place of the one '
+                       'that it reads. Put that one back, or stop the guest '
+                       'and start it from this one')
 
 
 def _is_readable(disk: domain_model.Disk) -> bool:

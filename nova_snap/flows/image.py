@@ -105,6 +105,8 @@ def extract(world: world_module.World, image: plan_model.PlannedImage,
     world.qemu_img.convert(chain, path, conversion,
                            progress=room_flow.watched_progress(world))
     inspect(world, image, path)
+    # The active one may be the guest's again.
+    _refuse_replaced(world, disk.chain[1:], disk.files[1:])
     return path
 
 
@@ -135,6 +137,7 @@ def refuse_other_chains(world: world_module.World,
         elif disk is not None:
             found = _chain_at_rest(world, model.name, disk)
         _refuse_other_chain(plan.instance_name, planned.chain, found)
+        _refuse_replaced(world, planned.chain, planned.files)
 
 
 def _chain_at_rest(world: world_module.World, instance: str,
@@ -158,6 +161,21 @@ def _refuse_other_chain(instance: str, planned: Chain, found: Chain) -> None:
         raise errors.StorageError(
             reason=f'The disk {planned[0].path} of {instance} was changed '
                    'while the snapshot was prepared; take it again')
+
+
+def _refuse_replaced(
+        world: world_module.World, chain: Chain,
+        planned: cabc.Sequence[layer_model.FileId | None]) -> None:
+    """Refuse files that took the place of those that the plan has seen.
+
+    :raises StorageError: when one did, or cannot be looked at
+    """
+    found = facts_module.file_ids(world, chain)
+    for layer, old, new in zip(chain, planned, found, strict=True):
+        if old != new:
+            raise errors.StorageError(
+                reason=f'{layer.path} was replaced by another file while '
+                       'the snapshot was taken; take it again')
 
 
 def _is_same(planned: Chain, found: Chain) -> bool:

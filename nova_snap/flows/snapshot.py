@@ -142,6 +142,8 @@ def _prepare(world: world_module.World, request: request_model.Request,
         return functools.partial(
             volume_backed.run, plan=made,
             spec=volume_backed.spec(world, request, made))
+    if made.method == plan_model.Method.STOPPED:
+        stopped.refuse_cut_short(world, made)
     records = _records(world, request, made)
 
     def run(txn: world_module.Transaction) -> result_model.Result:

@@ -16,12 +16,41 @@ Its disk is read as it lies there, and nothing is started: not a guest that
 is off, and not one that Nova suspended, whose managed-save image stays.
 """
 
+from oslo_log import log as logging
+
+from nova_snap import errors
 from nova_snap.flows import image as image_flow
 from nova_snap.model import consistency as consistency_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import result as result_model
 from nova_snap.steps import scratch as scratch_step
 from nova_snap.steps import world as world_module
+
+LOG = logging.getLogger(__name__)
+
+
+def refuse_cut_short(world: world_module.World,
+                     plan: plan_model.Plan) -> None:
+    """Refuse a disk that has lost its end: the image would have zeros there.
+
+    :raises Unsupported: naming the file
+    """
+    for disk in plan.disks:
+        layer = disk.active_layer
+        if layer.format != 'qcow2':
+            continue
+        try:
+            is_cut_short = world.qemu_img.is_cut_short(layer.path)
+        except errors.StorageError as exc:
+            LOG.warning('It is not known whether the disk of %s is whole: %s',
+                        plan.instance_name, exc)
+            continue
+        if is_cut_short:
+            raise errors.Unsupported(
+                instance=plan.instance_name,
+                reason=f'{layer.path} ends before data that its tables name; '
+                       f'see "qemu-img check -f qcow2 {layer.path}", and '
+                       'restore it from a backup')
 
 
 def run(txn: world_module.Transaction, plan: plan_model.Plan,

@@ -39,6 +39,10 @@ MOST_EXTENTS = 100_000
 # What stat(2) counts st_blocks in.
 STAT_BLOCK = 512
 
+QCOW2_MAGIC = b'QFI\xfb'
+
+LOCKS = pathlib.Path('/proc/locks')
+QEMU_LOCK = 'OFDLCK'
 MOUNTS = pathlib.Path('/proc/self/mountinfo')
 BOOT_ID = pathlib.Path('/proc/sys/kernel/random/boot_id')
 NETWORK_FILE_SYSTEMS = frozenset((
@@ -204,6 +208,54 @@ class Files:
         except OSError as exc:
             raise errors.StorageError(
                 reason=f'{path} cannot be looked at: {exc.strerror}'
+            ) from exc
+
+    def file_id(self, path: str) -> layer_model.FileId:
+        """Tell which file or block device it is, whatever its name.
+
+        :raises StorageError: when it cannot be looked at
+        """
+        try:
+            figures = os.stat(path)
+        except OSError as exc:
+            raise errors.StorageError(
+                reason=f'{path} cannot be looked at: {exc.strerror}'
+            ) from exc
+        if stat.S_ISBLK(figures.st_mode):
+            return figures.st_rdev, 0
+        return figures.st_dev, figures.st_ino
+
+    def is_held(self, path: str) -> bool:
+        """Tell whether a lock of QEMU's kind is seen on a file.
+
+        A QEMU has such locks on each file of a disk, but not each file
+        system shows them, and a kernel may count its devices in another way.
+
+        :source: proc(5), /proc/locks; QEMU block/file-posix.c
+            raw_apply_lock_bytes; fcntl(2), open file description locks
+        """
+        with contextlib.suppress(OSError):
+            figures = os.stat(path)
+            name = (f'{os.major(figures.st_dev):02x}:'
+                    f'{os.minor(figures.st_dev):02x}:{figures.st_ino}')
+            return any(name in words and QEMU_LOCK in words for words
+                       in map(str.split, LOCKS.read_text().splitlines()))
+        return False
+
+    def begins_as_qcow2(self, path: str) -> bool:
+        """Tell whether a file begins with the magic number of qcow2.
+
+        The guest may have written it there: it says nothing of the format.
+
+        :raises StorageError: when it cannot be read
+        :source: QEMU docs/interop/qcow2.txt
+        """
+        try:
+            with open(path, 'rb') as file:
+                return file.read(len(QCOW2_MAGIC)) == QCOW2_MAGIC
+        except OSError as exc:
+            raise errors.StorageError(
+                reason=f'The disk {path} cannot be read: {exc.strerror}'
             ) from exc
 
     def is_block_device(self, path: str) -> bool:

@@ -33,12 +33,18 @@ from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.host import interrupts
 from nova_snap.model import layer as layer_model
+from nova_snap import units
 
 # Killed with us, not left to write into a directory that recovery removes.
 # :source: setpriv(1), prctl(2) PR_SET_PDEATHSIG
 DIE_WITH_US = ('setpriv', '--pdeathsig', 'KILL', '--')
 # The C locale, for messages that can be compared and searched for.
 ENVIRONMENT = ('env', 'LC_ALL=C', 'LANG=C')
+# A file may have millions of errors, a line each: the first ones do.
+CHECK = ('qemu-img check -f qcow2 -- "$1" 2>&1'
+         f' | head -c {64 * units.KiB}')
+CUT_SHORT = 'exceeding the end of the file'
+CHECKED = 'were found on the image'
 PROGRESS_SECONDS = 0.2
 FILE_MODE = 0o600
 # What stat(2) counts st_blocks in.
@@ -134,6 +140,25 @@ class QemuImg:
                 KeyError) as exc:
             LOG.debug('%s is not measured: %s', chain[0].path, exc)
             return None
+
+    def is_cut_short(self, path: str) -> bool:
+        """Tell whether a qcow2 file ends before what its tables name.
+
+        qemu-img converts such a file without an error, with zeros for what
+        is missing.
+
+        :raises StorageError: when that cannot be found out
+        :source: QEMU block/qcow2-refcount.c qcow2_inc_refcounts_imrt
+        """
+        with _translated('check', path):
+            out, _ = _execute('sh', '-c', CHECK, 'sh', path,
+                              prlimit=self._limits)
+        if CUT_SHORT in out:
+            return True
+        if CHECKED not in out:
+            raise errors.StorageError(
+                reason=f'qemu-img could not check {path}: {out.strip()}')
+        return False
 
     def create_overlay(self, path: str, virtual_size: int,
                        backing: layer_model.Layer | None) -> None:

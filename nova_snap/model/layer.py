@@ -17,6 +17,10 @@ import typing as ty
 
 from nova_snap import compat
 
+#: Which file it is, whatever its name: its device and its inode, or the number
+#: of a block device.
+FileId: ty.TypeAlias = tuple[int, int]
+
 # What the XML of a disk, or of a layer below it, calls the storage that has
 # a kind of its own here.
 # :source: libvirt docs/formatdomain.rst, "Hard drives, floppy disks, CDROMs"

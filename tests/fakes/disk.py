@@ -28,6 +28,7 @@ Clusters = dict[str, str]
 class DiskFile:
     """One file.
 
+    :ivar is_cut_short: its tables name more than it holds
     :ivar format: what it is, whatever a program takes it for
     """
 
@@ -37,6 +38,7 @@ class DiskFile:
     backing_format: str | None = None
     data_file: str | None = None
     clusters: Clusters = dataclasses.field(default_factory=dict)
+    is_cut_short: bool = False
 
     def save(self, path: str) -> None:
         """Write it."""

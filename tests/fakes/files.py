@@ -24,6 +24,7 @@ from nova_snap.host import files as files_module
 from nova_snap.journal import record as record_model
 from nova_snap.journal import store as store_module
 from tests.fakes import calls as fake_calls
+from tests.fakes import disk as fake_disk
 
 Free: ty.TypeAlias = int | cabc.Callable[[], int] | None
 
@@ -32,7 +33,8 @@ JOURNAL = 'journal'
 
 # What only looks, and whether it can fail; the others have an answer for
 # everything.
-LOOKS = {'free_bytes': True, 'allocated_bytes': True,
+LOOKS = {'free_bytes': True, 'allocated_bytes': True, 'file_id': True,
+         'begins_as_qcow2': True, 'is_held': False,
          'changed_at': True, 'exists': False, 'file_system': True,
          'is_missing': False, 'written_bytes': False,
          'is_block_device': False}
@@ -44,12 +46,16 @@ class FakeFiles(files_module.Files):
     :param free: bytes that are free wherever it looks, or what tells them;
         None for what is so
     :param block_devices: files that are to be taken for one
+    :param held: tells by device and inode what QEMUs have open
     """
 
     def __init__(self, calls: fake_calls.Calls,
                  free: Free,
-                 block_devices: cabc.Collection[str] = ()) -> None:
+                 block_devices: cabc.Collection[str] = (),
+                 held: cabc.Callable[
+                     [], set[tuple[int, int]]] = set) -> None:
         super().__init__()
+        self._held = held
         self._block_devices = block_devices
         self._free = free
         for name, method in inspect.getmembers(self, inspect.ismethod):
@@ -61,6 +67,16 @@ class FakeFiles(files_module.Files):
         if callable(self._free):
             return self._free()
         return super().free_bytes(path) if self._free is None else self._free
+
+    def begins_as_qcow2(self, path: str) -> bool:
+        return fake_disk.DiskFile.load(path).format == 'qcow2'
+
+    def is_held(self, path: str) -> bool:
+        try:
+            figures = os.stat(path)
+        except FileNotFoundError:
+            return False
+        return (figures.st_dev, figures.st_ino) in self._held()
 
     def is_block_device(self, path: str) -> bool:
         return path in self._block_devices

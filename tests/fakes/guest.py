@@ -20,6 +20,7 @@ here; how it is defined, started and ended is for
 
 import dataclasses
 import json
+import os
 import typing as ty
 
 import libvirt
@@ -86,6 +87,7 @@ class FakeGuest:
     :ivar now: its state, in libvirt's numbers
     :ivar mirror_life: how its copy jobs will go
     :ivar is_tainted: its agent was asked something behind libvirt's back
+    :ivar held: device and inode of each file that its QEMU has open
     """
 
     def __init__(self, host: Host, xml: str) -> None:
@@ -101,6 +103,7 @@ class FakeGuest:
         self._records = 0
         self._written: fake_disk.Clusters = {}
         self._backing: dict[str, list[tuple[str, str]]] = {}
+        self.held: set[tuple[int, int]] = set()
 
     def live_on(self) -> None:
         """Write a record, if the guest can."""
@@ -151,6 +154,11 @@ class FakeGuest:
             element.find('./target').get('dev'): list(
                 fake_disk.layers(*_active_layer(element)))[1:]
             for element in self.tree.findall('./devices/disk')}
+        paths = [self._source(target) for target in self._backing]
+        paths += [path for layers in self._backing.values()
+                  for path, _ in layers if not fake_disk.is_address(path)]
+        self.held = {(found.st_dev, found.st_ino)
+                     for found in map(os.stat, paths)}
 
     def add_live_parts(self, tree: etree._Element) -> None:
         """Write into its XML what only a guest that runs has."""

@@ -153,6 +153,11 @@ class FakeLibvirtd:
         return set().union(*(domain.files_in_use()
                              for domain in self.domains.values()))
 
+    def held_files(self) -> set[tuple[int, int]]:
+        """Return the device and inode of each file that a QEMU has open."""
+        return set().union(*(domain.held for domain in self.domains.values()
+                             if domain.live is not None))
+
 
 @dataclasses.dataclass
 class Listener:

@@ -210,7 +210,8 @@ class Process:
             qemu_img=fake_qemu_img.FakeQemuImg(
                 fake.libvirtd, self.calls, fake.block_devices),
             files=fake_files.FakeFiles(self.calls, fake.free,
-                                         fake.block_devices),
+                                         fake.block_devices,
+                                         fake.libvirtd.held_files),
             images=fake_images.FakeImages(fake.glance, self.calls),
             volumes=fake_volumes.FakeVolumes(fake.cinder, self.calls),
             clock=fake.clock,

@@ -58,6 +58,11 @@ class FakeQemuImg(qemu_img_module.QemuImg):
         return ty.cast('int | None', self._calls.make(
             OUTSIDE, 'measure', measure, words=words, changes=False))
 
+    def is_cut_short(self, path: str) -> bool:
+        return self._make(
+            'check', lambda: self._open(path, 'qcow2').is_cut_short,
+            _base(path), changes=False)
+
     def create_overlay(self, path: str, virtual_size: int,
                        backing: layer_model.Layer | None) -> None:
         def create() -> None:

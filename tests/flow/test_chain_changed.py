@@ -15,6 +15,8 @@
 The image would lack a layer, or have one that is not the guest's any more.
 """
 
+import pathlib
+
 import ddt
 import libvirt
 
@@ -52,7 +54,7 @@ class ChangedTestCase(flow_scene.FlowTestCase):
         fake_disk.commit(middle, base)
         fake_disk.rebase(top, base, 'raw')
 
-    def fail(self, act, **asked):
+    def fail(self, act, words='was changed', **asked):
         """Change the chain under a snapshot, which must not go on."""
         process = self.fake.process()
         states = []
@@ -65,9 +67,58 @@ class ChangedTestCase(flow_scene.FlowTestCase):
         error = self.assertRaises(errors.StorageError, self.take, process,
                                   **asked)
         (before,) = states
-        self.assertIn('was changed', str(error))
+        self.assertIn(words, str(error))
         self.assertNotIn('convert', process.calls.names())
         self.assert_nothing_left(before)
+
+
+def replace(path):
+    """Put another file in the place of one, with the same content."""
+    other = pathlib.Path(f'{path}.other')
+    other.write_bytes(pathlib.Path(path).read_bytes())
+    other.rename(path)
+
+
+class ReplacedTestCase(ChangedTestCase):
+
+    def replace_base(self):
+        replace(self.fake.disks[-1])
+
+    def test_a_base_that_was_replaced_since_the_guest_started(self):
+        self.fake.guest.create()
+        self.replace_base()
+        before = self.state()
+        for asked in {}, {'cold': True}:
+            error = self.assertRaises(errors.Unsupported, self.take, **asked)
+            self.assertIn(
+                f'does not have the backing file {self.fake.disks[-1]} open',
+                str(error))
+            self.assert_nothing_left(before)
+
+    def test_where_no_lock_of_qemus_is_seen_nothing_is_known_of_that(self):
+        self.fake.guest.create()
+        self.fake.guest.held.clear()
+        self.replace_base()
+        self.take()
+
+    def test_a_base_that_is_replaced_while_the_snapshot_is_prepared(self):
+        self.fake.guest.create()
+        self.fail(self.replace_base, words='was replaced')
+
+    def test_a_base_of_a_guest_that_is_off(self):
+        self.fail(self.replace_base, words='was replaced')
+
+    def test_a_base_that_is_replaced_while_it_is_read(self):
+        for boot in False, True:
+            if boot:
+                self.fake.guest.create()
+            before = self.state()
+            process = self.fake.process()
+            process.calls.then('convert', self.replace_base)
+            error = self.assertRaises(errors.StorageError, self.take,
+                                      process)
+            self.assertIn('was replaced', str(error))
+            self.assert_nothing_left(before)
 
 
 @ddt.ddt

@@ -174,6 +174,47 @@ class ChainTestCase(flow_scene.FlowTestCase):
                          process.calls.of('qemu-img'))
         self.assert_all_or_nothing()
 
+    def test_disk_that_has_lost_its_end(self):
+        top = fake_disk.DiskFile.load(self.fake.disks[0])
+        top.is_cut_short = True
+        top.save(self.fake.disks[0])
+        before = self.state()
+        error = self.assertRaises(errors.Unsupported, self.take)
+        self.assertIn(f'{self.fake.disks[0]} ends before data', str(error))
+        self.assert_nothing_left(before)
+
+    def test_disk_that_cannot_be_checked_is_taken(self):
+        process = self.fake.process()
+        process.calls.fail_named('check')
+        self.take(process)
+        self.assert_all_or_nothing()
+
+    @ddt.data(False, True)
+    def test_raw_disk_that_begins_as_a_qcow2_does(self, runs):
+        self.fake = self.make_node(fake_node.GuestSpec(
+            driver_format='raw', layers=1))
+        file = fake_disk.DiskFile.load(self.fake.disks[0])
+        file.format = 'qcow2'
+        file.save(self.fake.disks[0])
+        if runs:
+            self.fake.guest.create()
+        [remark] = self.take().plan.remarks
+        self.assertIn('disk vda begins as a qcow2 file does, but is raw in '
+                      'its XML', remark)
+        self.assertEqual('raw', self.image().format)
+
+    @ddt.data(False, True)
+    def test_disk_of_no_size(self, runs):
+        top = fake_disk.DiskFile.load(self.fake.disks[0])
+        top.virtual_size = 0
+        top.save(self.fake.disks[0])
+        if runs:
+            self.fake.guest.create()
+        before = self.state()
+        error = self.assertRaises(errors.Unsupported, self.take)
+        self.assertIn('its root disk vda has a size of 0 bytes', str(error))
+        self.assert_nothing_left(before)
+
     def test_layer_whose_format_is_unknown(self):
         top = fake_disk.DiskFile.load(self.fake.disks[0])
         top.backing_format = None

@@ -12,10 +12,14 @@
 
 """The root disk's chain changes while a snapshot is prepared."""
 
+import os
+import shutil
+
 import ddt
 import libvirt
 
 from nova_snap import errors
+from nova_snap import units
 from tests.functional import base
 from tests.lab import process
 
@@ -48,6 +52,41 @@ def commit_at_rest(guest):
     process.run(['qemu-img', 'commit', '-q', '-f', 'qcow2', str(middle)])
     process.run(['qemu-img', 'rebase', '-u', '-f', 'qcow2', '-F',
                  below_format, '-b', str(below), str(guest.spec.disk.path)])
+
+
+def replace_base(guest):
+    """Put another file in the place of the base."""
+    path, _ = guest.spec.disk.backing[-1]
+    other = path.with_suffix('.other')
+    shutil.copyfile(path, other)
+    other.chmod(0o644)
+    other.rename(path)
+
+
+class ReplacedTest(base.FunctionalTest):
+
+    def test_a_base_that_is_not_the_one_that_the_guest_reads(self):
+        guest = self.guest()
+        replace_base(guest)
+        for asked in {}, {'cold': True}:
+            error = self.assertRaises(errors.Unsupported, self.take, guest,
+                                      **asked)
+            self.assertIn('does not have the backing file', str(error))
+        self.assert_nothing_left()
+        guest.domain.destroy()
+        # Off it has no other.
+        made = self.take(guest)
+        self.assert_nothing_left(made.images[0].image_id)
+
+    def test_a_disk_that_has_lost_its_end(self):
+        guest = self.guest('qcow2-chain-of-3', boot=False).define()
+        path = guest.spec.disk.path
+        process.run(['qemu-io', '-f', 'qcow2', '-c',
+                     f'write -P 1 0 {units.MiB}', str(path)])
+        os.truncate(path, path.stat().st_size - units.MiB // 2)
+        error = self.assertRaises(errors.Unsupported, self.take, guest)
+        self.assertIn(f'{path} ends before data', str(error))
+        self.assert_nothing_left()
 
 
 @ddt.ddt

@@ -81,12 +81,14 @@ def _planned(facts: plan_model.Facts,
               or _why_not_disk(disk, what))
     for layer in found.chain[1:]:
         reason = reason or _why_not_layer(layer, what)
+    if not found.virtual_size:
+        reason = reason or f'{what} has a size of 0 bytes'
     if reason is not None:
         raise plan_model.unsupported(facts, reason)
     return plan_model.PlannedDisk(
         target_dev=disk.target_dev, is_root=is_root, chain=found.chain,
-        virtual_size=found.virtual_size, allocations=found.allocations,
-        measured=found.measured)
+        files=found.files, virtual_size=found.virtual_size,
+        allocations=found.allocations, measured=found.measured)
 
 
 def _why_not_kind(domain: domain_model.Domain, disk: domain_model.Disk,

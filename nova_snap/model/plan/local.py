@@ -48,6 +48,10 @@ def make_plan(request: request_model.Request,
     if facts.domain.nova and facts.nova_compute_runs:
         remarks = (*remarks, 'this instance belongs to Nova, which does not '
                              'see this operation')
+    remarks = (*remarks, *(
+        f'disk {found.disk.target_dev} begins as a qcow2 file does, but is '
+        'raw in its XML: it is taken as the guest sees it, raw'
+        for found in facts.disks if found.looks_like_qcow2))
     need = room_plan.need(images, method)
     remarks += room_plan.refuse_without(settings, facts.room, need)
     memory = (facts.domain.memory if method == plan_model.Method.COLD else 0)

@@ -60,19 +60,23 @@ class DiskFacts:
     :ivar disk: as the XML of the domain has it
     :ivar chain: its layers, the active one first; none where they cannot be
         looked at
+    :ivar files: of the chain, None for a layer that is not local
     :ivar virtual_size: bytes
     :ivar allocations: by each layer of the chain, bytes; of a block device
         it is not known how much of it holds data
     :ivar measured: bytes of a qcow2 image of the whole chain, None where it
         cannot be measured
+    :ivar looks_like_qcow2: its XML says raw, and its first bytes say qcow2
     :ivar block_job: the block job on it, in words, or None
     """
 
     disk: domain_model.Disk
     chain: tuple[layer_model.Layer, ...] = ()
+    files: tuple[layer_model.FileId | None, ...] = ()
     virtual_size: int = 0
     allocations: tuple[int, ...] = ()
     measured: int | None = None
+    looks_like_qcow2: bool = False
     block_job: str | None = None
 
 
@@ -109,6 +113,7 @@ class PlannedDisk:
     """A disk that is read.
 
     :ivar chain: its layers, the active one first
+    :ivar files: those of the layers, as the plan has seen them
     :ivar virtual_size: bytes
     :ivar allocations: by each layer of the chain, bytes; of a block device
         it is not known how much of it holds data
@@ -119,6 +124,7 @@ class PlannedDisk:
     target_dev: str
     is_root: bool
     chain: tuple[layer_model.Layer, ...]
+    files: tuple[layer_model.FileId | None, ...]
     virtual_size: int
     allocations: tuple[int, ...]
     measured: int | None = None

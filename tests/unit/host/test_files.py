@@ -11,11 +11,13 @@
 #    under the License.
 
 import errno
+import fcntl
 import os
 import pathlib
 import pwd
 import shutil
 import stat
+import struct
 
 import ddt
 import fixtures
@@ -25,6 +27,8 @@ from nova_snap import errors
 from nova_snap.host import files as files_module
 from nova_snap import units
 
+# :source: fcntl(2); Python's fcntl has no name for it
+F_OFD_SETLK = 37
 # A line of /proc/self/mountinfo; the mount point is the fifth word.
 MOUNT = '36 35 98:0 / {where} rw,noatime shared:1 - {kind} /dev/x rw\n'
 
@@ -115,6 +119,7 @@ class ScratchTestCase(FilesTestCase):
                           str(self.path))
 
 
+@ddt.ddt
 class OneFileTestCase(FilesTestCase):
 
     def setUp(self):
@@ -220,6 +225,41 @@ class OneFileTestCase(FilesTestCase):
         self.useFixture(fixtures.MockPatch(
             'pathlib.S_ISBLK', autospec=True, return_value=True))
         self.assertTrue(is_block_device(str(self.path)))
+
+    def test_it_is_the_same_file_under_another_name_only(self):
+        self.path.write_bytes(b'')
+        known = self.files.file_id(str(self.path))
+        moved = self.path.rename(self.folder / 'moved')
+        self.path.write_bytes(b'')
+        self.assertEqual(known, self.files.file_id(str(moved)))
+        self.assertNotEqual(known, self.files.file_id(str(self.path)))
+
+    def test_which_file_one_is_that_is_gone_is_not_known(self):
+        self.assertRaises(errors.StorageError, self.files.file_id,
+                          str(self.path / 'gone'))
+
+    def test_a_lock_as_qemu_has_it_is_seen(self):
+        self.path.write_bytes(b'')
+        self.assertFalse(self.files.is_held(str(self.path)))
+        with open(self.path, 'rb') as file:
+            fcntl.fcntl(file, F_OFD_SETLK, struct.pack(
+                'hhqqi4x', fcntl.F_RDLCK, os.SEEK_SET, 100, 1, 0))
+            self.assertTrue(self.files.is_held(str(self.path)))
+        self.assertFalse(self.files.is_held(str(self.path)))
+
+    def test_on_a_file_that_is_gone_no_lock_is_seen(self):
+        self.assertFalse(self.files.is_held(str(self.path / 'gone')))
+
+    @ddt.data((b'QFI\xfb', True), (b'QFI\xfb\0\0\0\3', True),
+              (b'QFI', False), (b'', False), (b'\0QFI\xfb', False))
+    @ddt.unpack
+    def test_it_begins_as_a_qcow2_file_does(self, content, begins):
+        self.path.write_bytes(content)
+        self.assertIs(begins, self.files.begins_as_qcow2(str(self.path)))
+
+    def test_how_one_begins_that_is_gone_is_not_known(self):
+        self.assertRaises(errors.StorageError, self.files.begins_as_qcow2,
+                          str(self.path / 'gone'))
 
     def test_a_disk_that_is_not_there_is_refused(self):
         error = self.assertRaises(

@@ -92,6 +92,42 @@ class DescribeTestCase(base.BaseTestCase):
 
 
 @ddt.ddt
+class CheckTestCase(base.BaseTestCase):
+    """As QEMU 7.2 was seen to say it."""
+
+    def check(self, said):
+        self.program = self.useFixture(program.Program('qemu-img', said))
+        return _tool().is_cut_short(TOP.path)
+
+    @ddt.named_data(
+        ['a whole one', 'echo "No errors were found on the image."'],
+        ['one with leaks', 'echo "Leaked cluster 5 refcount=1 reference=0"; '
+         'echo "1 leaked clusters were found on the image."; exit 3'],
+        ['another error', 'echo "ERROR cluster 5 refcount=0 reference=1" >&2;'
+         'echo "1 errors were found on the image."; exit 2'],
+    )
+    def test_one_that_has_its_end(self, said):
+        self.assertIs(False, self.check(said))
+        self.assertEqual(['check', '-f', 'qcow2', '--', TOP.path],
+                         self.program.words)
+        self.assertEqual(['7', str(3 * units.GiB // units.KiB)],
+                         self.program.limits)
+
+    def test_one_that_has_lost_its_end(self):
+        self.assertIs(True, self.check(
+            'yes "ERROR: counting reference for region exceeding the end of '
+            'the file by one cluster or more: offset 0x500000 size 0x10000" '
+            '| head -n 1000000 >&2; exit 2'))
+
+    def test_one_that_cannot_be_checked(self):
+        error = self.assertRaises(errors.StorageError, self.check,
+                                  'echo "qemu-img: Could not open" >&2; '
+                                  'exit 1')
+        self.assertIn(f'could not check {TOP.path}: qemu-img: Could not open',
+                      str(error))
+
+
+@ddt.ddt
 class InfoTestCase(base.BaseTestCase):
 
     @ddt.named_data(
