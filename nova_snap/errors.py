@@ -33,7 +33,8 @@
     |       `-- BlockJobLost
     +-- StorageError               a file, a file system or qemu-img
     |   +-- SpaceReserveReached    less is free than is left to the guests
-    |   `-- ImageUnsafe            a finished file that refers to another
+    |   +-- ImageUnsafe            a finished file that refers to another
+    |   `-- ExportFailed           a disk that is read over NBD
     +-- ServiceError               one of OpenStack's services
     |   +-- ImageServiceError      Glance
     |   |   +-- ImageServiceUnavailable (Retriable)
@@ -287,6 +288,21 @@ class ImageUnsafe(StorageError):
     template = 'The finished image %(path)s is not accepted: %(reason)s'
 
     path: str
+
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class ExportFailed(StorageError):
+    """A disk cannot be read over NBD.
+
+    :ivar path: of the server's unix socket
+    :ivar export: the name of the disk there; '' is the default one
+    """
+
+    template = ('The disk "%(export)s" cannot be read over NBD from '
+                '%(path)s: %(reason)s')
+
+    path: str
+    export: str
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
