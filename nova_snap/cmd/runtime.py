@@ -27,11 +27,13 @@ from nova_snap.host import files as files_module
 from nova_snap.host import locks as locks_module
 from nova_snap.host import processes
 from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.host import qemu_nbd as qemu_nbd_module
 from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import host as host_module
 from nova_snap.journal import store as store_module
 from nova_snap.model import observer as observer_module
 from nova_snap.services import sign_in
+from nova_snap.steps import export as export_module
 from nova_snap.steps import world as world_module
 
 PROGRAM = conf_files.PROGRAM
@@ -93,6 +95,7 @@ class Runtime:
             qemu_img=qemu_img_module.QemuImg(
                 settings.images_cpu_time_limit,
                 settings.images_address_space_limit),
+            exports=export_module.Exports(qemu_nbd_module.QemuNbd()),
             files=files_module.Files(owner),
             images=sign_in.images(functools.partial(
                 credentials_module.load, self._conf, os.environ),

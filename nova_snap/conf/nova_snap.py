@@ -41,6 +41,31 @@ throughout. With ``copy`` it stays defined all the time, but a copy is lost
 when libvirt loses the guest's process. A guest whose virtual TPM would not
 survive the first is always copied by the second.
 """),
+    cfg.StrOpt('upload',
+               default='file',
+               choices=[
+                   ('file', 'a finished file, written by qemu-img'),
+                   ('stream', 'no file: the disk is read while it is sent'),
+               ],
+               help="""
+What an image is uploaded from.
+
+With ``file`` qemu-img writes the whole image into ``snapshots_directory``
+first, as Nova does, and that file is sent. With ``stream`` the disk is read
+while it is sent, and nothing of it is written on this host; each attempt to
+send reads it again. Zeros that a guest has written over data are left out of
+an image of the first kind only.
+
+An image is always uploaded from a file where it is neither qcow2 nor raw,
+where it is compressed, and where the guest stands still until its disk has
+been read (a cold snapshot).
+
+Related options:
+
+* ``[libvirt]snapshots_directory``
+* ``[libvirt]snapshot_image_format``
+* ``[libvirt]snapshot_compression``
+"""),
     cfg.StrOpt('journal_dir',
                default='$state_path/nova_snap',
                help="""

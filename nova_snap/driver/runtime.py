@@ -31,6 +31,7 @@ from nova_snap import errors
 from nova_snap.host import files as files_module
 from nova_snap.host import locks as locks_module
 from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.host import qemu_nbd as qemu_nbd_module
 from nova_snap.host import systemd
 from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import domain as domain_module
@@ -41,6 +42,7 @@ from nova_snap.model import settings as settings_model
 from nova_snap.services.cinder import volumes as volumes_module
 from nova_snap.services.glance import images as images_module
 from nova_snap.services import signed_out
+from nova_snap.steps import export as export_module
 from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
@@ -266,6 +268,7 @@ class Runtime:
                 qemu_img=qemu_img_module.QemuImg(
                     settings.images_cpu_time_limit,
                     settings.images_address_space_limit),
+                exports=export_module.Exports(qemu_nbd_module.QemuNbd()),
                 files=NovaFiles(), images=images,
                 volumes=volumes or signed_out.SignedOutOfCinder(_no_user()),
                 clock=clock_module.Clock(), disk_turn=_disk_turn,

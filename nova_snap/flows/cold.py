@@ -44,14 +44,18 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
 
     :raises SnapError: with the guest as it was, and nothing left
     """
-    with txn.hold(scratch_step.MakeScratch(scratch)):
+    with txn.hold(scratch_step.MakeScratch(scratch)), \
+            contextlib.ExitStack() as opened:
         # The guest does not stand still while it waits for its turn.
         with txn.world.disk_turn(), _without_hostdevs(txn, plan), \
                 _saved(txn, plan):
-            flats = image_flow.extract_all(txn.world, plan, scratch)
+            rest = image_flow.AtRest(txn.world, plan)
+            sources = opened.enter_context(
+                image_flow.sources(txn.world, plan, scratch))
+            rest.check()
         _refuse_missing(txn.world, plan)
         _set_clock(txn, plan)
-        return image_flow.deliver(txn, plan, flats,
+        return image_flow.deliver(txn, plan, sources,
                                   consistency_model.NOT_FROZEN)
 
 

@@ -17,6 +17,7 @@ and looked at, uploaded, and then committed, all of them at once.
 """
 
 import collections.abc as cabc
+import contextlib
 import http
 import os
 
@@ -42,43 +43,97 @@ LOG = logging.getLogger(__name__)
 
 # With the target of the disk, where there are several.
 FLAT_NAME = 'image'
+# A socket's path has 107 bytes at most.
+SOCKET_NAME = 'nbd-{}'
 
 RAW = 'raw'
 
 Chain = cabc.Sequence[layer_model.Layer]
 
 
-def extract_all(world: world_module.World, plan: plan_model.Plan,
-                scratch: str) -> list[str]:
-    """Write the flat image of each disk, as it lies there.
+class AtRest:
+    """The disks of a guest that must not start while they are read.
+
+    qemu-img's lock keeps a guest from its disk, but not on each file system.
+    """
+
+    def __init__(self, world: world_module.World,
+                 plan: plan_model.Plan) -> None:
+        """Remember how they are.
+
+        :raises StorageError: when one was changed since the plan was made
+        """
+        refuse_other_chains(world, plan)
+        self._world = world
+        self._plan = plan
+        self._before = _changed_at(world, plan)
+
+    def check(self) -> None:
+        """Refuse what was read if the guest has run since.
+
+        :raises StorageError: then
+        """
+        world, plan = self._world, self._plan
+        if (world.host.domain(plan.instance_uuid).is_active()
+                or _changed_at(world, plan) != self._before):
+            raise errors.StorageError(
+                reason=f'{plan.instance_name} was started while its disk was '
+                       'read: what was read is of no one moment. Take the '
+                       'snapshot again')
+
+
+@contextlib.contextmanager
+def sources(world: world_module.World, plan: plan_model.Plan,
+            scratch: str) -> cabc.Iterator[list[stream.Source]]:
+    """Have the image of each disk, as it lies there, for the block.
 
     In a turn at the disk, which the caller has: its guest may stand still.
 
-    :returns: their paths, in the order of the plan's images
-    :raises StorageError: when a disk was changed, or was in use, or when one
-        image cannot be written
+    :returns: one for each of the plan's images, in their order
+    :raises StorageError: when a disk is in use, or when one image cannot be
+        written
     :raises ImageUnsafe: when what was written refers to another file
     """
-    refuse_other_chains(world, plan)
-    before = _changed_at(world, plan)
-    paths = [extract(world, image, image.disk.chain, scratch)
-             for image in plan.images]
-    if (world.host.domain(plan.instance_uuid).is_active()
-            or _changed_at(world, plan) != before):
-        raise errors.StorageError(
-            reason=f'{plan.instance_name} was started while its disk was '
-                   'read: what was read is of no one moment. Take the '
-                   'snapshot again')
-    return paths
+    with contextlib.ExitStack() as opened:
+        yield [opened.enter_context(
+            source(world, image, image.disk.chain, scratch))
+            for image in plan.images]
+
+
+@contextlib.contextmanager
+def source(world: world_module.World, image: plan_model.PlannedImage,
+           chain: Chain, scratch: str) -> cabc.Iterator[stream.Source]:
+    """Have one image for the block: a file, or the disk itself.
+
+    :param chain: layers that nothing writes to, the active one first
+    :raises StorageError: when a layer cannot be read, or the file not be
+        written
+    :raises ImageUnsafe: when what was written refers to another file
+    """
+    if image.is_streamed:
+        with world.exports.source(
+                chain, image_format=image.image_format,
+                virtual_size=image.disk.virtual_size,
+                socket=os.path.join(
+                    scratch, SOCKET_NAME.format(image.disk.target_dev)),
+                bandwidth=world.settings.bandwidth,
+                clock=world.clock) as streamed:
+            # Those that are open now are read to the end.
+            _refuse_replaced(world, image.disk.chain[1:],
+                             image.disk.files[1:])
+            yield streamed
+    else:
+        yield source_module.FileSource(
+            extract(world, image, chain, scratch),
+            bandwidth=world.settings.bandwidth, clock=world.clock)
 
 
 def _changed_at(world: world_module.World,
                 plan: plan_model.Plan) -> list[int]:
     """Return when the disks were last written to, as far as that is kept.
 
-    qemu-img's lock keeps a guest from its disk, but not on each file system;
-    one that was started and is off again has left its time there. A block
-    device has none.
+    A guest that was started and is off again has left its time there. A
+    block device has none.
     """
     return [world.files.changed_at(disk.active_layer.path)
             for disk in plan.disks
@@ -210,13 +265,16 @@ def inspect(world: world_module.World, image: plan_model.PlannedImage,
 
 
 def deliver(txn: world_module.Transaction, plan: plan_model.Plan,
-            paths: cabc.Sequence[str],
-            consistency: str) -> result_model.Result:
-    """Leave the flat images in Glance, all of them or none.
+            sources: cabc.Sequence[stream.Source], consistency: str, *,
+            check: cabc.Callable[[], None] | None = None
+            ) -> result_model.Result:
+    """Leave the images in Glance, all of them or none.
 
-    :param paths: of the plan's images, in their order
+    :param sources: of the plan's images, in their order
     :param consistency: what the images say of the file systems in them
+    :param check: of what was read while it was sent; raises StorageError
     :raises ImageServiceError: when Glance has not got it all; not committed
+    :raises StorageError: of a disk that was read; not committed
     :raises JournalError: when the commit cannot be written; not committed
     """
     world = txn.world
@@ -225,11 +283,23 @@ def deliver(txn: world_module.Transaction, plan: plan_model.Plan,
         _say(world, planned, consistency)
     world.observer.before_upload()
     images = tuple(
-        _upload_flat(world, planned, source_module.FileSource(
-            path, bandwidth=world.settings.bandwidth, clock=world.clock))
-        for planned, path in zip(plan.images, paths, strict=True))
+        _upload(world, planned, source)
+        for planned, source in zip(plan.images, sources, strict=True))
+    if check is not None:
+        _check(world, plan, check)
     commit(txn)
     return result_model.Result(images, plan, consistency)
+
+
+def _check(world: world_module.World, plan: plan_model.Plan,
+           check: cabc.Callable[[], None]) -> None:
+    try:
+        check()
+    except errors.StorageError:
+        # They are active; see upload().
+        for image in plan.images:
+            _delete_corrupt(world, image.image_id)
+        raise
 
 
 def _say(world: world_module.World, image: plan_model.PlannedImage,
@@ -256,9 +326,9 @@ def _say(world: world_module.World, image: plan_model.PlannedImage,
                     image.image_id, word, exc)
 
 
-def _upload_flat(world: world_module.World, image: plan_model.PlannedImage,
-                 source: stream.Source) -> image_model.Image:
-    """Upload one flat image; where Glance does not want raw, say the cure.
+def _upload(world: world_module.World, image: plan_model.PlannedImage,
+            source: stream.Source) -> image_model.Image:
+    """Upload one image; where Glance does not want raw, say the cure.
 
     Glance takes the first bytes of some raw disks for another format: a boot
     sector without a table, a guest's own qcow2.

@@ -71,12 +71,14 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
                                       backing[0] if backing else None)
         consistency = _copy(txn, plan, image.disk, delta.path)
         world.files.own(delta.path)
-        with world.disk_turn():
-            flat = image_flow.extract(world, image, (delta, *backing),
-                                      scratch)
-        # Its room is given back before the upload, which may take long.
-        world.files.remove(delta.path)
-        return image_flow.deliver(txn, plan, [flat], consistency)
+        with contextlib.ExitStack() as opened:
+            with world.disk_turn():
+                source = opened.enter_context(image_flow.source(
+                    world, image, (delta, *backing), scratch))
+            # Its room is given back before the upload, which may take long,
+            # or with the last program that reads it.
+            world.files.remove(delta.path)
+            return image_flow.deliver(txn, plan, [source], consistency)
 
 
 def _copy(txn: world_module.Transaction, plan: plan_model.Plan,

@@ -16,6 +16,8 @@ Its disk is read as it lies there, and nothing is started: not a guest that
 is off, and not one that Nova suspended, whose managed-save image stays.
 """
 
+import contextlib
+
 from oslo_log import log as logging
 
 from nova_snap import errors
@@ -62,7 +64,12 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
     :raises SnapError: with the guest as it was, and nothing left
     """
     with txn.hold(scratch_step.MakeScratch(scratch)):
-        with txn.world.disk_turn():
-            flats = image_flow.extract_all(txn.world, plan, scratch)
-        return image_flow.deliver(txn, plan, flats,
-                                  consistency_model.NOT_FROZEN)
+        rest = image_flow.AtRest(txn.world, plan)
+        with contextlib.ExitStack() as opened:
+            with txn.world.disk_turn():
+                sources = opened.enter_context(
+                    image_flow.sources(txn.world, plan, scratch))
+                rest.check()
+            return image_flow.deliver(
+                txn, plan, sources, consistency_model.NOT_FROZEN,
+                check=rest.check if plan.is_streamed else None)

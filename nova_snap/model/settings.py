@@ -53,6 +53,7 @@ class Settings:
 
     journal_dir: str
     live_method: str
+    upload: str
     ready_timeout: int
     stall_timeout: int
     freeze_timeout: int

@@ -35,6 +35,7 @@ from nova_snap.model import observer as observer_module
 from nova_snap.model import settings as settings_model
 from nova_snap.services.cinder import volumes as volumes_module
 from nova_snap.services.glance import images as images_module
+from nova_snap.steps import export as export_module
 
 LOG = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class World:
     host: host_module.Host
     qemu_img: qemu_img_module.QemuImg
     files: files_module.Files
+    exports: export_module.Exports
     images: images_module.Images
     volumes: volumes_module.Volumes
     clock: clock_module.Clock

@@ -38,8 +38,8 @@ class Disk(ty.Protocol):
         """
 
 
-#: Opens the disk for one pass. Each pass has its own: what one that broke
-#: off has asked for is answered to nobody else.
+#: Opens the disk for one pass. Each has a connection of its own: one that
+#: broke off may leave answers behind that it has asked for.
 Connect: ty.TypeAlias = cabc.Callable[[], ty.ContextManager[Disk]]
 
 

@@ -151,14 +151,15 @@ def shake_hands(wire: Wire, name: bytes) -> tuple[int, int]:
     for kind, answer in _option(wire, OPT_SET_META_CONTEXT,
                                 'the block status', name + query):
         if kind == REP_META_CONTEXT and answer[4:] == CONTEXT:
-            context_id = int.from_bytes(answer[:4])
+            context_id = int.from_bytes(answer[:4], 'big')
     if context_id is None:
         raise wire.failed('the server does not tell where the data are '
                           f'({CONTEXT.decode()})')
     for _, answer in _option(wire, OPT_GO, 'to enter the export',
                              name + bytes(2)):
-        if len(answer) == 12 and int.from_bytes(answer[:2]) == INFO_EXPORT:
-            size = int.from_bytes(answer[2:10])
+        if (len(answer) == 12
+                and int.from_bytes(answer[:2], 'big') == INFO_EXPORT):
+            size = int.from_bytes(answer[2:10], 'big')
     if size is None or size > LARGEST_DISK:
         raise wire.failed(f'the size of the disk is {size}')
     return size, context_id

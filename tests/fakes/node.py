@@ -30,6 +30,7 @@ from tests.fakes import calls as fake_calls
 from tests.fakes.cinder import volumes as fake_volumes
 from tests.fakes import clock as fake_clock
 from tests.fakes import disk as fake_disk
+from tests.fakes import export as fake_export
 from tests.fakes import files as fake_files
 from tests.fakes.glance import images as fake_images
 from tests.fakes.glance import store as glance_store
@@ -204,11 +205,13 @@ class Process:
         self.store.prepare()
         pathlib.Path(fake.settings.journal_dir, store_module.MACHINE_ID
                      ).write_text(f'{fake.machine_id}\n')
+        qemu_img = fake_qemu_img.FakeQemuImg(fake.libvirtd, self.calls,
+                                             fake.block_devices)
         self.world = world_module.World(
             settings=fake.settings,
             host=fake_libvirtd.FakeHost(fake.libvirtd, self.calls),
-            qemu_img=fake_qemu_img.FakeQemuImg(
-                fake.libvirtd, self.calls, fake.block_devices),
+            qemu_img=qemu_img,
+            exports=fake_export.FakeExports(qemu_img, self.calls),
             files=fake_files.FakeFiles(self.calls, fake.free,
                                          fake.block_devices,
                                          fake.libvirtd.held_files),
@@ -335,7 +338,7 @@ def _settings(folder: pathlib.Path) -> settings_model.Settings:
         non_inheritable_image_properties=frozenset(),
         glance_num_retries=3, cinder_http_retries=3,
         volume_snapshot_timeout=60, journal_dir=str(folder / 'journal'),
-        live_method='rebase', ready_timeout=30, stall_timeout=10,
-        freeze_timeout=10, quiesce_limit=30,
+        live_method='rebase', upload='file', ready_timeout=30,
+        stall_timeout=10, freeze_timeout=10, quiesce_limit=30,
         detach_timeout=20, save_timeout=60, lock_timeout=10, bandwidth=0,
         verify_upload=True, space_reserve=units.MiB)

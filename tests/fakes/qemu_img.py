@@ -108,6 +108,11 @@ class FakeQemuImg(qemu_img_module.QemuImg):
 
     def _convert(self, chain: cabc.Sequence[layer_model.Layer], path: str,
                  conversion: qemu_img_module.Conversion) -> None:
+        self.flat(chain, conversion.image_format).save(path)
+
+    def flat(self, chain: cabc.Sequence[layer_model.Layer],
+             image_format: str) -> fake_disk.DiskFile:
+        """Return what the guest sees of a chain, as one image."""
         clusters: fake_disk.Clusters = {}
         for layer in reversed(chain):
             if (layer.storage == layer_model.Storage.BLOCK) != (
@@ -118,8 +123,7 @@ class FakeQemuImg(qemu_img_module.QemuImg):
                            f"'host_device' a device: {layer}")
             clusters.update(self._open(layer.path, layer.format).clusters)
         size = fake_disk.DiskFile.load(chain[0].path).virtual_size
-        fake_disk.DiskFile(conversion.image_format, size,
-                      clusters=clusters).save(path)
+        return fake_disk.DiskFile(image_format, size, clusters=clusters)
 
     def _open(self, path: str, image_format: str) -> fake_disk.DiskFile:
         if path in self._libvirtd.files_in_use():

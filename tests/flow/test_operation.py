@@ -86,11 +86,10 @@ class SeveralImagesTestCase(flow_scene.FlowTestCase):
                 txn.artifact(image_step.CreateImage(_record_of(image)))
             scratch = str(fake.snapshots / 'nova_snap-test')
             with txn.hold(scratch_step.MakeScratch(scratch)):
-                flats = [image_flow.extract(node.world, image,
-                                            image.disk.chain, scratch)
-                         for image in made.images]
-                return image_flow.deliver(txn, made, flats,
-                                          consistency_model.NOT_FROZEN)
+                with image_flow.sources(node.world, made,
+                                        scratch) as sources:
+                    return image_flow.deliver(txn, made, sources,
+                                              consistency_model.NOT_FROZEN)
 
     def plan(self, node):
         """Make a plan of two disks: the second is the first once more."""

@@ -170,7 +170,7 @@ class HeaderTest(base.FunctionalTest):
         disk = guest.spec.disk.path
         content = disk.read_bytes()
         disk.write_bytes(content.replace(
-            BACKING_FORMAT.to_bytes(4), b'none', 1))
+            BACKING_FORMAT.to_bytes(4, 'big'), b'none', 1))
         exc = self.assertRaises(errors.Unsupported, self.take, guest)
         self.assertIn('base is not named; name it with "qemu-img rebase',
                       str(exc))

@@ -29,6 +29,7 @@ DEFAULTS = settings_model.Settings(
     non_inheritable_image_properties=frozenset(), glance_num_retries=3,
     cinder_http_retries=3, volume_snapshot_timeout=300,
     journal_dir='/srv/state/nova_snap', live_method='rebase',
+    upload='file',
     ready_timeout=10800, stall_timeout=120, freeze_timeout=60,
     quiesce_limit=120,
     detach_timeout=60, save_timeout=1800, lock_timeout=5, bandwidth=0,

@@ -42,7 +42,7 @@ def make_plan(request: request_model.Request,
         _refuse_cold(request, facts)
         _refuse_lost(facts)
     wants, requires = freeze_plan.freeze(request, facts, method)
-    images = tuple(_image(request, settings, facts, asked, disk)
+    images = tuple(_image(request, settings, facts, method, asked, disk)
                    for asked, disk in zip(request.images, disks, strict=True))
     undefine, remarks = _undefine(settings, facts, method)
     if facts.domain.nova and facts.nova_compute_runs:
@@ -132,7 +132,8 @@ def _refuse_lost(facts: plan_model.Facts) -> None:
 
 
 def _image(request: request_model.Request, settings: settings_model.Settings,
-           facts: plan_model.Facts, asked: request_model.RequestedImage,
+           facts: plan_model.Facts, method: plan_model.Method,
+           asked: request_model.RequestedImage,
            disk: plan_model.PlannedDisk) -> plan_model.PlannedImage:
     image_format = (request.image_format or settings.snapshot_image_format
                     or disk.active_layer.format)
@@ -140,10 +141,14 @@ def _image(request: request_model.Request, settings: settings_model.Settings,
         raise plan_model.unsupported(
             facts, f'the image format {image_format} is not one of '
                    + ', '.join(plan_model.IMAGE_FORMATS))
+    compress = settings.snapshot_compression and image_format == 'qcow2'
     return plan_model.PlannedImage(
         image_id=asked.image_id, name=asked.name, made_by=asked.made_by,
-        image_format=image_format, disk=disk,
-        compress=settings.snapshot_compression and image_format == 'qcow2')
+        image_format=image_format, disk=disk, compress=compress,
+        # Of a guest that stands still the disk is read at full speed.
+        is_streamed=(settings.upload == 'stream' and not compress
+                     and image_format in plan_model.STREAMED_FORMATS
+                     and method != plan_model.Method.COLD))
 
 
 def _undefine(settings: settings_model.Settings, facts: plan_model.Facts,

@@ -30,6 +30,8 @@ from nova_snap.model import room as room_model
 from nova_snap import units
 
 IMAGE_FORMATS = ('raw', 'qcow2', 'vmdk', 'vdi')
+# Those that can be laid out before the disk is read.
+STREAMED_FORMATS = ('raw', 'qcow2')
 
 
 # Characters, not bytes. Glance would take an empty name; Nova does not.
@@ -145,6 +147,7 @@ class PlannedImage:
     """An image that is made of a disk.
 
     :ivar made_by: who has made its record, and deletes it if we fail
+    :ivar is_streamed: it is made while it is sent, and never a file
     """
 
     image_id: str
@@ -152,6 +155,7 @@ class PlannedImage:
     made_by: request_model.Party
     image_format: str
     compress: bool
+    is_streamed: bool
     disk: PlannedDisk
 
 
@@ -198,6 +202,11 @@ class Plan:
         """Return the disks that are read, the root disk first."""
         return tuple(image.disk for image in self.images)
 
+    @property
+    def is_streamed(self) -> bool:
+        """Tell whether a disk is read while it is sent."""
+        return any(image.is_streamed for image in self.images)
+
     def sentences(self) -> tuple[str, ...]:
         """Say, one line each, what will happen."""
         lines = [
@@ -209,6 +218,7 @@ class Plan:
               for device in self.hostdevs),
             *(f'image format {image.image_format}'
               + (', compressed' if image.compress else '')
+              + (', made while it is sent' if image.is_streamed else '')
               for image in self.images),
             f'some {units.format_bytes(self.need.likely)} are written to '
             'snapshots_directory',

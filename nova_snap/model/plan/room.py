@@ -48,7 +48,8 @@ def need(images: cabc.Iterable[plan_model.PlannedImage],
     """Return what a snapshot of these images writes."""
     total = room_model.Need()
     for image in images:
-        total += flat_image(image)
+        if not image.is_streamed:
+            total += flat_image(image)
         if method == plan_model.Method.LIVE:
             total += delta(image.disk)
     return dataclasses.replace(

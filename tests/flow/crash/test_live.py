@@ -38,3 +38,11 @@ class CopiedTestCase(points.CrashTests, flow_scene.FlowTestCase):
     def prepare(self, fake):
         super().prepare(fake)
         fake.set(live_method='copy')
+
+
+class StreamedTestCase(points.CrashTests, flow_scene.FlowTestCase):
+    """Live, without a flat file."""
+
+    def prepare(self, fake):
+        super().prepare(fake)
+        fake.set(upload='stream')

@@ -69,6 +69,7 @@ class DefaultsTestCase(ConfTestCase):
                 cinder_http_retries=3,
                 journal_dir='/var/lib/nova/nova_snap',
                 live_method='rebase',
+                upload='file',
                 ready_timeout=3 * 60 * 60,
                 stall_timeout=2 * 60,
                 freeze_timeout=60,
@@ -133,6 +134,8 @@ class ValuesTestCase(ConfTestCase):
          'snapshot_image_format', 'vdi'),
         ('a method', '[nova_snap]\nlive_method = copy\n',
          'live_method', 'copy'),
+        ('no flat image', '[nova_snap]\nupload = stream\n',
+         'upload', 'stream'),
     )
     @ddt.unpack
     def test_what_the_file_says_arrives(self, _name, text, field, value):

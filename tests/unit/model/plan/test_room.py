@@ -10,6 +10,8 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import dataclasses
+
 import ddt
 from oslotest import base
 
@@ -68,7 +70,7 @@ def image(allocations=(TOP, BASE), measured=None, compress=False, size=SIZE,
                   for number in range(len(allocations)))
     return plan_model.PlannedImage(
         'an-image', 'nightly', request_model.Party.US, 'qcow2', compress,
-        plan_model.PlannedDisk('vda', True, chain, size, allocations,
+        False, plan_model.PlannedDisk('vda', True, chain, size, allocations,
                                measured))
 
 
@@ -109,6 +111,13 @@ class NeedTestCase(base.BaseTestCase):
         need = room_plan.need([image()], COLD)
         self.assertEqual(BASE, need.least)
         self.assertLess(need.likely, room_plan.need([image()], LIVE).likely)
+
+    def test_streamed_the_delta_alone_is_there(self):
+        streamed = dataclasses.replace(image(), is_streamed=True)
+        self.assertEqual(room_model.Need(),
+                         room_plan.need([streamed], COLD))
+        self.assertEqual(room_plan.delta(streamed.disk).least,
+                         room_plan.need([streamed], LIVE).least)
 
     def test_each_image_counts(self):
         one, two = (room_plan.need([image()] * number, COLD).least

@@ -1,0 +1,113 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""qemu-nbd: a chain of layers that can be read while it is at rest.
+
+Formats are named as for qemu-img, see there. It reads only, it dies with us,
+and QEMU's locks keep a guest from the layers as long as it runs.
+"""
+
+import collections.abc as cabc
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import typing as ty
+
+from nova_snap import clock as clock_module
+from nova_snap import errors
+from nova_snap.host import interrupts
+from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.model import layer as layer_model
+
+# Seconds. It opens the layers first, and a loaded host takes its time.
+START_TIMEOUT = 60
+# Seconds between two looks whether it listens: the first, and the longest.
+FIRST_PAUSE = 0.02
+LONGEST_PAUSE = 0.5
+# A socket is connected to by those who may write to it.
+UMASK = 0o077
+# Bytes of its last words that an error repeats.
+LAST_WORDS = 2000
+
+
+class QemuNbd:
+    """The one call of qemu-nbd that we allow ourselves."""
+
+    def __init__(self, clock: clock_module.Clock | None = None) -> None:
+        self._clock = clock or clock_module.Clock()
+
+    @contextlib.contextmanager
+    def serving(self, chain: cabc.Sequence[layer_model.Layer],
+                path: str) -> cabc.Iterator[None]:
+        """Serve a chain on a unix socket for the block, to any number.
+
+        :param chain: layers that nothing writes to, the active one first
+        :param path: of the socket, which must not be there
+        :raises StorageError: when a layer cannot be opened, or is in use
+        """
+        with tempfile.TemporaryFile() as words:
+            process = _start(chain, path, words)
+            try:
+                self._wait_until_it_listens(process, path, words)
+                yield
+            finally:
+                process.kill()
+                process.wait()
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+
+    def _wait_until_it_listens(self, process: subprocess.Popen[bytes],
+                               path: str, words: ty.IO[bytes]) -> None:
+        for _ in self._clock.looks(
+                START_TIMEOUT, first_pause=FIRST_PAUSE,
+                longest_pause=LONGEST_PAUSE):
+            if process.poll() is not None:
+                break
+            if _listens(path):
+                return
+        words.seek(0)
+        said = words.read(LAST_WORDS).decode(errors='replace').strip()
+        raise errors.StorageError(
+            reason=f'qemu-nbd could not serve {path}: '
+                   + (said or f'it does not listen after {START_TIMEOUT} s'))
+
+
+def _start(chain: cabc.Sequence[layer_model.Layer], path: str,
+           words: ty.IO[bytes]) -> subprocess.Popen[bytes]:
+    described = 'json:' + json.dumps(qemu_img_module.describe(chain))
+    command = (*qemu_img_module.DIE_WITH_US, *qemu_img_module.ENVIRONMENT,
+               'qemu-nbd', '--read-only', '--persistent', '--shared=0',
+               f'--socket={path}', described)
+    interrupts.defer()
+    try:
+        # Not our own pipes: what waits for their end would wait for it.
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                                stdout=words, stderr=words,
+                                umask=UMASK)
+    except OSError as exc:
+        raise errors.StorageError(
+            reason=f'qemu-nbd could not be run: {exc}. It is in the package '
+                   'qemu-utils') from exc
+    finally:
+        interrupts.allow()
+
+
+def _listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True

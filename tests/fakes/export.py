@@ -1,0 +1,74 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A disk at rest that is sent as it is read, on the fakes' disk files."""
+
+import collections.abc as cabc
+import contextlib
+
+from nova_snap import errors
+from nova_snap.model import layer as layer_model
+from nova_snap.model import pieces as pieces_model
+from nova_snap.model import stream
+from nova_snap.steps import export as export_module
+from nova_snap.transfer import disk as disk_module
+from tests.fakes import calls as fake_calls
+from tests.fakes import qemu_img as fake_qemu_img
+
+OUTSIDE = 'qemu-nbd'
+
+
+class FakeExports(export_module.Exports):
+    """It opens what the fake qemu-img opens, and refuses what that does."""
+
+    def __init__(self, qemu_img: fake_qemu_img.FakeQemuImg,
+                 calls: fake_calls.Calls) -> None:
+        self._qemu_img = qemu_img
+        self._calls = calls
+
+    @contextlib.contextmanager
+    def source(self, chain: cabc.Sequence[layer_model.Layer], *,
+               image_format: str, virtual_size: int, socket: str,
+               bandwidth: int, clock: stream.Clock
+               ) -> cabc.Iterator[stream.Source]:
+        def serve() -> bytes:
+            return self._qemu_img.flat(chain, image_format).to_bytes()
+
+        words = ' '.join(f'{layer.path.rpartition("/")[2]}:{layer.format}'
+                         for layer in chain)
+        data = self._calls.make(
+            OUTSIDE, 'serve', serve, words=f'{words} {image_format}',
+            error=lambda: errors.StorageError(
+                reason=f'qemu-nbd could not serve {words}: planted'))
+        yield disk_module.DiskSource(
+            Whole(data), lambda: contextlib.nullcontext(Nothing()),
+            bandwidth=bandwidth, clock=clock)
+
+
+class Whole:
+    """An image whose bytes are all known."""
+
+    def __init__(self, data: bytes) -> None:
+        self.size_bytes = len(data)
+        self._data = data
+
+    def pieces(self) -> cabc.Iterator[pieces_model.Piece]:
+        yield pieces_model.Known(self._data)
+
+
+class Nothing:
+    """A disk of which nothing is read."""
+
+    def read(self, ranges: cabc.Iterable[disk_module.Range]
+             ) -> cabc.Iterator[memoryview]:
+        assert not list(ranges)
+        return iter(())
