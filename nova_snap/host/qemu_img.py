@@ -134,7 +134,7 @@ class QemuImg:
         command = ('qemu-img', 'measure', '--output=json', '-O', 'qcow2',
                    'json:' + json.dumps(describe(chain)))
         try:
-            out, _ = _execute(*command, prlimit=self._limits)
+            out, _ = _execute(*self._limits, *command)
             return int(json.loads(out)['required'])
         except (processutils.ProcessExecutionError, OSError, ValueError,
                 KeyError) as exc:
@@ -151,8 +151,7 @@ class QemuImg:
         :source: QEMU block/qcow2-refcount.c qcow2_inc_refcounts_imrt
         """
         with _translated('check', path):
-            out, _ = _execute('sh', '-c', CHECK, 'sh', path,
-                              prlimit=self._limits)
+            out, _ = _execute(*self._limits, 'sh', '-c', CHECK, 'sh', path)
         if CUT_SHORT in out:
             return True
         if CHECKED not in out:
