@@ -29,8 +29,6 @@ from nova_snap import units
 
 # :source: fcntl(2); Python's fcntl has no name for it
 F_OFD_SETLK = 37
-# A line of /proc/self/mountinfo; the mount point is the fifth word.
-MOUNT = '36 35 98:0 / {where} rw,noatime shared:1 - {kind} /dev/x rw\n'
 
 
 class FilesTestCase(base.BaseTestCase):
@@ -401,88 +399,6 @@ class QemuEntersTestCase(FilesTestCase):
         self.inner.rmdir()
         error = self.assertRaises(errors.StorageError, self.check)
         self.assertIn(str(self.inner), str(error))
-
-
-@ddt.ddt
-class LocalTestCase(FilesTestCase):
-
-    def mounts(self, *mounts):
-        table = self.folder / 'mountinfo'
-        table.write_bytes(b''.join(
-            MOUNT.format(where=where, kind=kind).encode()
-            for where, kind in mounts))
-        self.useFixture(fixtures.MonkeyPatch(
-            'nova_snap.host.files.MOUNTS', table))
-
-    @ddt.named_data(
-        ['that of the root', [('/', 'ext4')], 'ext4'],
-        ['the innermost', [('/', 'ext4'), ('{}', 'xfs'), ('/srv', 'nfs')],
-         'xfs'],
-        ['in whatever order', [('{}', 'xfs'), ('/', 'ext4')], 'xfs'],
-        ['the upper of two on one place',
-         [('/', 'ext4'), ('{}', 'xfs'), ('{}', 'nfs4')], 'nfs4'],
-        ['not one whose name begins alike',
-         [('/', 'ext4'), ('{}-other', 'nfs')], 'ext4'],
-        ['not one below', [('/', 'ext4'), ('{}/below', 'nfs')], 'ext4'],
-    )
-    def test_the_file_system_is(self, mounts, kind):
-        self.mounts(*((where.format(self.folder), kind)
-                      for where, kind in mounts))
-        self.assertEqual(kind, files_module.file_system_type(str(self.folder)))
-
-    @ddt.named_data(
-        ['a blank', 'a b', r'a\040b'],
-        ['a backslash', 'a\\b', r'a\134b'],
-        ['another alphabet', 'größe', 'größe'],
-    )
-    def test_a_name_with(self, name, written):
-        (self.folder / name).mkdir()
-        self.mounts(('/', 'ext4'), (f'{self.folder}/{written}', 'nfs4'))
-        self.assertEqual(
-            'nfs4', files_module.file_system_type(str(self.folder / name))
-        )
-
-    @ddt.named_data(
-        ['where it is', 'folder'],
-        ['where it will be', 'folder/not/yet/there'],
-        ['where a link leads to', 'link'],
-    )
-    def test_a_network_file_system_is_refused(self, path):
-        (self.folder / 'folder').mkdir()
-        (self.folder / 'link').symlink_to(self.folder / 'folder')
-        self.mounts(('/', 'ext4'), (f'{self.folder}/folder', 'nfs4'))
-        path = str(self.folder / path)
-        error = self.assertRaises(
-            errors.JournalError, files_module.check_local, path
-        )
-        self.assertIn(path, str(error))
-        self.assertIn('nfs4', str(error))
-        self.assertIn('journal_dir', str(error))
-
-    @ddt.data('nfs', 'ceph', 'fuse.glusterfs', 'ocfs2', 'cifs', '9p')
-    def test_it_is_one_that_other_hosts_see(self, kind):
-        self.mounts(('/', kind))
-        self.assertRaises(errors.JournalError, files_module.check_local, '/x')
-
-    @ddt.data('ext4', 'xfs', 'btrfs', 'tmpfs', 'overlay', 'zfs')
-    def test_a_local_one_is_fine(self, kind):
-        self.mounts(('/', kind))
-        files_module.check_local('/x/y')
-
-    @ddt.data('overlay', 'tmpfs', 'fuse.fuse-overlayfs')
-    def test_one_that_goes_with_a_container_is_no_place_for_a_journal(
-            self, kind):
-        self.mounts(('/', kind))
-        error = self.assertRaises(errors.JournalError,
-                                  files_module.check_lasting, '/x/y')
-        self.assertIn(kind, str(error))
-
-    def test_a_volume_of_a_container_is_a_place_for_a_journal(self):
-        self.mounts(('/', 'overlay'), ('/var/lib/nova', 'xfs'))
-        files_module.check_lasting('/var/lib/nova/nova_snap')
-
-    def test_the_table_of_this_host_is_read(self):
-        self.assertNotEqual('unknown', files_module.file_system_type('/'))
 
 
 class WhoTestCase(FilesTestCase):
