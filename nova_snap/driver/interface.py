@@ -85,6 +85,19 @@ class LibvirtDriver(driver.LibvirtDriver):
         super().init_host(host)
         self._recovery.at_start()
 
+    def resume_state_on_host_boot(self, context: ty.Any, instance: ty.Any,
+                                  *args: ty.Any, **kwargs: ty.Any) -> None:
+        """Let Nova start a guest that is off, but not over a saved one.
+
+        A guest that a dead process had saved for its snapshot is started by
+        the recovery. Nova would throw its memory away.
+
+        :source: nova/virt/libvirt/driver.py resume_state_on_host_boot, which
+            does a hard reboot of what does not run
+        """
+        self._recovery.wait_for(instance.uuid)
+        super().resume_state_on_host_boot(context, instance, *args, **kwargs)
+
     def cleanup_host(self, host: str) -> None:
         """Let every guest go before the service ends."""
         self._recovery.stop()

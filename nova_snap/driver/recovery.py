@@ -42,8 +42,11 @@ class Recovery:
     def __init__(self, runtime: runtime_module.Runtime) -> None:
         self._runtime = runtime
         self._stopped = threading.Event()
+        self._looked = threading.Event()
         self._tried = threading.Event()
         self._said: set[str] = set()
+        # Of each guest that is being put back since the start, by its UUID.
+        self._guests: dict[str, threading.Thread] = {}
 
     def at_start(self) -> None:
         """Put the guests back; Glance is not asked: it may be down.
@@ -68,6 +71,7 @@ class Recovery:
         except errors.SnapError as exc:
             LOG.error('What earlier snapshots left is not settled: %s', exc)
         finally:
+            self._looked.set()
             self._tried.set()
         self._now_and_then()
 
@@ -78,13 +82,29 @@ class Recovery:
         than nova-compute takes snapshots at the same time.
         """
         node = self._runtime.local_node()
-        threads = [threading.Thread(target=self._guest, args=(node, finding),
-                                    name='nova_snap-guest', daemon=True)
-                   for finding in recovery.look(node)]
-        for thread in threads:
+        threads = []
+        for finding in recovery.look(node):
+            thread = threading.Thread(target=self._guest,
+                                      args=(node, finding),
+                                      name='nova_snap-guest', daemon=True)
+            threads.append(thread)
+            if finding.record is not None:
+                self._guests[finding.record.instance_uuid] = thread
             thread.start()
+        self._looked.set()
         for thread in threads:
             thread.join()
+
+    def wait_for(self, uuid: str) -> None:
+        """Wait until the guest of one instance is back, or cannot be now.
+
+        Not longer than its memory takes to be read: Nova goes on then.
+        """
+        self._looked.wait(START_SECONDS)
+        thread = self._guests.get(uuid)
+        if thread is not None and thread.is_alive():
+            LOG.info('The guest of instance %s is being put back', uuid)
+            thread.join(self._runtime.settings.save_timeout)
 
     def _guest(self, node: world_module.Node,
                finding: recovery.Finding) -> None:

@@ -317,6 +317,25 @@ class StartTestCase(LeftTestCase):
             time.sleep(0.01)
         self.assert_guest_whole()
 
+    def test_nova_starts_no_guest_that_is_about_to_come_back(self):
+        self.die(COLD)
+        released = self.hold_up()
+        driver = self.start()
+        seen = []
+        # Its arguments differ between the releases.
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.virt.libvirt.driver.LibvirtDriver.resume_state_on_host_boot',
+            lambda *_: seen.append(bool(self.guest.isActive()))))
+        nova = threading.Thread(target=driver.resume_state_on_host_boot,
+                                args=(self.context, self.instance, None))
+        nova.start()
+        nova.join(0.2)
+        self.assertEqual([], seen)
+        released.set()
+        nova.join(scene.PATIENCE_SECONDS)
+        self.assertEqual([True], seen)
+        self.assert_guest_whole()
+
     def test_a_guest_that_does_not_answer_holds_up_no_other(self):
         """Each is settled in a thread of its own."""
         slow, quick = (mock.Mock(name=name) for name in ('slow', 'quick'))
