@@ -17,6 +17,9 @@ import collections.abc as cabc
 import enum
 import importlib.metadata
 import logging
+import os
+import re
+import shlex
 import sys
 import typing as ty
 
@@ -35,6 +38,10 @@ from nova_snap.model import observer as observer_module
 from nova_snap.model import phase as phase_model
 
 DESCRIPTION = 'Snapshots of libvirt/QEMU instances, left as images in Glance.'
+
+# The words of the kernel, of libvirt's socket and of polkit.
+DENIED = re.compile('permission denied|not permitted|access denied'
+                    '|authentication (failed|unavailable)', re.IGNORECASE)
 
 EPILOG = """\
 examples:
@@ -178,9 +185,23 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
         progress.end()
         if isinstance(exc, show.OutputLost) and exc.is_unread:
             return ExitCode.UNREAD
-        return _say(_exit_code(exc), str(exc))
+        return _say(_exit_code(exc), _with_sudo(str(exc)))
     progress.end()
     return ExitCode.DONE
+
+
+def _with_sudo(words: str) -> str:
+    """Add how to become root to what was denied to another user.
+
+    Others may do all of it: with access to libvirt, to the disks and to the
+    journal.
+    """
+    if os.geteuid() == 0 or not DENIED.search(words):
+        return words
+    program, *arguments = sys.argv
+    # sudo has a PATH of its own.
+    line = shlex.join(['sudo', os.path.abspath(program), *arguments])
+    return f'{words}. You are not root; try: {line}'
 
 
 def _exit_code(exc: errors.SnapError) -> ExitCode:

@@ -14,15 +14,12 @@
 
 import functools
 import os
-import shlex
-import sys
 
 from nova_snap import clock as clock_module
 from nova_snap.cmd import configuration as configuration_module
 from nova_snap import conf as conf_module
 from nova_snap.conf import credentials as credentials_module
 from nova_snap.conf import files as conf_files
-from nova_snap import errors
 from nova_snap.host import files as files_module
 from nova_snap.host import locks as locks_module
 from nova_snap.host import processes
@@ -37,24 +34,6 @@ from nova_snap.steps import export as export_module
 from nova_snap.steps import world as world_module
 
 PROGRAM = conf_files.PROGRAM
-
-
-def require_root() -> None:
-    """Go on as root alone.
-
-    :raises Refused: telling how to become it
-    """
-    if os.geteuid() != 0:
-        raise errors.Refused(
-            reason='nova-snap works as root: disks and their copies belong '
-                   'to QEMU\'s user, and the journal to nova-compute\'s. '
-                   f'Run it by sudo: {_by_sudo()}')
-
-
-def _by_sudo() -> str:
-    """Return this command line, with its full path: sudo has its own PATH."""
-    program, *arguments = sys.argv
-    return shlex.join(['sudo', os.path.abspath(program), *arguments])
 
 
 class Runtime:
@@ -81,9 +60,7 @@ class Runtime:
             otherwise only what needs them fails
         :raises ConfigError: when they must be there and are not
         :raises JournalError: when the journal cannot be kept
-        :raises Refused: when this is not root
         """
-        require_root()
         settings = self.settings
         files_module.check_local(settings.journal_dir)
         owner = files_module.owner_for_writes(settings.state_path)

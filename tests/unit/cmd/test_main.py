@@ -15,6 +15,7 @@ import re
 import signal
 
 import ddt
+import fixtures
 from oslotest import base
 
 from nova_snap.cmd import main as main_module
@@ -172,6 +173,22 @@ class ExitCodeTestCase(scene.CommandTestCase):
         self.assertIn(str(error), said.err)
         self.assertTrue(said.err.startswith('nova-snap: '))
         self.assertNotIn('Traceback', said.err)
+
+    def test_one_who_is_not_root_sees_how_to_be(self):
+        self.useFixture(fixtures.MonkeyPatch('os.geteuid', lambda: 1000))
+        self.useFixture(fixtures.MonkeyPatch(
+            'sys.argv', ['/opt/bin/nova-snap', 'image-create', 'VM', 'a b']))
+        sudo = "sudo /opt/bin/nova-snap image-create VM 'a b'"
+        denied = self.fail_with(errors.StorageError(
+            reason='/x cannot be read: Permission denied'))
+        self.assertIn(sudo, denied.err)
+        self.assertNotIn('sudo', self.fail_with(
+            errors.StorageError(reason='/x cannot be read: full')).err)
+
+    def test_root_sees_no_sudo(self):
+        self.useFixture(fixtures.MonkeyPatch('os.geteuid', lambda: 0))
+        self.assertNotIn('sudo', self.fail_with(errors.StorageError(
+            reason='/x: Permission denied')).err)
 
     def test_success_ends_with_0(self):
         said = self.run_command('status')

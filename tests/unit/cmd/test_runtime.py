@@ -61,15 +61,6 @@ class RuntimeTestCase(base.BaseTestCase):
         self.assertEqual([], node.store.ids())
         self.assertEqual(['nova.conf'], os.listdir(self.state_path))
 
-    def test_who_is_not_root_is_told_how_to_be(self):
-        self.useFixture(fixtures.MonkeyPatch('os.geteuid', lambda: 1000))
-        self.useFixture(fixtures.MonkeyPatch(
-            'sys.argv', ['/opt/bin/nova-snap', 'image-create', 'VM', 'a b']))
-        error = self.assertRaises(errors.Refused, self.make().node,
-                                  signed_in=False)
-        self.assertIn("sudo /opt/bin/nova-snap image-create VM 'a b'",
-                      str(error))
-
     def test_the_journal_is_made_private(self):
         self.make().node(signed_in=False).store.prepare()
         folder = self.state_path / 'nova_snap'
