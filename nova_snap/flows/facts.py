@@ -15,6 +15,7 @@
 import collections.abc as cabc
 import contextlib
 import functools
+import os
 import re
 
 from nova_snap import errors
@@ -103,7 +104,8 @@ def _disk(world: world_module.World, domain: domain_module.Domain,
 
     :param left: bytes that it may take; None for one that is Cinder's
     """
-    job = None if state == State.SHUTOFF else _block_job(domain, disk)
+    job = (None if state == State.SHUTOFF
+           else _block_job(world, domain, model, disk))
     if left is None or not _is_readable(disk):
         # The plan leaves it to Cinder, or says what is wrong with it.
         return plan_model.DiskFacts(disk, block_job=job)
@@ -268,19 +270,34 @@ def _virtual_size(look: Look, domain: domain_module.Domain,
     return domain.block_sizes(disk.target_dev)[0]
 
 
-def _block_job(domain: domain_module.Domain,
+def _block_job(world: world_module.World, domain: domain_module.Domain,
+               model: domain_model.Domain,
                disk: domain_model.Disk) -> str | None:
-    """Name the block job on a disk; it is not ours.
+    """Name the block job on a disk, and say what ends it.
 
-    Ours were settled before: see :mod:`nova_snap.flows.recovery`.
+    A snapshot that is taken has settled ours before, see
+    :mod:`nova_snap.flows.recovery`; one that is planned alone has not.
     """
-    job = domain.block_device(disk.target_dev).job()
-    if job is not None:
-        return f'a block job ({job.kind}) runs on disk {disk.target_dev}'
-    if disk.mirror is not None:
-        return (f'a block job ({disk.mirror.job}) to {disk.mirror.path} '
-                f'runs on disk {disk.target_dev}')
-    return None
+    job, mirror = domain.block_device(disk.target_dev).job(), disk.mirror
+    if job is None and mirror is None:
+        return None
+    if mirror is not None and _is_ours(world, mirror.path):
+        return (f'a snapshot copies disk {disk.target_dev} to {mirror.path}; '
+                '"nova-snap status" shows whether it is under way or was '
+                'left')
+    kind = job.kind if job is not None else f'{mirror and mirror.job}'
+    where = '' if mirror is None else f' to {mirror.path}'
+    return (f'a block job ({kind}){where} runs on disk {disk.target_dev}, '
+            'which is not ours to abort; wait for its end, or end it with '
+            f'"virsh blockjob {model.uuid} {disk.target_dev} --abort"')
+
+
+def _is_ours(world: world_module.World, path: str | None) -> bool:
+    """Tell whether a path lies in a scratch directory of ours."""
+    scratch = os.path.dirname(path or '')
+    return (os.path.dirname(scratch) == world.settings.snapshots_directory
+            and os.path.basename(scratch).startswith(
+                files_module.SCRATCH_PREFIX))
 
 
 def _room(node: world_module.Node,

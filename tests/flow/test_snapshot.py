@@ -64,6 +64,24 @@ class StatesTestCase(RefusedTestCase):
             'qcow2', job=job)
         self.refuse(errors.InstanceBusy, 'vda', 'block job')
 
+    def test_with_a_block_job_it_says_how_to_end_it(self):
+        guest = self.fake.guest
+        guest.create()
+        guest.mirrors['vda'] = fake_mirror.FakeMirror(
+            self.fake.disks[0], '/srv/theirs', fake_mirror.MirrorLife(),
+            'qcow2')
+        self.refuse(errors.InstanceBusy,
+                    f'"virsh blockjob {fake_node.UUID} vda --abort"')
+
+    def test_planned_while_a_snapshot_of_ours_copies(self):
+        self.fake.guest.create()
+        self.die('blockRebase')
+        error = self.assertRaises(
+            errors.InstanceBusy, snapshot.plan, self.fake.process().node,
+            flow_scene.request())
+        self.assertIn('"nova-snap status" shows', str(error))
+        self.assertNotIn('virsh', str(error))
+
     def test_an_instance_that_libvirt_does_not_know_is_refused(self):
         other = fake_node.UUID.replace('0', '1')
         self.refuse(errors.DomainGone, other, instance_uuid=other)

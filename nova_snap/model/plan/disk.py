@@ -12,6 +12,8 @@
 
 """Decide whether a disk can be read, or refuse it."""
 
+import shlex
+
 from nova_snap.model import domain as domain_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import plan as plan_model
@@ -79,8 +81,8 @@ def _planned(facts: plan_model.Facts,
     what = ('its root disk ' if is_root else 'its disk ') + disk.target_dev
     reason = (_why_not_kind(facts.domain, disk, what)
               or _why_not_disk(disk, what))
-    for layer in found.chain[1:]:
-        reason = reason or _why_not_layer(layer, what)
+    for above, layer in zip(found.chain, found.chain[1:], strict=False):
+        reason = reason or _why_not_layer(above, layer, what)
     if not found.virtual_size:
         reason = reason or f'{what} has a size of 0 bytes'
     if reason is not None:
@@ -126,7 +128,8 @@ def _why_not_disk(disk: domain_model.Disk, what: str) -> str | None:
     return None
 
 
-def _why_not_layer(layer: layer_model.Layer, what: str) -> str | None:
+def _why_not_layer(above: layer_model.Layer, layer: layer_model.Layer,
+                   what: str) -> str | None:
     """Say why a layer below the active one cannot be read, if it cannot."""
     if not layer.is_local:
         return (f'the backing file {layer.path} of {what} is given by a '
@@ -134,8 +137,11 @@ def _why_not_layer(layer: layer_model.Layer, what: str) -> str | None:
                 'block devices of this host are read')
     if layer.format not in SOURCE_FORMATS:
         return (f'the format of the backing file {layer.path} is '
-                f'{layer.format or "not named"}; name it with "qemu-img '
-                'rebase -u -F" while the guest is off')
+                f'{layer.format or "not named"} in {above.path}. Where it is '
+                'raw, name it, while the guest is off, with '
+                f'"qemu-img rebase -u -f {above.format} -F raw -b '
+                f'{shlex.quote(layer.path)} {shlex.quote(above.path)}"; '
+                'where it is qcow2, with "-F qcow2" in it')
     return None
 
 

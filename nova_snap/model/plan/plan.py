@@ -69,7 +69,8 @@ class DiskFacts:
     :ivar measured: bytes of a qcow2 image of the whole chain, None where it
         cannot be measured
     :ivar looks_like_qcow2: its XML says raw, and its first bytes say qcow2
-    :ivar block_job: the block job on it, in words, or None
+    :ivar block_job: the block job on it, with what ends it, in words; or
+        None
     """
 
     disk: domain_model.Disk
@@ -313,9 +314,7 @@ def refuse_if_busy(facts: Facts) -> None:
         raise busy(f'a {facts.job} of it is under way; wait for its end')
     for disk in facts.disks:
         if disk.block_job is not None:
-            raise busy(f'{disk.block_job}, which is not ours to abort; wait '
-                       'for its end, or end it with "virsh blockjob '
-                       '--abort"')
+            raise busy(disk.block_job)
 
 
 def unsupported(facts: Facts, reason: str) -> errors.Unsupported:
