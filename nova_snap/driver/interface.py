@@ -14,6 +14,7 @@
 
 import collections.abc as cabc
 import contextlib
+import functools
 import typing as ty
 
 from nova import block_device
@@ -71,6 +72,9 @@ class LibvirtDriver(driver.LibvirtDriver):
             settings, self._host, self._power_up)
         self._quiesced = frozen_by_nova.Quiesced(settings.quiesce_limit)
         self._recovery = recovery_module.Recovery(self._snap)
+        # No method: its arguments differ between the releases of Nova.
+        self.resume_state_on_host_boot = functools.partial(
+            self._resume, super().resume_state_on_host_boot)
         self._instances: dict[str, ty.Any] = {}
         self._power_up_cpus = features.power_up(self)
         # Of each instance, its mediated devices while they may be out.
@@ -84,19 +88,6 @@ class LibvirtDriver(driver.LibvirtDriver):
         self._snap.check()
         super().init_host(host)
         self._recovery.at_start()
-
-    def resume_state_on_host_boot(self, context: ty.Any, instance: ty.Any,
-                                  *args: ty.Any, **kwargs: ty.Any) -> None:
-        """Let Nova start a guest that is off, but not over a saved one.
-
-        A guest that a dead process had saved for its snapshot is started by
-        the recovery. Nova would throw its memory away.
-
-        :source: nova/virt/libvirt/driver.py resume_state_on_host_boot, which
-            does a hard reboot of what does not run
-        """
-        self._recovery.wait_for(instance.uuid)
-        super().resume_state_on_host_boot(context, instance, *args, **kwargs)
 
     def cleanup_host(self, host: str) -> None:
         """Let every guest go before the service ends."""
@@ -116,8 +107,11 @@ class LibvirtDriver(driver.LibvirtDriver):
         :source: nova/virt/libvirt/driver.py snapshot
         """
         guest = self._guest(instance)
-        root = _root_disk(instance, domain_model.parse(guest.get_xml_desc()))
-        why = self._why_novas(instance, guest, root)
+        root, why = None, _why_novas_options()
+        if why is None:
+            root = _root_disk(instance,
+                              domain_model.parse(guest.get_xml_desc()))
+            why = self._why_novas(instance, guest, root)
         if root is None or why is not None:
             LOG.info('The snapshot is taken by Nova\'s own code: %s', why,
                      instance=instance)
@@ -180,14 +174,10 @@ class LibvirtDriver(driver.LibvirtDriver):
 
     def _why_novas(self, instance: ty.Any, guest: ty.Any,
                    root: domain_model.Disk | None) -> str | None:
-        """Say why a snapshot is Nova's, if it is."""
-        if CONF.libvirt.virt_type not in ('kvm', 'qemu'):
-            return f'virt_type is {CONF.libvirt.virt_type}'
+        """Say why a snapshot of this guest is Nova's, if it is."""
         why = _why_novas_disk(root)
         if why is not None:
             return why
-        if CONF.ephemeral_storage_encryption.enabled:
-            return 'its disks may be encrypted'
         is_off = guest.get_power_state(self._host) == power_state.SHUTDOWN
         if is_off:
             return None
@@ -196,6 +186,20 @@ class LibvirtDriver(driver.LibvirtDriver):
         if self._requires_quiesce(instance.image_meta):
             self._can_quiesce(instance, instance.image_meta)
         return None
+
+    def _resume(self, resume: cabc.Callable[..., None], context: ty.Any,
+                instance: ty.Any, *args: ty.Any, **kwargs: ty.Any) -> None:
+        """Let Nova start a guest that is off, but not over a saved one.
+
+        A guest that a dead process had saved for its snapshot is started by
+        the recovery. Nova would throw its memory away.
+
+        :param resume: Nova's own code
+        :source: nova/virt/libvirt/driver.py resume_state_on_host_boot, which
+            does a hard reboot of what does not run
+        """
+        self._recovery.wait_for(instance.uuid)
+        resume(context, instance, *args, **kwargs)
 
     def _guest(self, instance: ty.Any) -> ty.Any:
         """Return Nova's guest of an instance.
@@ -299,9 +303,20 @@ def _root_disk(instance: ty.Any,
     :source: nova/virt/libvirt/blockinfo.py get_root_info; libvirt
         src/conf/domain_conf.c virDomainDiskInsert
     """
-    name = block_device.strip_dev(instance.root_device_name)
+    # Nova's database has a name for each; an object need not have it loaded.
+    name = (block_device.strip_dev(instance.root_device_name)
+            if 'root_device_name' in instance else None)
     return next((disk for disk in domain.drives if disk.target_dev == name),
                 domain.drives[0] if domain.drives else None)
+
+
+def _why_novas_options() -> str | None:
+    """Say why every snapshot on this host is Nova's, if it is."""
+    if CONF.libvirt.virt_type not in ('kvm', 'qemu'):
+        return f'virt_type is {CONF.libvirt.virt_type}'
+    if CONF.ephemeral_storage_encryption.enabled:
+        return 'its disks may be encrypted'
+    return None
 
 
 def _why_novas_disk(root: domain_model.Disk | None) -> str | None:

@@ -29,6 +29,8 @@ from tests.unit.model import test_inheritance
 
 DATA_BYTES = glance_base.DATA_BYTES
 HALF = glance_base.HALF
+# Seconds: no wait of an upload is shorter than what the operator set.
+QUICK = 2
 
 
 class CheckTestCase(glance_base.GlanceTest):
@@ -363,7 +365,7 @@ class UploadTestCase(glance_base.GlanceTest):
 
     def test_a_glance_that_takes_nothing_more_is_given_up(self):
         self.inject(hang_after=HALF)
-        images = self.make_images(policy=self.quick(
+        images = self.make_images(timeout=QUICK, policy=self.quick(
             stall=1, finish=1, settle=1))
         began = time.monotonic()
 
@@ -375,7 +377,7 @@ class UploadTestCase(glance_base.GlanceTest):
 
     def test_an_answer_that_does_not_come_is_looked_up(self):
         self.inject(hang_after=DATA_BYTES)
-        images = self.make_images(policy=self.quick(
+        images = self.make_images(timeout=QUICK, policy=self.quick(
             stall=1, finish=1, settle=glance_base.TIMEOUT))
 
         self.upload(images)
@@ -383,7 +385,7 @@ class UploadTestCase(glance_base.GlanceTest):
         self.assert_whole(self.image_id)
 
     def test_a_slow_link_is_not_a_silent_one(self):
-        images = self.make_images(policy=self.quick(
+        images = self.make_images(timeout=QUICK, policy=self.quick(
             stall=1, finish=5, settle=1))
 
         self.upload(images, bandwidth=DATA_BYTES // 3)

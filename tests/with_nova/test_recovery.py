@@ -320,12 +320,12 @@ class StartTestCase(LeftTestCase):
     def test_nova_starts_no_guest_that_is_about_to_come_back(self):
         self.die(COLD)
         released = self.hold_up()
-        driver = self.start()
         seen = []
         # Its arguments differ between the releases.
         self.useFixture(fixtures.MonkeyPatch(
             'nova.virt.libvirt.driver.LibvirtDriver.resume_state_on_host_boot',
             lambda *_: seen.append(bool(self.guest.isActive()))))
+        driver = self.start()
         nova = threading.Thread(target=driver.resume_state_on_host_boot,
                                 args=(self.context, self.instance, None))
         nova.start()
