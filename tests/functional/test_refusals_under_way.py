@@ -160,7 +160,8 @@ class ImageServiceTestCase(refusals.RefusalTest):
     @ddt.unpack
     def test_it_refuses(self, method, path, status):
         self.proxy.inject(proxy.Fault(method, path, nth=None, status=status))
-        self.refuse(says=('Glance refuses', 'role'))
+        self.refuse(says=('Glance refuses', {
+            401: 'the credentials are not accepted', 403: 'role'}[status]))
 
     def test_a_remark_that_it_refuses_fails_no_snapshot(self):
         self.proxy.inject(proxy.Fault('PATCH', proxy.IMAGE, nth=None,
