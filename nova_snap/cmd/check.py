@@ -36,6 +36,8 @@ MIN_QEMU = (6, 2, 0)
 TOOLS = {'qemu-img': 'qemu-utils', 'setpriv': 'util-linux',
          'prlimit': 'util-linux'}
 
+QEMU_NBD = 'qemu-nbd'
+
 Finding = tuple[bool, str]
 # What a look is at.
 Seen = ty.TypeVar('Seen')
@@ -88,6 +90,11 @@ def _tools(node: world_module.Node) -> str:
         if shutil.which(tool) is None:
             raise errors.Refused(
                 reason=f'{tool} is not there: install the package {package}')
+    if (node.world.settings.upload == 'stream'
+            and shutil.which(QEMU_NBD) is None):
+        raise errors.Refused(
+            reason=f'{QEMU_NBD} is not there, and [nova_snap]upload = stream '
+                   'needs it: install the package qemu-utils')
     return 'qemu-img, setpriv and prlimit are there'
 
 

@@ -36,6 +36,8 @@ START_TIMEOUT = 60
 # Seconds between two looks whether it listens: the first, and the longest.
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.5
+# What env(1) and setpriv(1) end with where there is no such program.
+NOT_FOUND = 127
 # A socket is connected to by those who may write to it.
 UMASK = 0o077
 # Bytes of its last words that an error repeats.
@@ -79,6 +81,8 @@ class QemuNbd:
                 return
         words.seek(0)
         said = words.read(LAST_WORDS).decode(errors='replace').strip()
+        if process.returncode == NOT_FOUND:
+            said += '. It is in the package qemu-utils'
         raise errors.StorageError(
             reason=f'qemu-nbd could not serve {path}: '
                    + (said or f'it does not listen after {START_TIMEOUT} s'))

@@ -90,6 +90,15 @@ class CheckTestCase(scene.CommandTestCase):
         self.assertIn(f'{tool} is not there', words)
         self.assertIn(check.TOOLS[tool], words)
 
+    def test_what_a_stream_needs_is_looked_for_where_there_is_one(self):
+        folder = self.useFixture(fixtures.TempDir()).path
+        self.useFixture(fixtures.EnvironmentVariable('PATH', folder))
+        for name in check.TOOLS:
+            self.useFixture(program.Program(name))
+        self.assertEqual([], self.findings()[False])
+        self.fake.set(upload='stream')
+        self.assertIn('qemu-utils', self.no())
+
     def test_a_libvirt_that_is_too_old(self):
         self.fake.libvirtd.version = 7_010_000
         words = self.no()

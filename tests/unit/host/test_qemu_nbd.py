@@ -15,9 +15,11 @@
 import json
 import os
 import pathlib
+import shutil
 import stat
 import subprocess
 
+import ddt
 import fixtures
 from oslotest import base
 
@@ -44,6 +46,7 @@ while True:
 """
 
 
+@ddt.ddt
 class QemuNbdTestCase(base.BaseTestCase):
 
     def setUp(self):
@@ -97,8 +100,12 @@ class QemuNbdTestCase(base.BaseTestCase):
             ['pgrep', '-P', str(os.getpid()), 'sleep'], text=True,
             capture_output=True).stdout)
 
-    def test_without_it_the_package_is_named(self):
-        self.useFixture(fixtures.EnvironmentVariable('PATH', '/nowhere'))
+    @ddt.data((), ('setpriv', 'env'))
+    def test_without_it_the_package_is_named(self, there):
+        folder = self.useFixture(fixtures.TempDir()).path
+        for name in there:
+            os.symlink(shutil.which(name), os.path.join(folder, name))
+        self.useFixture(fixtures.EnvironmentVariable('PATH', folder))
         serving = qemu_nbd_module.QemuNbd().serving(CHAIN, self.socket)
         error = self.assertRaises(errors.StorageError, serving.__enter__)
         self.assertIn('qemu-utils', str(error))
