@@ -130,7 +130,7 @@ def _journal(node: world_module.Node) -> str:
             if f.outcome != recovery.Outcome.UNDER_WAY]
     if left:
         raise errors.Refused(
-            reason=f'{len(left)} records of earlier snapshots are left: '
+            reason=f'earlier snapshots have left records, {len(left)} in all: '
                    '"nova-snap status" shows them')
     return (f'the journal {node.store.path} is on a local disk, and nothing '
             'is left in it')

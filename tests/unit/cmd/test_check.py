@@ -113,7 +113,7 @@ class CheckTestCase(scene.CommandTestCase):
     def test_a_node_with_records_left_is_not_ready(self):
         self.leave(self.undefined())
         words = self.no()
-        self.assertIn('1 records', words)
+        self.assertIn('left records, 1 in all', words)
         self.assertIn('nova-snap status', words)
 
     def test_what_is_under_way_is_no_fault(self):
