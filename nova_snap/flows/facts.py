@@ -285,8 +285,10 @@ def _block_job(world: world_module.World, domain: domain_module.Domain,
         return (f'a snapshot copies disk {disk.target_dev} to {mirror.path}; '
                 '"nova-snap status" shows whether it is under way or was '
                 'left')
-    kind = job.kind if job is not None else f'{mirror and mirror.job}'
-    where = '' if mirror is None else f' to {mirror.path}'
+    kind = '' if job is None else job.kind
+    where = ''
+    if mirror is not None:
+        kind, where = kind or mirror.job, f' to {mirror.path}'
     return (f'a block job ({kind}){where} runs on disk {disk.target_dev}, '
             'which is not ours to abort; wait for its end, or end it with '
             f'"virsh blockjob {model.uuid} {disk.target_dev} --abort"')

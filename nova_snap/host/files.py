@@ -12,6 +12,7 @@
 
 """Directories and file systems of this host."""
 
+import collections.abc as cabc
 import contextlib
 import errno
 import os
@@ -70,12 +71,8 @@ class Files:
 
         :raises StorageError: when the path is not there
         """
-        try:
+        with _looking_at(path):
             figures = os.statvfs(path)
-        except OSError as exc:
-            raise errors.StorageError(
-                reason=f'{path} cannot be looked at: {exc.strerror}'
-            ) from exc
         return figures.f_bavail * figures.f_frsize
 
     def file_system(self, path: str) -> int:
@@ -85,12 +82,8 @@ class Files:
         :raises StorageError: when its mount point cannot be looked at
         """
         where = mount_point(path)
-        try:
+        with _looking_at(where):
             return os.stat(where).st_dev
-        except OSError as exc:
-            raise errors.StorageError(
-                reason=f'{where} cannot be looked at: {exc.strerror}'
-            ) from exc
 
     def is_missing(self, path: str) -> bool:
         """Tell whether it is known that there is no such file."""
@@ -215,12 +208,8 @@ class Files:
 
         :raises StorageError: when it cannot be looked at
         """
-        try:
+        with _looking_at(path):
             figures = os.stat(path)
-        except OSError as exc:
-            raise errors.StorageError(
-                reason=f'{path} cannot be looked at: {exc.strerror}'
-            ) from exc
         if stat.S_ISBLK(figures.st_mode):
             return figures.st_rdev, 0
         return figures.st_dev, figures.st_ino
@@ -284,6 +273,15 @@ class Files:
             raise errors.StorageError(
                 reason=f'The disk {path} cannot be read: {exc.strerror}. '
                        f'{remedy}') from exc
+
+
+@contextlib.contextmanager
+def _looking_at(path: str) -> cabc.Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise errors.StorageError(
+            reason=f'{path} cannot be looked at: {exc.strerror}') from exc
 
 
 def _data_bytes(file: int, size: int) -> int:

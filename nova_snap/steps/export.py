@@ -26,8 +26,6 @@ from nova_snap.transfer import nbd
 
 LAYOUTS: dict[str, type[pieces_model.Raw] | type[qcow2_model.Qcow2]] = {
     'raw': pieces_model.Raw, 'qcow2': qcow2_model.Qcow2}
-#: Those that can be laid out before the disk is read.
-FORMATS = frozenset(LAYOUTS)
 
 
 class Exports:
@@ -44,7 +42,7 @@ class Exports:
         """Have an image of a chain for the block; it is read as it is sent.
 
         :param chain: layers that nothing writes to, the active one first
-        :param image_format: one of FORMATS
+        :param image_format: one of LAYOUTS
         :param virtual_size: bytes that the guest sees
         :param socket: a path for the block alone
         :param bandwidth: bytes per second; 0 is no limit

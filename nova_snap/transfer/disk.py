@@ -23,6 +23,7 @@ from nova_snap import errors
 from nova_snap.model import pieces as pieces_model
 from nova_snap.model import stream
 from nova_snap.transfer import rate
+from nova_snap.transfer import source as source_module
 
 Range: ty.TypeAlias = tuple[int, int]
 
@@ -78,14 +79,8 @@ class DiskSource:
         :returns: hex, or None where Python does not know the algorithm
         :raises StorageError: when the disk cannot be read
         """
-        try:
-            hasher = hashlib.new(algorithm, usedforsecurity=False)
-        except ValueError:
-            return None
-        with DiskReader(self._layout, self._connect) as reader:
-            while chunk := reader.read():
-                hasher.update(chunk)
-        return hasher.hexdigest()
+        return source_module.digest_of(
+            algorithm, lambda: DiskReader(self._layout, self._connect))
 
 
 class DiskReader:

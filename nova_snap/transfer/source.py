@@ -34,6 +34,23 @@ from nova_snap import units
 CHUNK_BYTES = units.MiB
 
 
+def digest_of(algorithm: str, begin: cabc.Callable[[], stream.Reader]
+              ) -> str | None:
+    """Return a hash of one pass; None for one that Python does not know.
+
+    :param begin: opens the pass; it is not called for an unknown hash
+    :returns: hex
+    """
+    try:
+        hasher = hashlib.new(algorithm, usedforsecurity=False)
+    except ValueError:
+        return None
+    with begin() as reader:
+        while chunk := reader.read():
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
 class FileSource:
     """A file that is whole and does not change while it is read.
 
@@ -74,14 +91,8 @@ class FileSource:
         :returns: hex, or None where Python does not know the algorithm
         :raises StorageError: when the file cannot be read or has changed
         """
-        try:
-            hasher = hashlib.new(algorithm, usedforsecurity=False)
-        except ValueError:
-            return None
-        with FileReader(self.path, self._size) as reader:
-            while chunk := reader.read(CHUNK_BYTES):
-                hasher.update(chunk)
-        return hasher.hexdigest()
+        return digest_of(algorithm,
+                         lambda: FileReader(self.path, self._size))
 
 
 class NoData:
@@ -98,10 +109,7 @@ class NoData:
 
     def digest(self, algorithm: str) -> str | None:
         """Return the hash of nothing; None for one not known here."""
-        try:
-            return hashlib.new(algorithm, usedforsecurity=False).hexdigest()
-        except ValueError:
-            return None
+        return digest_of(algorithm, NoDataReader)
 
 
 class NoDataReader:
