@@ -42,6 +42,7 @@ DATA = 2 * PART
 TIMEOUT = 60
 
 BINARY = 'application/octet-stream'
+PATCH_TYPE = 'application/openstack-images-v2.1-json-patch'
 
 
 class Side(ty.Protocol):
@@ -142,7 +143,7 @@ class GlanceContract:
         """Change a record, and return Glance's answer."""
         return self.side.ask(
             'PATCH', f'/{image_id}', body=changes,
-            headers={'Content-Type': wire_module.PATCH_TYPE})[0]
+            headers={'Content-Type': PATCH_TYPE})[0]
 
     @contextlib.contextmanager
     def source(self) -> cabc.Iterator[source_module.FileSource]:

@@ -10,12 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The border where what Glance answers becomes our errors.
-
-There is no client of Glance in between. glanceclient would add a second
-family of errors, and lets a KeyError out where a proxy's error page is not as
-it expects one.
-"""
+"""The border where what Glance answers becomes our errors."""
 
 import collections.abc as cabc
 import contextlib

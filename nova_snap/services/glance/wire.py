@@ -16,10 +16,9 @@ What may be asked again, and when, is for
 :mod:`nova_snap.services.glance.images` and
 :mod:`nova_snap.services.glance.upload`.
 
-It speaks by keystoneauth1 alone. glanceclient's upload() sends chunks
-without a length, and lets keystoneauth send what is left of a half-read body
-after a 401 or a redirect; its create() and get() fetch a schema first, to
-judge what Glance judges anyway.
+Records are glanceclient's. Data go out by its session, past its upload(),
+which sends chunks without a length, and lets keystoneauth send what is left
+of a half-read body after a 401 or a redirect.
 """
 
 import collections.abc as cabc
@@ -30,7 +29,6 @@ import random
 import re
 import typing as ty
 
-from keystoneauth1 import adapter as ksa_adapter
 from keystoneauth1 import session as ksa_session
 
 from nova_snap import errors
@@ -44,13 +42,11 @@ from nova_snap import units
 # a slow but living link may not take a piece before it is given up.
 CHUNK_BYTES = 256 * units.KiB
 
-PATCH_TYPE = 'application/openstack-images-v2.1-json-patch'
-
 # An address in a catalog may end in the version that our paths begin with.
 _VERSION = re.compile(r'/v\d+(\.\d+)?/?$')
 
-# What each image has; it tells Glance from what else may answer.
-_IMAGE = frozenset({'id', 'status'})
+# What glanceclient and we raise at an answer that is not as Glance's.
+_NO_GLANCE = (KeyError, TypeError, AttributeError, ValueError)
 
 
 class Body:
@@ -109,24 +105,23 @@ class Wire:
         self.services = len(endpoints) or 1
         self._endpoints = itertools.cycle(endpoints)
         self.timeouts = timeouts.at_least(session.timeout)
-        self._adapter: ksa_adapter.Adapter | None = None
+        self._found: ty.Any = None
 
     def probe(self) -> None:
         """Ask for something that takes credentials to be answered.
 
         :raises ImageServiceError: also when what answers is no Glance
         """
-        self._json('list images', 'GET', '/v2/images?limit=1',
-                   expected={'images'})
+        with self._records('list images') as images:
+            next(images.list(limit=1, page_size=1), None)
 
     def look(self, image_id: str) -> image_model.Image | None:
         """Return the image, or None where we can see none."""
         try:
-            answer = self._json('show the image', 'GET',
-                                f'/v2/images/{image_id}', image_id=image_id)
+            with self._records('show the image', image_id) as images:
+                return image_model.Image.from_glance(images.get(image_id))
         except errors.ImageGone:
             return None
-        return image_model.Image.from_glance(answer)
 
     def post(self, spec: image_model.ImageSpec) -> image_model.Image:
         """Make the record."""
@@ -142,9 +137,8 @@ class Wire:
         }
         if spec.owner is not None:
             values['owner'] = spec.owner
-        answer = self._json('create the image', 'POST', '/v2/images',
-                            json=values)
-        return image_model.Image.from_glance(answer)
+        with self._records('create the image') as images:
+            return image_model.Image.from_glance(images.create_any(values))
 
     def patch(self, image_id: str,
               properties: cabc.Mapping[str, str]) -> None:
@@ -156,9 +150,8 @@ class Wire:
         """
         changes = [{'op': 'add', 'path': f'/{_pointer(name)}', 'value': value}
                    for name, value in properties.items()]
-        self._json('set properties', 'PATCH', f'/v2/images/{image_id}',
-                   image_id=image_id, json=changes,
-                   headers={'Content-Type': PATCH_TYPE})
+        with self._records('set properties', image_id) as images:
+            image_model.Image.from_glance(images.change(image_id, changes))
 
     def put(self, image_id: str, body: Body) -> None:
         """Send the data, once."""
@@ -172,10 +165,11 @@ class Wire:
         # urllib3 has the first number for each piece that is sent, too.
         timeout = (self.timeouts.stall,
                    self.timeouts.after_last_byte(body.len))
-        with self._asked('upload', image_id) as glance:
-            answer = glance.put(
-                f'/v2/images/{image_id}/file', data=body, headers=headers,
-                timeout=timeout, allow_reauth=False, redirect=False)
+        with self._asked('upload', image_id) as images:
+            answer = images.http_client.send(
+                f'/v2/images/{image_id}/file', 'PUT', data=body,
+                headers=headers, timeout=timeout, allow_reauth=False,
+                redirect=False)
         if answer.is_redirect:
             raise errors.ImageServiceError(
                 call='upload', status=answer.status_code,
@@ -185,9 +179,8 @@ class Wire:
 
     def delete(self, image_id: str) -> None:
         """Remove it; ImageGone where there is none."""
-        with self._asked('delete the image', image_id) as glance:
-            glance.delete(f'/v2/images/{image_id}',
-                          timeout=self._answer_timeout())
+        with self._records('delete the image', image_id) as images:
+            images.delete(image_id)
 
     def renew(self) -> bool:
         """Forget the token; False where there is no way to another one."""
@@ -198,29 +191,26 @@ class Wire:
         with glance_errors.translated('sign in', service=identity.KEYSTONE):
             return identity.who(self._session, self._auth)
 
-    def _json(self, call: str, method: str, path: str, *,
-              image_id: str | None = None,
-              expected: cabc.Set[str] = _IMAGE,
-              **request: ty.Any) -> dict[str, ty.Any]:
-        """Ask, and return the object that has the keys ``expected``."""
-        with self._asked(call, image_id) as glance:
-            response = glance.request(
-                path, method, timeout=self._answer_timeout(), **request)
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = None
-        if not (isinstance(answer, dict) and expected <= answer.keys()):
-            raise errors.ImageServiceError(
-                call=call, status=response.status_code,
-                reason=f'what answers at {response.url} is not an image '
-                       'service')
-        return answer
+    @contextlib.contextmanager
+    def _records(self, call: str, image_id: str | None = None
+                 ) -> cabc.Iterator[ty.Any]:
+        """Ask for records; what answers is taken for Glance by them."""
+        with self._asked(call, image_id) as images:
+            try:
+                yield images
+            except _NO_GLANCE as exc:
+                raise errors.ImageServiceError(
+                    call=call, status=None, image_id=image_id,
+                    reason=f'what answers at {self._endpoint()} is not an '
+                           'image service') from exc
 
     @contextlib.contextmanager
     def _asked(self, call: str, image_id: str | None
-               ) -> cabc.Iterator[ksa_adapter.Adapter]:
-        """Ask one service; after one that is silent comes the next one."""
+               ) -> cabc.Iterator[ty.Any]:
+        """Ask one service; after one that is silent comes the next one.
+
+        :returns: images of glanceclient
+        """
         with glance_errors.translated('sign in', service=identity.KEYSTONE):
             identity.sign_in(self._session, self._auth)
         try:
@@ -228,22 +218,27 @@ class Wire:
                 yield self._glance()
         except errors.ImageServiceUnavailable as exc:
             if exc.status in (None, http.HTTPStatus.SERVICE_UNAVAILABLE):
-                self._adapter = None
+                self._found = None
             raise
 
-    def _answer_timeout(self) -> float:
-        """Return what the operator set, or ours: Nova's session has none."""
-        return float(self._session.timeout or self.timeouts.answer)
-
-    def _glance(self) -> ksa_adapter.Adapter:
-        if self._adapter is None:
-            found = ksa_adapter.Adapter(self._session, **self._options)
+    def _glance(self) -> ty.Any:
+        if self._found is None:
+            # Here, as it takes its time.
+            from nova_snap.services.glance import client as client_module
+            client = client_module.Client(
+                self._session, user_agent=sessions.user_agent(),
+                # The operator's, or ours: Nova's session has none.
+                timeout=float(self._session.timeout or self.timeouts.answer),
+                **self._options)
             endpoint = (next(self._endpoints, None)
-                        or found.endpoint_override or found.get_endpoint())
+                        or client.endpoint_override or client.get_endpoint())
             if endpoint:
-                found.endpoint_override = _VERSION.sub('', endpoint)
-            self._adapter = found
-        return self._adapter
+                client.endpoint_override = _VERSION.sub('', endpoint)
+            self._found = client_module.Images(client)
+        return self._found
+
+    def _endpoint(self) -> str:
+        return str(self._found.http_client.endpoint_override)
 
 
 def _pointer(name: str) -> str:

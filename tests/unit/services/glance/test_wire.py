@@ -10,6 +10,8 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import dataclasses
+import io
 import re
 
 import ddt
@@ -19,6 +21,7 @@ from oslotest import base
 import requests
 import requests_mock
 from requests_mock.contrib import fixture as requests_fixture
+import urllib3
 
 from nova_snap import errors
 from nova_snap.model import image as image_model
@@ -33,6 +36,13 @@ SPEC = image_model.ImageSpec(
     image_id='an-id', name='nightly', disk_format='raw',
     container_format='bare', min_disk=1, min_ram=0, owner=None,
     visibility='private', properties={})
+
+
+class _Cut(io.RawIOBase):
+    """An answer whose connection breaks."""
+
+    def read(self, size=-1):
+        raise urllib3.exceptions.ProtocolError('broken')
 
 
 def make_wire(auth, session_options=(), **options):
@@ -111,6 +121,52 @@ class WireTestCase(base.BaseTestCase):
                           ('DELETE', 7)],
                          [(request.method, request.timeout)
                           for request in self.http.request_history])
+
+    def test_each_call_is_one_request(self):
+        fake_glance.FakeGlance(self.http, fake_glance.Clock())
+
+        self.wire.probe()
+        self.wire.post(SPEC)
+        self.wire.patch('an-id', {'colour': 'blue', 'a/b~c': 'x'})
+        self.wire.look('an-id')
+        self.wire.delete('an-id')
+
+        self.assertEqual(
+            [('GET', '/v2/images?limit=1'), ('POST', '/v2/images'),
+             ('PATCH', '/v2/images/an-id'), ('GET', '/v2/images/an-id'),
+             ('DELETE', '/v2/images/an-id')],
+            [(request.method, request.path_url)
+             for request in self.http.request_history])
+
+    @ddt.data('backend', 'session', 'self_', 'items', 'changes', 'schema_url')
+    def test_a_property_may_have_any_name(self, name):
+        glance = fake_glance.FakeGlance(self.http, fake_glance.Clock())
+
+        made = self.wire.post(dataclasses.replace(
+            SPEC, properties={name: 'blue'}))
+
+        self.assertEqual('blue', glance.images['an-id'][name])
+        self.assertEqual({name: 'blue'}, made.properties)
+        # And the next image has not what was asked for this one.
+        self.wire.post(dataclasses.replace(SPEC, image_id='another'))
+        self.assertNotIn(name, glance.images['another'])
+
+    @ddt.data('<html>hello</html>', '[]', '{"id": "an-id"}')
+    def test_what_is_no_glance_has_changed_nothing(self, page):
+        self.http.patch(f'{IMAGES}/an-id', text=page)
+
+        error = self.assertRaises(errors.ImageServiceError, self.wire.patch,
+                                  'an-id', {'colour': 'blue'})
+
+        self.assertIn('not an image service', str(error))
+
+    def test_an_answer_that_is_cut_may_be_another_when_asked_again(self):
+        for content_type in ('application/json', 'application/octet-stream'):
+            self.http.get(f'{IMAGES}/an-id', body=_Cut(),
+                          headers={'Content-Type': content_type})
+
+            self.assertRaises(errors.ImageServiceUnavailable,
+                              self.wire.look, 'an-id')
 
     def test_glance_sees_who_asks(self):
         self.http.get(f'{IMAGES}/an-id', status_code=404)
