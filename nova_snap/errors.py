@@ -38,6 +38,7 @@
     +-- ServiceError               one of OpenStack's services
     |   +-- ImageServiceError      Glance
     |   |   +-- ImageServiceUnavailable (Retriable)
+    |   |   |   `-- ImageStuck     Glance does not let go of it
     |   |   +-- ImageServiceRefused    credentials, roles
     |   |   +-- ImageQuotaExceeded
     |   |   +-- ImageGone
@@ -336,6 +337,19 @@ class ImageServiceUnavailable(ImageServiceError, Retriable):
 
     template = ('%(service)s does not answer at %(call)s: %(reason)s. Is the '
                 'endpoint right, and does the service run?')
+
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class ImageStuck(ImageServiceUnavailable):
+    """Glance does not let go of an image whose upload ended.
+
+    :ivar image_status: which the image keeps
+    """
+
+    template = ('Image %(image_id)s stays %(image_status)s after its upload '
+                'ended, as when a worker of Glance was killed: %(reason)s')
+
+    image_status: str
 
 
 class ImageServiceRefused(ImageServiceError):

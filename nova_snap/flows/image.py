@@ -20,12 +20,14 @@ import collections.abc as cabc
 import contextlib
 import http
 import os
+import shlex
 
 from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap.flows import facts as facts_module
 from nova_snap.flows import room as room_flow
+from nova_snap.flows import upload as upload_flow
 from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.model import consistency as consistency_model
 from nova_snap.model import domain as domain_model
@@ -283,22 +285,23 @@ def deliver(txn: world_module.Transaction, plan: plan_model.Plan,
         _say(world, planned, consistency)
     world.observer.before_upload()
     images = tuple(
-        _upload(world, planned, source)
+        _upload(txn, planned, source, consistency)
         for planned, source in zip(plan.images, sources, strict=True))
     if check is not None:
-        _check(world, plan, check)
-    commit(txn)
+        _check(world, images, check)
+    upload_flow.commit(txn)
     return result_model.Result(images, plan, consistency)
 
 
-def _check(world: world_module.World, plan: plan_model.Plan,
+def _check(world: world_module.World,
+           images: cabc.Iterable[image_model.Image],
            check: cabc.Callable[[], None]) -> None:
     try:
         check()
     except errors.StorageError:
-        # They are active; see upload().
-        for image in plan.images:
-            _delete_corrupt(world, image.image_id)
+        # They are active.
+        for image in images:
+            upload_flow.delete_corrupt(world, image.image_id)
         raise
 
 
@@ -326,8 +329,8 @@ def _say(world: world_module.World, image: plan_model.PlannedImage,
                     image.image_id, word, exc)
 
 
-def _upload(world: world_module.World, image: plan_model.PlannedImage,
-            source: stream.Source) -> image_model.Image:
+def _upload(txn: world_module.Transaction, image: plan_model.PlannedImage,
+            source: stream.Source, consistency: str) -> image_model.Image:
     """Upload one image; where Glance does not want raw, say the cure.
 
     Glance takes the first bytes of some raw disks for another format: a boot
@@ -337,7 +340,7 @@ def _upload(world: world_module.World, image: plan_model.PlannedImage,
         imageutils/format_inspector.py GPTInspector
     """
     try:
-        return upload(world, image.image_id, source)
+        return upload_flow.upload(txn, image.image_id, source, consistency)
     except errors.ImageServiceError as exc:
         if (exc.status != http.HTTPStatus.UNSUPPORTED_MEDIA_TYPE
                 or image.image_format != RAW):
@@ -345,43 +348,17 @@ def _upload(world: world_module.World, image: plan_model.PlannedImage,
         raise errors.ImageServiceError(
             call=exc.call, status=exc.status, image_id=exc.image_id,
             reason=f'{exc.reason}. It does not take the beginning of this '
-                   'disk for that of a raw image: take the snapshot with '
-                   '--format qcow2, or set [libvirt]snapshot_image_format = '
-                   'qcow2 in nova.conf') from exc
+                   'disk for that of a raw image: '
+                   f'{_as_qcow2(txn.record.instance_name, image)}') from exc
 
 
-def upload(world: world_module.World, image_id: str,
-           source: stream.Source) -> image_model.Image:
-    """Upload the data of one image and prove it whole in Glance.
-
-    :raises ImageServiceError: when Glance has not got it all
-    """
-    world.observer.begins(phase_model.Phase.UPLOAD)
-    try:
-        with world.disk_turn():
-            return world.disk_work(world.images.upload, image_id, source,
-                                   progress=world.observer.advances)
-    except errors.ImageCorrupt:
-        # It is active. Nova deletes the image of a snapshot that failed, but
-        # not that of a shelved instance, which it would be unshelved from.
-        # :source: nova/compute/manager.py delete_image_on_error,
-        #     _shelve_instance
-        _delete_corrupt(world, image_id)
-        raise
-
-
-def _delete_corrupt(world: world_module.World, image_id: str) -> None:
-    try:
-        world.images.delete(image_id)
-    except errors.ImageServiceError as exc:
-        LOG.error('Image %s is corrupt and could not be deleted: %s. Delete '
-                  'it: openstack image delete %s', image_id, exc, image_id)
-
-
-def commit(txn: world_module.Transaction) -> None:
-    """Say that all images stay: from here on nothing is taken back.
-
-    :raises JournalError: when that cannot be written; not committed
-    """
-    txn.world.observer.before_commit()
-    txn.commit()
+def _as_qcow2(instance: str, image: plan_model.PlannedImage) -> str:
+    """Say what is to be done for an image in another format than raw."""
+    if image.made_by == request_model.Party.NOVA:
+        return ('set [libvirt]snapshot_image_format = qcow2 in nova.conf and '
+                'restart nova-compute')
+    command = ['nova-snap', 'image-create', instance, image.name,
+               '--format', 'qcow2']
+    if not image.disk.is_root:
+        command += ['--disk', image.disk.target_dev]
+    return f'"{shlex.join(command)}"'

@@ -70,12 +70,13 @@ def plan(world: world_module.World, image_id: str) -> Deletion:
     if image.is_protected:
         raise errors.Refused(
             reason=f'Image {image_id} is protected; take that away first '
-                   '("openstack image set --unprotected")')
+                   f'("openstack image set --unprotected {image_id}")')
     named = block_device.snapshots_named(image.properties)
     if named is None:
         raise errors.Refused(
             reason=f'Image {image_id} is not volume-backed: it names no '
-                   'snapshot of a volume. Use "openstack image delete"')
+                   'snapshot of a volume. Use "openstack image delete '
+                   f'{image_id}"')
     volumes = _acting(world, image)
     found = {one: volumes.snapshot(one) for one in named}
     there = tuple(one for one in found.values() if one is not None)

@@ -101,6 +101,8 @@ def take(node: world_module.Node,
             LOG.info('Snapshot %s of %s starts (%s)', ids,
                      made.instance_name, made.method)
             result = run(txn)
+        # Another one may have taken the place of an image.
+        ids = ', '.join(image.image_id for image in result.images)
         LOG.info('Snapshot %s of %s done in %.1f s', ids,
                  made.instance_name, clock.monotonic() - started)
     return result

@@ -33,7 +33,7 @@ from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap.flows import frozen as frozen_module
-from nova_snap.flows import image as image_flow
+from nova_snap.flows import upload as upload_flow
 from nova_snap.model import block_device
 from nova_snap.model import consistency as consistency_model
 from nova_snap.model import image as image_model
@@ -100,9 +100,9 @@ def run(txn: world_module.Transaction, *, plan: VolumePlan,
             **block_device.properties(entries, plan.root_device_name),
             **consistency_model.say(spec.image_id, consistency)}).to_dict()))
     txn.world.observer.before_upload()
-    image = image_flow.upload(txn.world, spec.image_id,
-                              source_module.NoData())
-    image_flow.commit(txn)
+    image = upload_flow.upload(txn, spec.image_id, source_module.NoData(),
+                               consistency)
+    upload_flow.commit(txn)
     return result_model.Result((image,), plan, consistency, snapshots)
 
 

@@ -149,6 +149,12 @@ class Transaction(ty.Generic[World]):
         """Do a step whose result remains if the operation succeeds."""
         self._begin(step, Role.ARTIFACT).start()
 
+    def artifacts(self) -> list[Held[World]]:
+        """Return the artifacts that are not undone."""
+        return [held for held in self._helds
+                if held.entry.role == Role.ARTIFACT
+                and held.entry.phase != Phase.UNDONE]
+
     @contextlib.contextmanager
     def hold(self, step: Step[World], *,
              start: bool = True) -> cabc.Iterator[Held[World]]:

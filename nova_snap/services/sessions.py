@@ -44,12 +44,16 @@ class Timeouts:
     :ivar settle: for an image whose upload broke off to become queued or
         active. Glance sees it at once, or when the proxy before it gives up:
         commonly after one minute, or five.
+    :ivar let_go: likewise, where the data can be sent to another image just
+        as well: as long as Glance needs to see that a connection is gone.
+        All data are sent again after a longer wait, too.
     """
 
     answer: float = 60
     stall: float = 120
     finish: float = 600
     settle: float = 600
+    let_go: float = 15
 
     def after_last_byte(self, size: int) -> float:
         """Return how long the answer to an upload may take.
@@ -63,7 +67,7 @@ class Timeouts:
         return self.finish + size / FORWARD_BYTES_PER_SECOND
 
     def at_least(self, seconds: float | None) -> 'Timeouts':
-        """Return these, with no wait of an upload shorter than what was set.
+        """Return these, with no wait for an answer shorter than what was set.
 
         An operator who lets Nova wait longer knows a service that is slow.
 

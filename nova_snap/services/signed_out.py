@@ -50,7 +50,8 @@ class SignedOut(images_module.Images):
         raise self._reason
 
     def upload(self, image_id: str, source: stream.Source, *,
-               progress: stream.Progress | None = None) -> ty.NoReturn:
+               progress: stream.Progress | None = None,
+               is_replaceable: bool = False) -> ty.NoReturn:
         raise self._reason
 
     def delete(self, image_id: str, *, owner: str | None = None) -> None:

@@ -15,6 +15,7 @@
 import dataclasses
 import typing as ty
 
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model import image as image_model
 from nova_snap.model import request as request_model
 from nova_snap.steps import step as step_module
@@ -29,6 +30,16 @@ class CreateImage(step_module.Step):
     """
 
     spec: dict[str, ty.Any]
+
+    def again(self, image_id: str, word: str) -> 'CreateImage':
+        """Return the step that makes the same image under another id.
+
+        :param word: how consistent it is
+        """
+        return CreateImage({
+            **self.spec, 'image_id': image_id, 'properties': {
+                **self.spec['properties'],
+                **consistency_model.say(image_id, word)}})
 
     def do(self, world: world_module.World) -> None:
         """Create the record, still without data.

@@ -137,3 +137,4 @@ class Node:
 
 
 Transaction = transaction.Transaction[World]
+Held = transaction.Held[World]

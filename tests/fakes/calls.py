@@ -170,7 +170,11 @@ class Calls:
             for rule in self._due(call, When.DURING):
                 half()
                 rule.act(call, error)
-        result = effect()
+        try:
+            result = effect()
+        except Exception:
+            self._apply(call, When.AFTER, error)
+            raise
         self._apply(call, When.AFTER, error)
         return result
 

@@ -13,6 +13,7 @@
 """A snapshot into an image whose record Nova has made."""
 
 import logging
+import shlex
 
 import ddt
 import fixtures
@@ -213,9 +214,22 @@ class JudgedTestCase(flow_scene.FlowTestCase):
         error = self.assertRaises(errors.ImageServiceError, self.take,
                                   image_format='raw')
 
-        self.assertIn('--format qcow2', str(error))
-        self.assertIn('snapshot_image_format = qcow2', str(error))
         self.assert_nothing_left(self.before)
+        # And it is one.
+        command = shlex.split(str(error).split('"')[1])
+        self.assertEqual(['nova-snap', 'image-create', fake_node.NAME,
+                          'nightly', '--format', 'qcow2'], command)
+        self.assertEqual('active', self.take(
+            image_format=command[-1]).images[0].status)
+
+    def test_under_nova_the_cure_is_an_option(self):
+        self.fake.glance.create(image_record.of_spec(RECORD))
+        error = self.assertRaises(
+            errors.ImageServiceError, self.take, image_format='raw',
+            made_by=request_model.Party.NOVA)
+
+        self.assertIn('snapshot_image_format = qcow2', str(error))
+        self.assertNotIn('nova-snap image-create', str(error))
 
     def test_the_cure_is_not_said_of_what_it_does_not_cure(self):
         error = self.assertRaises(errors.ImageServiceError, self.take,

@@ -126,6 +126,10 @@ class Glance:
         """End the service; images and database stay on disk."""
         self._service.stop()
 
+    def kill_worker(self) -> None:
+        """Kill what works on the requests; another one takes its place."""
+        self._service.kill_worker()
+
     def data_files(self) -> list[pathlib.Path]:
         """List the files in the store, one for each image with data."""
         return sorted((self.folder / 'images').iterdir())

@@ -19,7 +19,9 @@ breaks a chunked upload ("Remote end closed connection without response");
 
 import collections.abc as cabc
 import http.client
+import os
 import pathlib
+import signal
 
 from nova_snap import units
 from tests.lab import place
@@ -130,6 +132,16 @@ class Service:
     def stop(self) -> None:
         """End it."""
         self.daemon.stop()
+
+    def kill_worker(self) -> None:
+        """Kill what works on the requests; another one takes its place.
+
+        As the kernel does when there is no memory left.
+        """
+        master = self.daemon.pid
+        for worker in pathlib.Path(
+                f'/proc/{master}/task/{master}/children').read_text().split():
+            os.kill(int(worker), signal.SIGKILL)
 
     def _answers(self) -> bool:
         conn = http.client.HTTPConnection('127.0.0.1', self.port,

@@ -123,6 +123,7 @@ class KindTestCase(base.BaseTestCase):
         (errors.ImageUnsafe, errors.StorageError),
         (errors.ImageServiceUnavailable, errors.Retriable),
         (errors.ImageServiceUnavailable, errors.ImageServiceError),
+        (errors.ImageStuck, errors.ImageServiceUnavailable),
         (errors.VolumeServiceUnavailable, errors.Retriable),
         (errors.VolumeServiceUnavailable, errors.VolumeServiceError),
         (errors.VolumeSnapshotFailed, errors.VolumeServiceError),
@@ -135,6 +136,6 @@ class KindTestCase(base.BaseTestCase):
     def test_only_what_may_succeed_again_is_retriable(self):
         self.assertEqual(
             {errors.Retriable, errors.ImageServiceUnavailable,
-             errors.VolumeServiceUnavailable},
+             errors.ImageStuck, errors.VolumeServiceUnavailable},
             {error for error in _classes()
              if issubclass(error, errors.Retriable)})

@@ -118,15 +118,18 @@ class Images:
         self._retry.call(lambda: self._wire.patch(image_id, properties))
 
     def upload(self, image_id: str, source: stream.Source, *,
-               progress: stream.Progress | None = None) -> image_model.Image:
+               progress: stream.Progress | None = None,
+               is_replaceable: bool = False) -> image_model.Image:
         """Send the data of an image and see that all of it arrived.
 
         Each attempt sends the source from its first byte. When this fails
         the image is the caller's to delete; it is not active then, except
         with ImageCorrupt.
 
-        :raises ImageServiceUnavailable: when every attempt broke off, or the
-            image stays in the hands of one that did
+        :param is_replaceable: the caller can have another image instead
+        :raises ImageStuck: when the image stays in the hands of an attempt
+            that ended
+        :raises ImageServiceUnavailable: when every attempt broke off
         :raises ImageServiceRefused: when we must not send it
         :raises ImageQuotaExceeded: when there is no room; not tried again
         :raises ImageGone: when it is not there any more; not tried again
@@ -136,7 +139,7 @@ class Images:
         """
         return upload_module.Upload(
             self._wire, image_id, source, policy=self._policy,
-            clock=self._clock).run(progress)
+            clock=self._clock, is_replaceable=is_replaceable).run(progress)
 
     def delete(self, image_id: str, *, owner: str | None = None) -> None:
         """Remove an image and its data; one that is absent is fine.
@@ -219,7 +222,8 @@ def _not_owner(owner: str, exc: errors.ImageServiceRefused | None
         status=exc.status if exc else None,
         reason='the credentials are of another project and have neither '
                'the role admin nor, where Glance\'s policy add_image '
-               f'takes it, service{said}')
+               f'takes it, service{said}. Sign in to that project '
+               f'(OS_PROJECT_ID={owner}), or with such a role')
 
 
 def _is_ours(image: image_model.Image, spec: image_model.ImageSpec) -> bool:

@@ -61,13 +61,20 @@ class Upload:
     """All attempts to send one image."""
 
     def __init__(self, wire: wire_module.Wire, image_id: str,
-                 source: stream.Source, *,
-                 policy: sessions.Policy, clock: stream.Clock) -> None:
+                 source: stream.Source, *, policy: sessions.Policy,
+                 clock: stream.Clock, is_replaceable: bool = False) -> None:
+        """Remember what is sent.
+
+        :param is_replaceable: the data can be sent to another image, so that
+            this one is not worth a long wait
+        """
         self._wire = wire
         self._image_id = image_id
         self._source = source
         self._policy = policy
         self._clock = clock
+        self._is_replaceable = is_replaceable
+        self._ended = 'Glance has taken all of it'
         self._sha512: str | None = None
         self._all_sent = False
         self._renewed = False
@@ -80,6 +87,7 @@ class Upload:
                 self._send(progress)
             except errors.ImageServiceError as exc:
                 self._raise_if_final(exc)
+                self._ended = exc.reason
                 image = self._settled({'active', 'queued'})
                 LOG.warning('The upload of image %s broke off and left it '
                             '%s: %s', self._image_id, image.status, exc)
@@ -126,39 +134,56 @@ class Upload:
     def _settled(self, wanted: cabc.Set[str]) -> image_model.Image:
         """Wait until the image has one of these states.
 
-        :raises ImageServiceUnavailable: when it takes too long
+        :raises ImageStuck: when it takes too long
+        :raises ImageServiceUnavailable: when Glance stays silent
         :raises ImageGone: when it was deleted
         :raises ImageServiceError: when it got a state that ends there
         """
-        patience = self._patience()
-        deadline = self._clock.monotonic() + patience
+        deadline = stuck_at = self._clock.monotonic() + self._patience()
         look_again = FIRST_LOOK_SECONDS
         is_said = False
         while True:
+            until = deadline
             try:
                 image = self._wire.look(self._image_id)
             except errors.ImageServiceUnavailable as exc:
                 failure = exc
             else:
-                if image is None or image.status in _GONE:
-                    raise errors.ImageGone(
-                        call='upload', image_id=self._image_id, status=None,
-                        reason='it is not there any more')
-                if image.status in wanted:
+                if image is not None and image.status in wanted:
                     return image
-                failure = self._stays(image.status)
-                if image.status not in UNDER_WAY:
-                    raise errors.ImageServiceError(
-                        call=failure.call, status=failure.status,
-                        reason=failure.reason)
+                failure = self._stuck(image)
+                if self._is_replaceable and not self._all_sent:
+                    # From the first of these answers on.
+                    stuck_at = min(stuck_at, self._clock.monotonic()
+                                   + self._wire.timeouts.let_go)
+                until = stuck_at
                 if look_again > SAID_AFTER_SECONDS and not is_said:
                     is_said = True
-                    self._say(image.status, deadline)
-            left = deadline - self._clock.monotonic()
+                    self._say(failure, until)
+            left = until - self._clock.monotonic()
             if left <= 0:
                 raise failure
             self._clock.sleep(min(look_again, left))
             look_again = min(2 * look_again, LONGEST_LOOK_SECONDS)
+
+    def _stuck(self, image: image_model.Image | None) -> errors.ImageStuck:
+        """Return what is wrong with an image that Glance has to let go of.
+
+        :raises ImageGone: when it was deleted
+        :raises ImageServiceError: when it stays as it is
+        """
+        if image is None or image.status in _GONE:
+            raise errors.ImageGone(
+                call='upload', image_id=self._image_id, status=None,
+                reason='it is not there any more')
+        if image.status not in UNDER_WAY:
+            raise errors.ImageServiceError(
+                call='upload', image_id=self._image_id, status=None,
+                reason=f'image {self._image_id} became {image.status} '
+                       f'({self._ended})')
+        return errors.ImageStuck(
+            call='upload', image_id=self._image_id, status=None,
+            image_status=image.status, reason=self._ended)
 
     def _patience(self) -> float:
         """Return how long Glance may need to let go of the image.
@@ -171,19 +196,14 @@ class Upload:
         return max(timeouts.settle,
                    timeouts.after_last_byte(self._source.size_bytes))
 
-    def _say(self, status: str, deadline: float) -> None:
-        left = deadline - self._clock.monotonic()
-        until = time.strftime('%H:%M:%S',
-                              time.localtime(self._clock.time() + left))
-        LOG.warning('Image %s is still %s after its upload ended: waiting '
-                    'until %s (%d s) for Glance to let go of it',
-                    self._image_id, status, until, left)
-
-    def _stays(self, status: str) -> errors.ImageServiceUnavailable:
-        return errors.ImageServiceUnavailable(
-            call='upload', status=None,
-            reason=f'image {self._image_id} stays {status} after its upload '
-                   'ended, as when a worker of Glance was killed')
+    def _say(self, stuck: errors.ImageStuck, until: float) -> None:
+        left = until - self._clock.monotonic()
+        then = time.strftime('%H:%M:%S',
+                             time.localtime(self._clock.time() + left))
+        LOG.warning('The upload of image %s ended (%s), and the image is '
+                    'still %s: waiting until %s (%d s) for Glance to let go '
+                    'of it', self._image_id, stuck.reason,
+                    stuck.image_status, then, left)
 
     def _compare(self, image: image_model.Image) -> None:
         """See that Glance has what the source has.

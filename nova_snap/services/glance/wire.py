@@ -171,11 +171,12 @@ class Wire:
                 headers=headers, timeout=timeout, allow_reauth=False,
                 redirect=False)
         if answer.is_redirect:
+            where = answer.headers.get('Location', '')
             raise errors.ImageServiceError(
                 call='upload', status=answer.status_code,
-                reason='it sends us on to '
-                       f'{answer.headers.get("Location")}: set '
-                       '[glance]endpoint_override to where the images are')
+                reason=f'it sends us on to {where}: set '
+                       '[glance]endpoint_override = '
+                       f'{where.partition("/v2/")[0]} in nova.conf')
 
     def delete(self, image_id: str) -> None:
         """Remove it; ImageGone where there is none."""

@@ -68,10 +68,19 @@ class FakeImages(images_module.Images):
                                       in properties.items()))
 
     def upload(self, image_id: str, source: stream.Source, *,
-               progress: stream.Progress | None = None) -> image_model.Image:
+               progress: stream.Progress | None = None,
+               is_replaceable: bool = False) -> image_model.Image:
         def upload() -> image_model.Image:
             data = _read(source, progress)
-            self._glance.upload(image_id, [data], source.size_bytes)
+            try:
+                self._glance.upload(image_id, [data], source.size_bytes)
+            except fake_http.Refused as exc:
+                if self._find(image_id).status != 'saving':
+                    raise
+                # It was waited for, and stays.
+                raise errors.ImageStuck(
+                    call='upload', image_id=image_id, status=None,
+                    image_status='saving', reason=exc.reason) from exc
             if self._glance.data[image_id] != data:
                 raise errors.ImageCorrupt(
                     call='upload', image_id=image_id, status=None,

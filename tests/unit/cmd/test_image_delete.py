@@ -125,11 +125,13 @@ class CannotTestCase(DeleteTestCase):
 
     def test_one_that_is_not_volume_backed(self):
         del self.stored[self.image_id]['block_device_mapping']
-        self.refused('not volume-backed', 'openstack image delete')
+        self.refused('not volume-backed',
+                     f'"openstack image delete {self.image_id}"')
 
     def test_one_that_is_protected(self):
         self.stored[self.image_id]['protected'] = True
-        self.refused('protected')
+        self.refused('protected', '"openstack image set --unprotected '
+                                  f'{self.image_id}"')
         self.assertEqual(2, len(self.snapshots))
 
     def test_a_snapshot_of_another_project_is_not_its_own(self):

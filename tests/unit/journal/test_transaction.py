@@ -74,6 +74,22 @@ class FlowTestCase(steps.TransactionTestCase):
             txn.artifact(Step('image'))
         self.assert_nothing_left()
 
+    def test_another_artifact_may_take_the_place_of_one(self):
+        first, other, second = Step('first'), Step('other'), Step('second')
+        with self.transaction() as txn:
+            txn.artifact(first)
+            txn.artifact(other)
+            with txn.hold(Step('hold')):
+                held, _ = txn.artifacts()
+                self.assertIs(first, held.step)
+                self.assertTrue(txn.undo(held))
+                txn.artifact(second)
+                self.assertEqual(
+                    [other, second], [one.step for one in txn.artifacts()])
+                txn.commit()
+        self.assertEqual({'other', 'second'}, self.world.there)
+        self.assertEqual([], self.store.ids())
+
 
 class Law1TestCase(steps.TransactionTestCase):
     """A step holds names and the state before, never handles."""

@@ -59,13 +59,15 @@ class UploadTestCase(base.BaseTestCase):
         self.glance.add('an-id', disk_format='raw',
                         container_format='bare')
 
-    def upload(self, *troubles, progress=None, auth=None, **policy):
+    def upload(self, *troubles, progress=None, auth=None,
+               is_replaceable=False, **policy):
         self.glance.troubles = list(troubles)
         images = fake_glance.make_images(
             self.clock, auth=auth,
             policy=dataclasses.replace(fake_glance.POLICY, **policy))
         return images.upload('an-id', source_module.FileSource(self.path),
-                             progress=progress)
+                             progress=progress,
+                             is_replaceable=is_replaceable)
 
     def fails(self, error, *troubles, **kwargs):
         return self.assertRaises(error, self.upload, *troubles, **kwargs)
@@ -200,12 +202,53 @@ class UploadTestCase(base.BaseTestCase):
 
     def test_it_does_not_wait_for_ever(self):
         refused = self.fails(
-            errors.ImageServiceUnavailable,
+            errors.ImageStuck,
             Trouble(read=HALF, error=fake_glance.lost(), leaves='saving'))
 
         self.assertIn('stays saving', str(refused))
+        self.assertIn('Connection reset by peer', str(refused))
         self.assertEqual(1, len(self.puts()))
         self.assertEqual(100, sum(self.clock.sleeps))
+
+    def test_it_waits_less_where_another_image_can_take_its_place(self):
+        self.fails(
+            errors.ImageStuck,
+            Trouble(read=HALF, error=fake_glance.lost(), leaves='saving'),
+            is_replaceable=True)
+
+        self.assertEqual(15, sum(self.clock.sleeps))
+        self.assertIn('(13 s)', self.log.output)
+
+    def test_a_glance_that_falls_silent_then_is_waited_for(self):
+        def fall_silent():
+            self.glance.silent = 10
+
+        self.clock.after(5, fall_silent)
+
+        self.fails(
+            errors.ImageStuck,
+            Trouble(read=HALF, error=fake_glance.lost(), leaves='saving'),
+            is_replaceable=True)
+
+        self.assertLess(40, sum(self.clock.sleeps))
+
+    def test_an_image_that_has_all_its_data_is_worth_the_whole_wait(self):
+        image = self.upload(
+            Trouble(error=fake_glance.lost(), leaves='saving',
+                    later=(60, 'active')), is_replaceable=True)
+
+        self.assertEqual('active', image.status)
+        self.assertEqual(1, len(self.puts()))
+
+    def test_a_glance_that_is_restarted_has_not_kept_the_image(self):
+        # What is counted is the time for which it says so.
+        self.glance.silent = 10
+
+        self.upload(Trouble(read=HALF, error=fake_glance.lost(),
+                            leaves='saving', later=(40, 'queued')),
+                    is_replaceable=True)
+
+        self.assertEqual(2, len(self.puts()))
 
     def test_a_glance_that_is_restarted_is_waited_for(self):
         self.glance.silent = 5
@@ -325,11 +368,13 @@ class UploadTestCase(base.BaseTestCase):
 
     def test_a_redirect_is_not_followed_with_what_is_left(self):
         self.http.put(f'{fake_glance.ENDPOINT}/v2/images/an-id/file',
-                      status_code=307, headers={'Location': 'http://else/'})
+                      status_code=307, headers={
+                          'Location': 'http://else:9292/v2/images/an-id/file'})
 
         refused = self.fails(errors.ImageServiceError)
 
-        self.assertIn('http://else/', str(refused))
+        self.assertIn('[glance]endpoint_override = http://else:9292 in',
+                      str(refused))
         self.assertEqual(1, len(self.puts()))
 
     def test_an_error_of_the_source_ends_it(self):
