@@ -97,6 +97,13 @@ _DISTRUST = 'CERTIFICATE_VERIFY_FAILED'
 # Characters of an error page that are shown: a sentence or two.
 _WORDS_LIMIT = 300
 
+# How the errors of urllib3 begin, and the causes in them.
+_WRAPPING = re.compile(r": (HTTPS?ConnectionPool\(|\('Connection aborted)")
+_CAUSE = re.compile(r"\[Errno -?\d+\] ([^'\")\]]+)"
+                    r"|\w+(?:Error|Disconnected)\((?:\d+, )?"
+                    r"'([^'\[]+|\[SSL[^']+)'\)")
+_ADDRESS = re.compile(r' for (\S+): ')
+
 _TAG = re.compile(r'<[^>]*>')
 # They repeat the status.
 _HEADING = re.compile(r'<(head|h1)>.*?</\1>', re.DOTALL | re.IGNORECASE)
@@ -109,7 +116,7 @@ def by_error(exc: Exception, credentials: str) -> Answer:
     """
     if isinstance(exc, ksa_exc.HttpError):
         return by_status(exc.http_status, _words(exc), credentials)
-    said = one_line(exc)
+    said = one_line(_plain(exc))
     if isinstance(exc, _NO_CREDENTIALS):
         return Answer(Meaning.REFUSED, f'no usable credentials ({said}); '
                                        f'give them by {credentials}')
@@ -118,7 +125,7 @@ def by_error(exc: Exception, credentials: str) -> Answer:
     if isinstance(getattr(exc, 'original', None), _NO_SCHEME):
         return Answer(Meaning.LASTING,
                       'the address of the service does not begin with '
-                      f'http:// or https:// ({said})')
+                      f'http:// or https:// ({_asked(exc)})')
     if isinstance(exc, _NO_ANSWER) and not _is_lasting(exc):
         return Answer(Meaning.PASSING, said)
     return Answer(Meaning.LASTING, said)
@@ -147,6 +154,25 @@ def one_line(text: object) -> str:
         return words
     cut = words[:_WORDS_LIMIT + 1].rpartition(' ')[0] or words[:_WORDS_LIMIT]
     return f'{cut} ...'
+
+
+def _plain(exc: Exception) -> str:
+    """Return why there is no answer, without the libraries that say so.
+
+    They say it one about the other: the cause stands at the end.
+    """
+    said = str(exc)
+    wrapped = _WRAPPING.search(said)
+    causes = _CAUSE.findall(said)
+    if not wrapped or not causes:
+        return said
+    return f'{said[:wrapped.start()]}: {"".join(causes[-1])}'
+
+
+def _asked(exc: Exception) -> str:
+    """Return the address that an error of a connection is about."""
+    found = _ADDRESS.search(str(exc))
+    return found[1] if found else one_line(exc)
 
 
 def _words(exc: ksa_exc.HttpError) -> str:

@@ -14,10 +14,12 @@
 
 import dataclasses
 
+from keystoneauth1 import exceptions as ksa_exc
 from keystoneauth1.identity import base as ksa_identity
 from keystoneauth1.identity import generic as ksa_generic
 from keystoneauth1 import plugin as ksa_plugin
 from keystoneauth1 import session as ksa_session
+from requests import exceptions as requests_exc
 
 
 # Who is asked, in an operator's words.
@@ -36,12 +38,26 @@ class Identity:
     roles: frozenset[str] | None
 
 
+def _refuse_no_url(auth: ksa_plugin.BaseAuthPlugin | None) -> None:
+    """Refuse an address of Keystone that keystoneauth1 would complete.
+
+    It would look into the catalog, which is Keystone's to give.
+
+    :raises UnknownConnectionError: naming it
+    """
+    url = getattr(auth, 'auth_url', None)
+    if url and not url.startswith(('http://', 'https://')):
+        raise ksa_exc.UnknownConnectionError(
+            url, requests_exc.MissingSchema(url))
+
+
 def sign_in(session: ksa_session.Session,
             auth: ksa_plugin.BaseAuthPlugin | None) -> None:
     """See that there is a token; a request then fails at its service alone.
 
     :raises ClientException: of keystoneauth1, when it cannot sign in
     """
+    _refuse_no_url(auth)
     session.get_auth_headers(auth)
 
 
@@ -53,6 +69,7 @@ def who(session: ksa_session.Session,
     """
     if auth is None:
         return Identity(None, None)
+    _refuse_no_url(auth)
     if isinstance(auth, ksa_identity.BaseIdentityPlugin):
         access = auth.get_access(session)
         return Identity(access.project_id, frozenset(access.role_names or ()))

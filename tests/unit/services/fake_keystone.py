@@ -62,7 +62,7 @@ class FakeKeystone:
         return [asked['identity']['methods'] for asked in self.asked]
 
 
-def make_auth(project_id='infra'):
+def make_auth(project_id='infra', url=URL):
     """Make what signs in."""
-    return v3.Password(URL, username='operator', password='p',
+    return v3.Password(url, username='operator', password='p',
                        user_domain_id='default', project_id=project_id)

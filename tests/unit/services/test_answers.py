@@ -112,6 +112,45 @@ class ErrorTestCase(base.BaseTestCase):
         self.assertEqual(
             answers.Answer(Meaning.FULL, 'no room (HTTP 413)', 413), answer)
 
+    @ddt.named_data(
+        ['a port that is closed',
+         "HTTPConnectionPool(host='glance', port=9292): Max retries exceeded "
+         "with url: /v2/images?limit=1 (Caused by NewConnectionError("
+         "\"HTTPConnection(host='glance', port=9292): Failed to establish a "
+         'new connection: [Errno 111] Connection refused"))',
+         'Connection refused'],
+        ['a port that is closed, of an older urllib3',
+         "HTTPConnectionPool(host='glance', port=9292): Max retries exceeded "
+         "with url: /v2/images?limit=1 (Caused by NewConnectionError("
+         "'<urllib3.connection.HTTPConnection object at 0x7f>: Failed to "
+         "establish a new connection: [Errno 111] Connection refused'))",
+         'Connection refused'],
+        ['a connection that is cut',
+         "('Connection aborted.', ConnectionResetError(104, 'Connection "
+         "reset by peer'))", 'Connection reset by peer'],
+        ['a server that hangs up',
+         "('Connection aborted.', RemoteDisconnected('Remote end closed "
+         "connection without response'))",
+         'Remote end closed connection without response'],
+        ['a certificate',
+         "HTTPSConnectionPool(host='glance', port=9292): Max retries exceeded "
+         "with url: / (Caused by SSLError(SSLCertVerificationError(1, '[SSL: "
+         'CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed '
+         "certificate (_ssl.c:992)')))",
+         '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: '
+         'self-signed certificate (_ssl.c:992)'],
+        ['what has no cause',
+         "HTTPConnectionPool(host='glance', port=9292): Read timed out.",
+         "HTTPConnectionPool(host='glance', port=9292): Read timed out."],
+    )
+    def test_the_cause_of_silence_is_said_alone(self, said, expected):
+        begins = 'Unable to establish connection to http://glance:9292'
+
+        answer = answers.by_error(
+            ksa_exc.ConnectFailure(f'{begins}: {said}'), CREDENTIALS)
+
+        self.assertEqual(f'{begins}: {expected}', answer.reason)
+
     def test_an_error_is_a_sentence(self):
         self.assertEqual('one two', answers.one_line(' one\n two '))
         self.assertLess(len(answers.one_line('word ' * 10000)), 350)
@@ -139,5 +178,6 @@ class ErrorTestCase(base.BaseTestCase):
         answer = answers.by_error(error, CREDENTIALS)
 
         self.assertIs(Meaning.LASTING, answer.meaning)
-        self.assertIn('does not begin with http:// or https://',
-                      answer.reason)
+        self.assertEqual(
+            'the address of the service does not begin with http:// or '
+            f'https:// ({address}/v2/images)', answer.reason)

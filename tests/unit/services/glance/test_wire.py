@@ -306,6 +306,16 @@ class SignInTestCase(base.BaseTestCase):
         self.assertIn('OS_*', said)
         self.assertNotIn('role', said)
 
+    def test_an_address_of_keystone_without_http(self):
+        self.wire = make_wire(fake_keystone.make_auth(
+            url='keystone.test:5000/v3'))
+
+        said = self.fails(errors.ImageServiceError)
+
+        self.assertEqual(
+            'Keystone failed at sign in: the address of the service does not '
+            'begin with http:// or https:// (keystone.test:5000/v3)', said)
+
     def test_a_glance_that_is_silent(self):
         self.http.register_uri(
             requests_mock.ANY, re.compile(fake_glance.ENDPOINT),
