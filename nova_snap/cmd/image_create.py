@@ -152,6 +152,7 @@ def _describe(result: result_model.Result,
         'method': result.plan.method,
         'consistency': result.consistency,
         'seconds': round(seconds, 2),
+        'remarks': list(result.plan.remarks),
     }
     if result.volume_snapshots:
         described['volume_snapshots'] = list(result.volume_snapshots)

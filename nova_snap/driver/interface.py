@@ -119,17 +119,15 @@ class LibvirtDriver(driver.LibvirtDriver):
             super().snapshot(context, instance, image_id, update_task_state)
             return
         image = self._image_api.get(context, image_id)
-        metadata = self._create_snapshot_metadata(
-            instance.image_meta, instance,
-            CONF.libvirt.snapshot_image_format or root.driver_format,
-            image['name'])
         with progress_module.InstanceProgress(context, instance) as progress:
             _try_ceph(update_task_state)
 
-            def before_upload() -> None:
+            def before_upload(image_format: str) -> None:
                 update_task_state(task_state=UPLOADING, expected_state=PENDING)
-                self._image_api.update(context, image_id, metadata,
-                                       purge_props=False)
+                self._image_api.update(
+                    context, image_id, self._create_snapshot_metadata(
+                        instance.image_meta, instance, image_format,
+                        image['name']), purge_props=False)
 
             images = images_module.request_images(context,
                                                   self._snap.settings)

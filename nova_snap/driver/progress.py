@@ -120,13 +120,13 @@ class Watch(observer_module.Observer):
     """Shows a snapshot to Nova, and ends it when the service stops.
 
     :param check: raises Cancelled when the service stops
-    :param before_upload: says to Nova that the upload begins; what it raises
-        ends the snapshot
+    :param before_upload: says to Nova that the upload begins, of an image in
+        this format; what it raises ends the snapshot
     """
 
     def __init__(self, progress: InstanceProgress,
                  check: cabc.Callable[[], None],
-                 before_upload: cabc.Callable[[], None]) -> None:
+                 before_upload: cabc.Callable[[str], None]) -> None:
         self._progress = progress
         self._check = check
         self._before_upload = before_upload
@@ -139,11 +139,12 @@ class Watch(observer_module.Observer):
         self._check()
         self._progress.advances(done, total)
 
-    def before_upload(self) -> None:
+    def before_upload(self, image_formats: cabc.Sequence[str]) -> None:
         """Tell Nova, in the thread that Nova has called."""
         self._check()
         self._progress.note(PHASES[Phase.UPLOAD][0])
-        self._before_upload()
+        (image_format,) = image_formats
+        self._before_upload(image_format)
 
     def before_commit(self) -> None:
         self._check()

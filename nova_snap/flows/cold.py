@@ -25,6 +25,7 @@ from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap.flows import image as image_flow
+from nova_snap.flows import image_format as format_flow
 from nova_snap.model import consistency as consistency_model
 from nova_snap.model import domain as domain_model
 from nova_snap.model.plan import plan as plan_model
@@ -50,6 +51,7 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
         with txn.world.disk_turn(), _without_hostdevs(txn, plan), \
                 _saved(txn, plan):
             rest = image_flow.AtRest(txn.world, plan)
+            plan = format_flow.settled(txn.world, plan)
             sources = opened.enter_context(
                 image_flow.sources(txn.world, plan, scratch))
             rest.check()

@@ -26,6 +26,7 @@ from nova_snap.hypervisor import domain as domain_module
 from nova_snap.model import domain as domain_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import disk as disk_plan
+from nova_snap.model.plan import image_format as format_plan
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import request as request_model
 from nova_snap.model import room as room_model
@@ -65,7 +66,8 @@ def read(node: world_module.Node,
         job=None if state == State.SHUTOFF else domain.job(),
         disks=() if wanted is None else (
             _disk(world, domain, model, wanted, state,
-                  left=None if is_cinders else left),),
+                  left=None if is_cinders else left,
+                  image_format=format_plan.named(request, world.settings)),),
         room=room,
         save_room=(None if state == State.SHUTOFF or is_cinders
                    else room_flow.of_saves(node)),
@@ -99,10 +101,12 @@ def _lost(world: world_module.World,
 
 def _disk(world: world_module.World, domain: domain_module.Domain,
           model: domain_model.Domain, disk: domain_model.Disk,
-          state: State, *, left: int | None) -> plan_model.DiskFacts:
+          state: State, *, left: int | None,
+          image_format: str | None) -> plan_model.DiskFacts:
     """Look at one disk.
 
     :param left: bytes that it may take; None for one that is Cinder's
+    :param image_format: that the operator has named
     """
     job = (None if state == State.SHUTOFF
            else _block_job(world, domain, model, disk))
@@ -119,16 +123,19 @@ def _disk(world: world_module.World, domain: domain_module.Domain,
             world.files.allocated_bytes(layer.path) if layer.is_local else 0
             for layer in chain)
         files = file_ids(world, chain)
-        looks_like_qcow2 = (disk.driver_format == 'raw'
-                            and world.files.begins_as_qcow2(chain[0].path))
+        first = (world.files.first_bytes(chain[0].path)
+                 if disk.driver_format == format_plan.RAW else None)
+    size = _virtual_size(look, domain, disk, state)
+    if first is None and image_format == format_plan.RAW:
+        first = _first_bytes(world, chain, state, size)
     if state != State.SHUTOFF:
         _refuse_replaced(world, model.name, chain, files)
     return plan_model.DiskFacts(
         disk, chain=chain, files=files, allocations=allocations,
-        block_job=job, looks_like_qcow2=looks_like_qcow2,
+        block_job=job, first=first,
         measured=(_measured(world, chain, state) if sum(allocations) > left
                   else None),
-        virtual_size=_virtual_size(look, domain, disk, state))
+        virtual_size=size)
 
 
 def _measured(world: world_module.World, chain: Chain,
@@ -137,11 +144,28 @@ def _measured(world: world_module.World, chain: Chain,
 
     To be asked where there may not be room: it takes a while.
     """
-    if state != State.SHUTOFF or not all(
-            layer.is_local and layer.format in disk_plan.SOURCE_FORMATS
-            for layer in chain):
+    if not _is_at_rest(chain, state):
         return None
     return world.qemu_img.measure(chain)
+
+
+def _first_bytes(world: world_module.World, chain: Chain, state: State,
+                 size: int) -> bytes | None:
+    """Return how a disk that no QEMU has open begins, where that is seen."""
+    if not _is_at_rest(chain, state):
+        return None
+    try:
+        return world.qemu_img.first_bytes(chain, size)
+    except errors.StorageError:
+        # It is looked at once more, and then that is said.
+        return None
+
+
+def _is_at_rest(chain: Chain, state: State) -> bool:
+    """Tell whether qemu-img can read a chain."""
+    return state == State.SHUTOFF and all(
+        layer.is_local and layer.format in disk_plan.SOURCE_FORMATS
+        for layer in chain)
 
 
 def file_ids(world: world_module.World,

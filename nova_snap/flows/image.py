@@ -20,12 +20,12 @@ import collections.abc as cabc
 import contextlib
 import http
 import os
-import shlex
 
 from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap.flows import facts as facts_module
+from nova_snap.flows import image_format as format_flow
 from nova_snap.flows import room as room_flow
 from nova_snap.flows import upload as upload_flow
 from nova_snap.host import qemu_img as qemu_img_module
@@ -34,6 +34,7 @@ from nova_snap.model import domain as domain_model
 from nova_snap.model import image as image_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model import phase as phase_model
+from nova_snap.model.plan import image_format as format_plan
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import request as request_model
 from nova_snap.model import result as result_model
@@ -47,8 +48,6 @@ LOG = logging.getLogger(__name__)
 FLAT_NAME = 'image'
 # A socket's path has 107 bytes at most.
 SOCKET_NAME = 'nbd-{}'
-
-RAW = 'raw'
 
 Chain = cabc.Sequence[layer_model.Layer]
 
@@ -282,8 +281,10 @@ def deliver(txn: world_module.Transaction, plan: plan_model.Plan,
     world = txn.world
     txn.give_room_back()
     for planned in plan.images:
+        format_flow.record(txn, planned)
         _say(world, planned, consistency)
-    world.observer.before_upload()
+    world.observer.before_upload(
+        [image.image_format for image in plan.images])
     images = tuple(
         _upload(txn, planned, source, consistency)
         for planned, source in zip(plan.images, sources, strict=True))
@@ -343,22 +344,11 @@ def _upload(txn: world_module.Transaction, image: plan_model.PlannedImage,
         return upload_flow.upload(txn, image.image_id, source, consistency)
     except errors.ImageServiceError as exc:
         if (exc.status != http.HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-                or image.image_format != RAW):
+                or image.image_format != format_plan.RAW):
             raise
         raise errors.ImageServiceError(
             call=exc.call, status=exc.status, image_id=exc.image_id,
             reason=f'{exc.reason}. It does not take the beginning of this '
                    'disk for that of a raw image: '
-                   f'{_as_qcow2(txn.record.instance_name, image)}') from exc
-
-
-def _as_qcow2(instance: str, image: plan_model.PlannedImage) -> str:
-    """Say what is to be done for an image in another format than raw."""
-    if image.made_by == request_model.Party.NOVA:
-        return ('set [libvirt]snapshot_image_format = qcow2 in nova.conf and '
-                'restart nova-compute')
-    command = ['nova-snap', 'image-create', instance, image.name,
-               '--format', 'qcow2']
-    if not image.disk.is_root:
-        command += ['--disk', image.disk.target_dev]
-    return f'"{shlex.join(command)}"'
+                   + format_plan.as_qcow2(txn.record.instance_name, image)
+        ) from exc

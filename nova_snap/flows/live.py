@@ -35,6 +35,7 @@ from oslo_log import log as logging
 
 from nova_snap.flows import frozen as frozen_module
 from nova_snap.flows import image as image_flow
+from nova_snap.flows import image_format as format_flow
 from nova_snap.flows import room as room_flow
 from nova_snap.hypervisor import blockjob
 from nova_snap.hypervisor import events as events_module
@@ -73,6 +74,8 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
         world.files.own(delta.path)
         with contextlib.ExitStack() as opened:
             with world.disk_turn():
+                plan = format_flow.settled(world, plan, [(delta, *backing)])
+                (image,) = plan.images
                 source = opened.enter_context(image_flow.source(
                     world, image, (delta, *backing), scratch))
             # Its room is given back before the upload, which may take long,

@@ -22,6 +22,7 @@ from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap.flows import image as image_flow
+from nova_snap.flows import image_format as format_flow
 from nova_snap.model import consistency as consistency_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import result as result_model
@@ -67,6 +68,7 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
         rest = image_flow.AtRest(txn.world, plan)
         with contextlib.ExitStack() as opened:
             with txn.world.disk_turn():
+                plan = format_flow.settled(txn.world, plan)
                 sources = opened.enter_context(
                     image_flow.sources(txn.world, plan, scratch))
                 rest.check()

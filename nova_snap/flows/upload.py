@@ -63,7 +63,7 @@ def _send(txn: world_module.Transaction, image_id: str,
             return world.disk_work(
                 world.images.upload, image_id, source,
                 progress=world.observer.advances,
-                is_replaceable=_made(txn, image_id) is not None)
+                is_replaceable=made(txn, image_id) is not None)
     except errors.ImageCorrupt:
         # It is active. Nova deletes the image of a snapshot that failed, but
         # not that of a shelved instance, which it would be unshelved from.
@@ -79,8 +79,8 @@ def _replaced(txn: world_module.Transaction, image_id: str,
 
     :raises ImageStuck: when the image is not ours, or cannot be deleted
     """
-    made = _made(txn, image_id)
-    if made is None or not txn.undo(made[0]):
+    ours = made(txn, image_id)
+    if ours is None or not txn.undo(ours[0]):
         raise stuck
     new_id = str(uuid_module.uuid4())
     LOG.warning('%s. It is deleted, and its data are sent again as image %s',
@@ -88,11 +88,11 @@ def _replaced(txn: world_module.Transaction, image_id: str,
     txn.record.images = [
         record_model.Image(new_id, image.name) if image.id == image_id
         else image for image in txn.record.images]
-    txn.artifact(made[1].again(new_id, consistency))
+    txn.artifact(ours[1].again(new_id, consistency))
     return new_id
 
 
-def _made(txn: world_module.Transaction, image_id: str) -> (
+def made(txn: world_module.Transaction, image_id: str) -> (
         tuple[world_module.Held, image_step.CreateImage] | None):
     """Return the record of an image where we made it."""
     for held in txn.artifacts():

@@ -99,7 +99,7 @@ def run(txn: world_module.Transaction, *, plan: VolumePlan,
             **spec.properties,
             **block_device.properties(entries, plan.root_device_name),
             **consistency_model.say(spec.image_id, consistency)}).to_dict()))
-    txn.world.observer.before_upload()
+    txn.world.observer.before_upload(())
     image = upload_flow.upload(txn, spec.image_id, source_module.NoData(),
                                consistency)
     upload_flow.commit(txn)

@@ -23,6 +23,7 @@ import shutil
 import stat
 
 from nova_snap import errors
+from nova_snap.model import first_bytes as first_bytes_model
 from nova_snap.model import layer as layer_model
 
 # QEMU, another user, must be able to enter, and no user to list.
@@ -39,8 +40,6 @@ SNAPSHOTS_MODE = 0o755
 MOST_EXTENTS = 100_000
 # What stat(2) counts st_blocks in.
 STAT_BLOCK = 512
-
-QCOW2_MAGIC = b'QFI\xfb'
 
 LOCKS = pathlib.Path('/proc/locks')
 QEMU_LOCK = 'OFDLCK'
@@ -231,17 +230,14 @@ class Files:
                        in map(str.split, LOCKS.read_text().splitlines()))
         return False
 
-    def begins_as_qcow2(self, path: str) -> bool:
-        """Tell whether a file begins with the magic number of qcow2.
-
-        The guest may have written it there: it says nothing of the format.
+    def first_bytes(self, path: str) -> bytes:
+        """Return how a raw disk begins, also while a guest writes to it.
 
         :raises StorageError: when it cannot be read
-        :source: QEMU docs/interop/qcow2.txt
         """
         try:
             with open(path, 'rb') as file:
-                return file.read(len(QCOW2_MAGIC)) == QCOW2_MAGIC
+                return file.read(first_bytes_model.LENGTH)
         except OSError as exc:
             raise errors.StorageError(
                 reason=f'The disk {path} cannot be read: {exc.strerror}'

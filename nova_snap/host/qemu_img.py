@@ -23,6 +23,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import tempfile
 import threading
 import typing as ty
 
@@ -32,6 +33,7 @@ from oslo_log import log as logging
 from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.host import interrupts
+from nova_snap.model import first_bytes as first_bytes_model
 from nova_snap.model import layer as layer_model
 from nova_snap import units
 
@@ -49,6 +51,8 @@ PROGRESS_SECONDS = 0.2
 FILE_MODE = 0o600
 # What stat(2) counts st_blocks in.
 STAT_BLOCK = 512
+# What QEMU counts disks in.
+SECTOR = 512
 PROC = '/proc'
 # utime and stime, the 14th and 15th of the fields, of which two end with the
 # name.
@@ -140,6 +144,21 @@ class QemuImg:
                 KeyError) as exc:
             LOG.debug('%s is not measured: %s', chain[0].path, exc)
             return None
+
+    def first_bytes(self, chain: cabc.Sequence[layer_model.Layer],
+                    virtual_size: int) -> bytes:
+        """Return how a disk begins, of a chain that no guest has open.
+
+        :raises StorageError: when it cannot be read
+        """
+        size = min(virtual_size // SECTOR * SECTOR, first_bytes_model.LENGTH)
+        # Nothing behind them is read.
+        beginning = {'driver': 'raw', 'size': size, 'file': describe(chain)}
+        with _translated('look at', chain[0].path), \
+                tempfile.NamedTemporaryFile() as file:
+            _execute(*self._limits, 'qemu-img', 'convert', '-O', 'raw',
+                     'json:' + json.dumps(beginning), file.name)
+            return file.read()
 
     def is_cut_short(self, path: str) -> bool:
         """Tell whether a qcow2 file ends before what its tables name.

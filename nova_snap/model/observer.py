@@ -12,6 +12,8 @@
 
 """What a door wants to know of an operation, and where it may end it."""
 
+import collections.abc as cabc
+
 from nova_snap.model import phase as phase_model
 
 
@@ -29,8 +31,11 @@ class Observer:
     def advances(self, done: int, total: int) -> None:
         """Take note of how far the phase is; bytes, 0 where not known."""
 
-    def before_upload(self) -> None:
-        """Take note that the first byte is about to go to Glance."""
+    def before_upload(self, image_formats: cabc.Sequence[str]) -> None:
+        """Take note that the first byte is about to go to Glance.
+
+        :param image_formats: of the images that have data, in their order
+        """
 
     def before_commit(self) -> None:
         """Take note that from here on the images stay.

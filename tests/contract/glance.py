@@ -31,6 +31,7 @@ from nova_snap.services.glance import wire as wire_module
 from nova_snap.services import sessions
 from nova_snap.transfer import source as source_module
 from nova_snap import units
+from tests.contract import first_bytes
 
 Json = dict[str, ty.Any]
 
@@ -43,6 +44,11 @@ TIMEOUT = 60
 
 BINARY = 'application/octet-stream'
 PATCH_TYPE = 'application/openstack-images-v2.1-json-patch'
+
+
+def _beginning(first: bytes) -> list[bytes]:
+    """Return the data with another beginning."""
+    return [first, DATA[len(first):]]
 
 
 class Side(ty.Protocol):
@@ -290,6 +296,27 @@ class DataContract(GlanceContract):
              hashlib.sha512(DATA).hexdigest()),
             (found.status, found.size, found.checksum, found.hash_algo,
              found.hash_value))
+
+    @ddt.named_data(*first_bytes.TAKEN.items())
+    def test_it_takes_as_raw_a_disk(self, first):
+        self.assertEqual(204, self.put(self.image_id, _beginning(first)))
+        self.assertEqual('active', self.status(self.image_id))
+
+    @ddt.named_data(*first_bytes.REFUSED.items())
+    def test_it_refuses_as_raw_a_disk(self, first):
+        self.assertEqual(415, self.put(self.image_id, _beginning(first)))
+        self.assertEqual('queued', self.status(self.image_id))
+
+    def test_a_queued_image_takes_another_format_and_then_its_data(self):
+        qcow2 = _beginning(first_bytes.qcow2(3))
+        self.side.images.set_properties(self.image_id,
+                                        {'disk_format': 'qcow2'})
+        self.assertEqual(
+            'qcow2', self.side.images.get(self.image_id).disk_format)
+        self.assertEqual(415, self.put(self.image_id))
+        self.assertEqual(204, self.put(self.image_id, qcow2))
+        self.assertEqual(403, self.patch(self.image_id, {
+            'op': 'add', 'path': '/disk_format', 'value': 'raw'}))
 
     def test_the_product_sends_it_whole(self):
         with self.source() as source:

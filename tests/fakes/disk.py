@@ -23,6 +23,9 @@ import pathlib
 
 Clusters = dict[str, str]
 
+# The cluster that a disk begins with: its first bytes in hex.
+FIRST = 'first'
+
 
 @dataclasses.dataclass
 class DiskFile:
@@ -43,6 +46,15 @@ class DiskFile:
     def save(self, path: str) -> None:
         """Write it."""
         pathlib.Path(path).write_bytes(self.to_bytes())
+
+    def begin(self, first: bytes) -> None:
+        """Let a raw disk begin so."""
+        self.clusters[FIRST] = first.hex()
+
+    def first_bytes(self) -> bytes:
+        """Return how it begins for one who takes it for raw."""
+        first = bytes.fromhex(self.clusters.get(FIRST, ''))
+        return b'QFI\xfb' if self.format == 'qcow2' else first
 
     def to_bytes(self) -> bytes:
         """Return it as it lies on the disk."""

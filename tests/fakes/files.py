@@ -34,7 +34,7 @@ JOURNAL = 'journal'
 # What only looks, and whether it can fail; the others have an answer for
 # everything.
 LOOKS = {'free_bytes': True, 'allocated_bytes': True, 'file_id': True,
-         'begins_as_qcow2': True, 'is_held': False,
+         'first_bytes': True, 'is_held': False,
          'changed_at': True, 'exists': False, 'file_system': True,
          'is_missing': False, 'written_bytes': False,
          'is_block_device': False}
@@ -68,8 +68,8 @@ class FakeFiles(files_module.Files):
             return self._free()
         return super().free_bytes(path) if self._free is None else self._free
 
-    def begins_as_qcow2(self, path: str) -> bool:
-        return fake_disk.DiskFile.load(path).format == 'qcow2'
+    def first_bytes(self, path: str) -> bytes:
+        return fake_disk.DiskFile.load(path).first_bytes()
 
     def is_held(self, path: str) -> bool:
         try:

@@ -12,6 +12,7 @@
 
 """One compute node with a guest, over the lives of several processes."""
 
+import collections.abc as cabc
 import dataclasses
 import pathlib
 import string
@@ -183,7 +184,7 @@ class Listener(observer_module.Observer):
     def advances(self, done: int, total: int) -> None:
         self._said.append((self._phase, done, total))
 
-    def before_upload(self) -> None:
+    def before_upload(self, image_formats: cabc.Sequence[str]) -> None:
         self._said.append(('before upload', 0, 0))
 
     def before_commit(self) -> None:

@@ -58,6 +58,13 @@ class FakeQemuImg(qemu_img_module.QemuImg):
         return ty.cast('int | None', self._calls.make(
             OUTSIDE, 'measure', measure, words=words, changes=False))
 
+    def first_bytes(self, chain: cabc.Sequence[layer_model.Layer],
+                    virtual_size: int) -> bytes:
+        return self._make(
+            'begins', lambda: self.flat(chain, 'raw').first_bytes(),
+            ' '.join(f'{_base(layer.path)}:{layer.format}'
+                     for layer in chain), changes=False)
+
     def is_cut_short(self, path: str) -> bool:
         return self._make(
             'check', lambda: self._open(path, 'qcow2').is_cut_short,

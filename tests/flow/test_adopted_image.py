@@ -264,7 +264,7 @@ class Stopper(observer_module.Observer):
     def advances(self, done, total):
         self._look(self._phase, True)
 
-    def before_upload(self):
+    def before_upload(self, image_formats):
         self._look('before upload', False)
 
     def before_commit(self):

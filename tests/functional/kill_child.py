@@ -59,10 +59,11 @@ LIBVIRT_READS = frozenset((
     'getTime'))
 ACTORS: dict[type, frozenset[str]] = {
     files_module.Files: frozenset((
-        'allocated_bytes', 'begins_as_qcow2', 'changed_at', 'exists',
-        'file_id', 'file_system', 'free_bytes', 'is_block_device', 'is_held',
+        'allocated_bytes', 'changed_at', 'exists', 'file_id', 'file_system',
+        'first_bytes', 'free_bytes', 'is_block_device', 'is_held',
         'is_missing', 'written_bytes')),
-    qemu_img_module.QemuImg: frozenset(('info', 'is_cut_short', 'measure')),
+    qemu_img_module.QemuImg: frozenset((
+        'first_bytes', 'info', 'is_cut_short', 'measure')),
     images_module.Images: frozenset(('check', 'get')),
     volumes_module.Volumes: frozenset((
         'check', 'project_id', 'acting_in', 'volume', 'limits', 'snapshot',

@@ -21,6 +21,7 @@ from nova.compute import utils as compute_utils
 from nova import objects
 
 from nova_snap.model import consistency as consistency_model
+from tests.contract import first_bytes
 from tests.fakes import disk as fake_disk
 from tests.fakes import node as fake_node
 from tests.fakes import qemu_img as fake_qemu_img
@@ -188,6 +189,17 @@ class RootDiskTestCase(SnapshotTestCase):
             self.glance.data[IMAGE])
         self.assertEqual(is_first, stored.clusters == {'is': 'vda'})
         self.assertEqual(not is_first, 'layer 0' in stored.clusters)
+
+    def test_nova_records_the_format_that_its_image_is_sent_in(self):
+        """Glance would refuse a raw image of this disk."""
+        self.instance.root_device_name = '/dev/vda'
+        path = str(self.fake.folder / 'disk.eph0')
+        disk = fake_disk.DiskFile.load(path)
+        disk.begin(first_bytes.boot_sector())
+        disk.save(path)
+        self.snapshot(self.start_driver())
+        self.assertEqual('active', self.glance.images[IMAGE].status)
+        self.assertEqual('qcow2', self.glance.images[IMAGE]['disk_format'])
 
 
 def add_disk(guest, target, path, *, device='disk', first=False):

@@ -13,11 +13,13 @@
 """Decide how an instance is snapshotted on its own node, or refuse."""
 
 import collections.abc as cabc
+import functools
 
 from nova_snap.model import domain as domain_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model.plan import freeze as freeze_plan
+from nova_snap.model.plan import image_format as format_plan
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model.plan import room as room_plan
 from nova_snap.model import request as request_model
@@ -42,16 +44,12 @@ def make_plan(request: request_model.Request,
         _refuse_cold(request, facts)
         _refuse_lost(facts)
     wants, requires = freeze_plan.freeze(request, facts, method)
-    images = tuple(_image(request, settings, facts, method, asked, disk)
-                   for asked, disk in zip(request.images, disks, strict=True))
+    images, format_remarks = _images(request, settings, facts, method, disks)
     undefine, remarks = _undefine(settings, facts, method)
     if facts.domain.nova and facts.nova_compute_runs:
         remarks = (*remarks, 'this instance belongs to Nova, which does not '
                              'see this operation')
-    remarks = (*remarks, *(
-        f'disk {found.disk.target_dev} begins as a qcow2 file does, but is '
-        'raw in its XML: it is taken as the guest sees it, raw'
-        for found in facts.disks if found.looks_like_qcow2))
+    remarks += format_plan.remarks_on_headers(facts) + format_remarks
     need = room_plan.need(images, method)
     remarks += room_plan.refuse_without(settings, facts.room, need)
     memory = (facts.domain.memory if method == plan_model.Method.COLD else 0)
@@ -131,12 +129,31 @@ def _refuse_lost(facts: plan_model.Facts) -> None:
                    'guest first')
 
 
-def _image(request: request_model.Request, settings: settings_model.Settings,
-           facts: plan_model.Facts, method: plan_model.Method,
-           asked: request_model.RequestedImage,
-           disk: plan_model.PlannedDisk) -> plan_model.PlannedImage:
-    image_format = (request.image_format or settings.snapshot_image_format
-                    or disk.active_layer.format)
+def _images(request: request_model.Request,
+            settings: settings_model.Settings, facts: plan_model.Facts,
+            method: plan_model.Method,
+            disks: cabc.Sequence[plan_model.PlannedDisk]) -> (
+                tuple[tuple[plan_model.PlannedImage, ...], tuple[str, ...]]):
+    """Return the image of each disk, and what to say of their formats."""
+    named = format_plan.named(request, settings)
+    images: list[plan_model.PlannedImage] = []
+    remarks: list[str] = []
+    for asked, disk, found in zip(request.images, disks, facts.disks,
+                                  strict=True):
+        in_format = functools.partial(_image, settings, facts, method, asked,
+                                      disk, is_named=named is not None)
+        image = in_format(named or disk.active_layer.format)
+        image_format, said = format_plan.that_glance_takes(
+            facts.domain.name, image, found.first)
+        remarks += said
+        images.append(in_format(image_format))
+    return tuple(images), tuple(remarks)
+
+
+def _image(settings: settings_model.Settings, facts: plan_model.Facts,
+           method: plan_model.Method, asked: request_model.RequestedImage,
+           disk: plan_model.PlannedDisk, image_format: str, *,
+           is_named: bool) -> plan_model.PlannedImage:
     if image_format not in plan_model.IMAGE_FORMATS:
         raise plan_model.unsupported(
             facts, f'the image format {image_format} is not one of '
@@ -144,7 +161,8 @@ def _image(request: request_model.Request, settings: settings_model.Settings,
     compress = settings.snapshot_compression and image_format == 'qcow2'
     return plan_model.PlannedImage(
         image_id=asked.image_id, name=asked.name, made_by=asked.made_by,
-        image_format=image_format, disk=disk, compress=compress,
+        image_format=image_format, is_format_named=is_named, disk=disk,
+        compress=compress,
         # Of a guest that stands still the disk is read at full speed.
         is_streamed=(settings.upload == 'stream' and not compress
                      and image_format in plan_model.STREAMED_FORMATS

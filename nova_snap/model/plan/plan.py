@@ -68,7 +68,7 @@ class DiskFacts:
         it is not known how much of it holds data
     :ivar measured: bytes of a qcow2 image of the whole chain, None where it
         cannot be measured
-    :ivar looks_like_qcow2: its XML says raw, and its first bytes say qcow2
+    :ivar first: its first bytes; None where they are not known
     :ivar block_job: the block job on it, with what ends it, in words; or
         None
     """
@@ -79,7 +79,7 @@ class DiskFacts:
     virtual_size: int = 0
     allocations: tuple[int, ...] = ()
     measured: int | None = None
-    looks_like_qcow2: bool = False
+    first: bytes | None = None
     block_job: str | None = None
 
 
@@ -148,7 +148,9 @@ class PlannedImage:
     """An image that is made of a disk.
 
     :ivar made_by: who has made its record, and deletes it if we fail
+    :ivar is_format_named: the operator has named the format
     :ivar is_streamed: it is made while it is sent, and never a file
+    :ivar recorded_as: the format in its record, where that is another one
     """
 
     image_id: str
@@ -156,8 +158,10 @@ class PlannedImage:
     made_by: request_model.Party
     image_format: str
     compress: bool
+    is_format_named: bool
     is_streamed: bool
     disk: PlannedDisk
+    recorded_as: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

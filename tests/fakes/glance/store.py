@@ -21,7 +21,9 @@ import dataclasses
 import hashlib
 import typing as ty
 
+from nova_snap.model import first_bytes as first_bytes_model
 from nova_snap.model import image as image_model
+from tests.fakes import disk as fake_disk
 from tests.fakes.glance import record as image_record
 from tests.fakes import http as fake_http
 
@@ -37,6 +39,9 @@ READ_ONLY = image_model.RESERVED | {
 # What cannot be changed any more.
 # :source: glance/api/v2/images.py _readonly_properties
 UNCHANGEABLE = READ_ONLY | {'id'}
+# And these once there are data.
+# :source: glance/domain/__init__.py Image.disk_format
+FORMATS = {'disk_format', 'container_format'}
 
 
 @dataclasses.dataclass
@@ -162,7 +167,9 @@ class FakeGlance:
         stored = self.find(image_id)
         self._let(changes=True)
         paths = {_name(change) for change in changes}
-        refused = sorted(paths & UNCHANGEABLE)
+        refused = sorted(paths & (
+            UNCHANGEABLE if stored.status == 'queued'
+            else UNCHANGEABLE | FORMATS))
         if refused:
             raise fake_http.Refused(
                 403, f"Attribute '{refused[0]}' is read-only.")
@@ -214,7 +221,7 @@ class FakeGlance:
             self._strike(image_id, data, trouble)
         if self.images.get(image_id) is not stored:
             raise fake_http.Refused(410, f'Image {image_id} was deleted')
-        refusal = self._refusal(data, declared)
+        refusal = self._refusal(stored, data, declared)
         if refusal:
             self.become(image_id, 'queued', b'')
             raise refusal
@@ -224,13 +231,15 @@ class FakeGlance:
         if self.refuses or (changes and self.reads_only):
             raise fake_http.Refused(403, 'You are not authorized')
 
-    def _refusal(self, data: bytes,
+    def _refusal(self, stored: image_record.Stored, data: bytes,
                  declared: int | None) -> fake_http.Refused | None:
         if self.quota is not None and len(data) > self.quota:
             return fake_http.Refused(413, 'the quota is used up')
         if declared is not None and len(data) != declared:
             return fake_http.Refused(
                 400, f'{declared} bytes were declared, {len(data)} came')
+        if stored['container_format'] == 'bare':
+            return _judge(stored['disk_format'], data)
         return None
 
     def _strike(self, image_id: str, data: bytes, trouble: Trouble) -> None:
@@ -259,6 +268,29 @@ class FakeGlance:
             stored.update(
                 os_hash_algo=self.algorithm,
                 os_hash_value=hashlib.new(self.algorithm, data).hexdigest())
+
+
+def _judge(disk_format: str, data: bytes) -> fake_http.Refused | None:
+    """Refuse data that are not what they are said to be, or not safe.
+
+    :source: glance/location.py ImageProxy.set_data
+    """
+    first, found = data[:first_bytes_model.LENGTH], 'raw'
+    try:
+        disk = fake_disk.DiskFile.from_bytes(data)
+        first, found = disk.first_bytes(), disk.format
+    except ValueError:
+        if first_bytes_model.is_qcow2(first):
+            found = 'qcow2'
+    if disk_format == 'raw':
+        why = first_bytes_model.why_refused(first)
+        return fake_http.Refused(
+            415, 'Image failed safety checks') if why else None
+    if disk_format == found:
+        return None
+    return fake_http.Refused(
+        415, f'Image disk_format {disk_format} does not match stream data '
+             f'{found}')
 
 
 def _name(change: cabc.Mapping[str, ty.Any]) -> str:

@@ -65,7 +65,8 @@ class TakeTestCase(CreateTestCase):
         said = self.create('--json')
         self.assertEqual(main_module.ExitCode.DONE, said.code)
         found = said.json()
-        self.assertEqual({'images', 'method', 'consistency', 'seconds'},
+        self.assertEqual({'images', 'method', 'consistency', 'remarks',
+                          'seconds'},
                          set(found))
         self.assertEqual(('live', 'none'),
                          (found['method'], found['consistency']))

@@ -25,6 +25,7 @@ from oslotest import base
 
 from nova_snap import errors
 from nova_snap.host import files as files_module
+from nova_snap.model import first_bytes as first_bytes_model
 from nova_snap import units
 
 # :source: fcntl(2); Python's fcntl has no name for it
@@ -248,15 +249,16 @@ class OneFileTestCase(FilesTestCase):
     def test_on_a_file_that_is_gone_no_lock_is_seen(self):
         self.assertFalse(self.files.is_held(str(self.path / 'gone')))
 
-    @ddt.data((b'QFI\xfb', True), (b'QFI\xfb\0\0\0\3', True),
-              (b'QFI', False), (b'', False), (b'\0QFI\xfb', False))
-    @ddt.unpack
-    def test_it_begins_as_a_qcow2_file_does(self, content, begins):
+    @ddt.data(0, 511, first_bytes_model.LENGTH,
+              first_bytes_model.LENGTH + 1)
+    def test_no_more_than_its_first_bytes_are_read(self, size):
+        content = os.urandom(size)
         self.path.write_bytes(content)
-        self.assertIs(begins, self.files.begins_as_qcow2(str(self.path)))
+        self.assertEqual(content[:first_bytes_model.LENGTH],
+                         self.files.first_bytes(str(self.path)))
 
     def test_how_one_begins_that_is_gone_is_not_known(self):
-        self.assertRaises(errors.StorageError, self.files.begins_as_qcow2,
+        self.assertRaises(errors.StorageError, self.files.first_bytes,
                           str(self.path / 'gone'))
 
     def test_a_disk_that_is_not_there_is_refused(self):

@@ -128,6 +128,31 @@ class CheckTestCase(base.BaseTestCase):
 
 
 @ddt.ddt
+class FirstBytesTestCase(base.BaseTestCase):
+
+    @ddt.data((units.GiB, 34 * units.KiB), (1000, 512), (0, 0))
+    @ddt.unpack
+    def test_no_more_is_read_and_the_look_is_bounded(self, disk, size):
+        seen = self.useFixture(program.Program(
+            'qemu-img', 'for last; do :; done; printf first > "$last"'))
+        self.assertEqual(b'first', _tool().first_bytes([TOP, BASE], disk))
+        *words, described, path = seen.words
+        self.assertEqual(['convert', '-O', 'raw'], words)
+        self.assertEqual(
+            {'driver': 'raw', 'size': size,
+             'file': qemu_img_module.describe([TOP, BASE])},
+            json.loads(described.removeprefix('json:')))
+        self.assertEqual(['7', str(3 * units.GiB // units.KiB)], seen.limits)
+        self.assertFalse(os.path.exists(path))
+
+    def test_a_failure_names_the_file(self):
+        self.useFixture(program.Program('qemu-img', 'echo "no" >&2; exit 1'))
+        error = self.assertRaises(errors.StorageError, _tool().first_bytes,
+                                  [TOP, BASE], units.GiB)
+        self.assertIn(f'could not look at {TOP.path}: no', str(error))
+
+
+@ddt.ddt
 class InfoTestCase(base.BaseTestCase):
 
     @ddt.named_data(

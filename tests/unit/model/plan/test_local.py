@@ -21,6 +21,7 @@ from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import request as request_model
 from nova_snap.model import room as room_model
 from nova_snap import units
+from tests.contract import first_bytes
 from tests.unit import data
 from tests.unit.model.plan import scene
 from tests.unit import settings
@@ -296,6 +297,47 @@ class FormatTestCase(scene.PlanTestCase):
                          scene.request(image_format=asked),
                          snapshot_image_format=option)
         self.assertEqual(expected, made.images[0].image_format)
+
+    @ddt.named_data(
+        ('raw, which may be changed', None, None, 'qcow2',
+         'the image is made in qcow2'),
+        ('raw by name', 'raw', None, 'raw', '--format qcow2"'),
+        ('raw by the options', None, 'raw', 'raw',
+         ' a-snapshot --format qcow2"'),
+    )
+    def test_glance_may_refuse_it(self, asked, option, expected, said):
+        made = self.plan(scene.facts(chain=(scene.BASE,),
+                                     first=first_bytes.boot_sector()),
+                         scene.request(image_format=asked),
+                         snapshot_image_format=option)
+        self.assertEqual(expected, made.images[0].image_format)
+        [remark] = made.remarks
+        self.assertIn('disk vda (its boot sector has no partition in it)',
+                      remark)
+        self.assertIn(said, remark)
+
+    def test_nova_reads_the_cure_in_its_options(self):
+        [remark] = self.plan(
+            scene.facts(chain=(scene.BASE,), first=first_bytes.boot_sector()),
+            scene.request(made_by=request_model.Party.NOVA),
+            snapshot_image_format='raw').remarks
+        self.assertIn('snapshot_image_format = qcow2 in nova.conf', remark)
+
+    @ddt.data((first_bytes.boot_sector(first_bytes.LINUX), 'raw'),
+              (first_bytes.boot_sector(), 'vmdk'), (None, 'raw'))
+    @ddt.unpack
+    def test_of_what_it_takes_nothing_is_said(self, first, image_format):
+        made = self.plan(scene.facts(chain=(scene.BASE,), first=first),
+                         scene.request(image_format=image_format))
+        self.assertEqual((image_format, ()),
+                         (made.images[0].image_format, made.remarks))
+
+    def test_one_that_is_made_in_qcow2_is_compressed_where_that_is_asked(self):
+        made = self.plan(scene.facts(chain=(scene.BASE,),
+                                     first=first_bytes.boot_sector()),
+                         upload='stream', snapshot_compression=True)
+        self.assertEqual((True, False), (made.images[0].compress,
+                                         made.images[0].is_streamed))
 
     def test_glance_takes_no_other(self):
         said = self.refusal(errors.Unsupported, scene.facts(),

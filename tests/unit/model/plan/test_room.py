@@ -70,7 +70,7 @@ def image(allocations=(TOP, BASE), measured=None, compress=False, size=SIZE,
                   for number in range(len(allocations)))
     return plan_model.PlannedImage(
         'an-image', 'nightly', request_model.Party.US, 'qcow2', compress,
-        False, plan_model.PlannedDisk('vda', True, chain,
+        False, False, plan_model.PlannedDisk('vda', True, chain,
                                       (None,) * len(chain), size,
                                       allocations, measured))
 
