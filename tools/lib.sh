@@ -11,8 +11,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-# Read by the scripts of this folder: what has to be so before Python can do
-# the rest, which is in tests/stages. It goes to the checkout and sets PYTHON.
+# Read by the scripts of this folder and of bench: what has to be so before
+# Python can do the rest, which is in tests/stages. It goes to the checkout and
+# sets PYTHON.
 
 set -u
 umask 022
@@ -23,6 +24,7 @@ export LC_ALL=C.UTF-8
 export no_proxy="${no_proxy:+$no_proxy,}127.0.0.1,localhost"
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
+SCRIPT=$(realpath "$0") || exit
 CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) || exit
 cd "$CHECKOUT" || exit
 # git, which tells pbr and reno the version, must trust a checkout of another
@@ -31,8 +33,7 @@ export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory \
     GIT_CONFIG_VALUE_0=$CHECKOUT
 
 # Print the comment that a script begins with.
-usage() { sed -n '14,/^$/s/^# \{0,1\}//p' \
-    "$CHECKOUT/tools/${0##*/}"; }
+usage() { sed -n '14,/^$/s/^# \{0,1\}//p' "$SCRIPT"; }
 
 # Debian's own Python comes first: libvirt-dev and libpython belong to it.
 find_python() {

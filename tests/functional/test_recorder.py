@@ -52,7 +52,7 @@ class RecorderTest(base.BaseTestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         self.program = self.folder / 'recorder'
-        guest_build.compile_recorder(self.program)
+        guest_build.compile_program('recorder', self.program)
 
     def make_device(self, name: str, slots: int = SLOTS) -> pathlib.Path:
         """Make an empty device of so many slots."""

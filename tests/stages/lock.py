@@ -33,7 +33,7 @@ USERS = 'in-use'
 
 # Folders of the lab in which daemons may be left running, and how far down
 # their pid files are.
-RUN_DIRS = ('run', 'e2e', 'vfio')
+RUN_DIRS = ('run', 'e2e', 'vfio', 'bench')
 DEPTH = 3
 
 # Seconds. Another tool of ours holds the file for some microseconds only,
@@ -153,10 +153,11 @@ def _refuse_leftovers(folder: pathlib.Path, owner: str) -> None:
                     raise errors.LabError(
                         f'{daemon.name} (process {daemon.pid}), which a tool '
                         f'of {owner} started, still runs in {folder}: end it '
-                        f'with "tools/{_ender(run_dir)} --down", or set '
+                        f'with "{_ender(run_dir)} --down", or set '
                         'NOVA_SNAP_LAB to another folder')
 
 
 def _ender(run_dir: str) -> str:
     """Name the tool that ends what runs in a folder."""
-    return 'demo' if run_dir == 'run' else run_dir
+    return {'run': 'tools/demo', 'bench': 'bench/run'}.get(
+        run_dir, f'tools/{run_dir}')

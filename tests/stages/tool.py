@@ -10,9 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Prepare what a tool stands on, and become it: demo, e2e or vfio.
+"""Prepare what a tool stands on, and become it: demo, e2e, vfio or bench.
 
-``python3 -m tests.stages.tool NAME ARGUMENT...``; see the scripts in tools/.
+``python3 -m tests.stages.tool NAME ARGUMENT...``; see the scripts in tools/
+and bench/.
 """
 
 import collections.abc as cabc
@@ -51,6 +52,7 @@ ENDED_BY = 128
 class Tool:
     """One tool.
 
+    :ivar script: by which it is called
     :ivar becomes: the module, in the product's virtual environment
     :ivar down: the module and arguments that end what was left running
     :ivar only_one: the file whose lock the one that runs holds; a path below
@@ -58,6 +60,7 @@ class Tool:
     :ivar unshared: apart from the machine's own mounts
     """
 
+    script: str
     prepare: cabc.Callable[[ground_module.Ground], None]
     becomes: str
     down: tuple[str, ...]
@@ -73,7 +76,7 @@ def main(arguments: cabc.Sequence[str]) -> int:
     try:
         words = _prepared(name, rest, ground_module.Ground(runner))
     except errors.LabError as exc:
-        print(f'tools/{name}: {exc}', file=sys.stderr)
+        print(f'{TOOLS[name].script}: {exc}', file=sys.stderr)
         return 1
     if words:
         os.execvp(words[0], words)
@@ -90,10 +93,10 @@ def _prepared(name: str, arguments: cabc.Sequence[str],
     tool = TOOLS[name]
     down = list(arguments[:1]) == [DOWN]
     ground.need_root('it starts a libvirtd of its own')
-    lock.take(ground.folder, place.CHECKOUT, f'tools/{name}', ends=down)
+    lock.take(ground.folder, place.CHECKOUT, tool.script, ends=down)
     if not down:
         if tool.only_one:
-            lock.take_alone(ground.folder / tool.only_one, f'tools/{name}')
+            lock.take_alone(ground.folder / tool.only_one, tool.script)
         tool.prepare(ground)
     python = pathlib.Path(ground.venv('venv').program('python'))
     if not python.exists():
@@ -126,6 +129,30 @@ def _e2e(ground: ground_module.Ground) -> None:
         lambda: ground.once('e2e-control', lambda: _make_control(ground)),
         lambda: ground.once('e2e-nova', lambda: _make_nova(ground)))
     ground.once('e2e-wheel', lambda: _install_wheel(ground))
+
+
+def _bench(ground: ground_module.Ground) -> None:
+    ground.install(*packages.BUILD, *packages.HYPERVISOR)
+    ground.all_at_once(
+        ground.product, ground.services,
+        lambda: ground.once('bench-plot', lambda: _make_plot(ground)))
+
+
+def _reader(ground: ground_module.Ground) -> None:
+    # The binding is in no package index.
+    ground.install(*packages.BUILD, *packages.HYPERVISOR, 'python3-libnbd')
+    ground.product()
+
+
+def _make_plot(ground: ground_module.Ground) -> None:
+    """Make the environment that the benchmark draws in."""
+    venv = ground.venv('bench-plot')
+    file = 'bench/plot-requirements.txt'
+    stamp = venvs.digest(file)
+    if not venv.is_current(stamp):
+        venv.create()
+        venv.pip('--no-compile', '-r', str(place.CHECKOUT / file))
+        venv.finish(stamp)
 
 
 def _make_control(ground: ground_module.Ground) -> None:
@@ -172,11 +199,16 @@ def _end_by_signals(runner: processes.Processes) -> None:
 
 
 TOOLS = {
-    'demo': Tool(_demo, 'tests.lab.demo', ('tests.lab', 'down')),
-    'e2e': Tool(_e2e, 'tests.e2e', ('tests.e2e', DOWN), CLOUD_LOCK,
-                unshared=True),
-    'vfio': Tool(_vfio, 'tests.vfio', ('tests.vfio', DOWN),
+    'demo': Tool('tools/demo', _demo, 'tests.lab.demo',
+                 ('tests.lab', 'down')),
+    'e2e': Tool('tools/e2e', _e2e, 'tests.e2e', ('tests.e2e', DOWN),
+                CLOUD_LOCK, unshared=True),
+    'vfio': Tool('tools/vfio', _vfio, 'tests.vfio', ('tests.vfio', DOWN),
                  pathlib.Path('vfio.lock')),
+    'bench': Tool('bench/run', _bench, 'bench', ('bench', DOWN),
+                  pathlib.Path('bench.lock')),
+    'reader': Tool('bench/reader', _reader, 'bench.reader',
+                   ('bench.reader', DOWN)),
 }
 
 if __name__ == '__main__':

@@ -45,7 +45,7 @@ WITHIN_PURE = ('nova_snap.compat', 'nova_snap.errors', 'nova_snap.model',
 ADAPTERS = ('services', 'hypervisor')
 
 # Whose modules have one alias each.
-OURS = ('nova_snap.', 'tests.')
+OURS = ('nova_snap.', 'tests.', 'bench.')
 
 # Of the model, those that read XML.
 READ_XML = ('domain.py', 'hostdev.py', 'nova.py', 'secret.py')
@@ -60,8 +60,8 @@ KEYSTONE_IN_CONF = {'exceptions', 'loading', 'plugin'}
 NOT_PLAIN = re.compile(
     r"(?<![A-Za-z'])(?i:nobody|somebody|whoever|meanwhile)(?![a-z'])"
     r'|\b[Bb]eside\b|\b(is|are) told\b|\b[Dd]emand that\b')
-WRITTEN = ('nova_snap', 'tests', 'doc/source', 'releasenotes/notes', 'etc',
-           'tools', 'README.rst', 'CONTRIBUTING.rst')
+WRITTEN = ('nova_snap', 'tests', 'bench', 'doc/source', 'releasenotes/notes',
+           'etc', 'tools', 'README.rst', 'CONTRIBUTING.rst')
 # Where they are listed: in this file, and in CONTRIBUTING from here on.
 LISTS_WORDS = pathlib.Path(__file__)
 HOW_TO_WRITE = 'Write plain English\n'
@@ -76,7 +76,8 @@ def _name(path):
 
 FILES = {_name(path): path for path in sorted(PACKAGE.rglob('*.py'))}
 TEST_FILES = {str(path.relative_to(TESTS.parent)): path
-              for path in sorted(TESTS.rglob('*.py'))}
+              for folder in (TESTS, TESTS.parent / 'bench')
+              for path in sorted(folder.rglob('*.py'))}
 
 
 def _imports(path):

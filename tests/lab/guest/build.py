@@ -42,6 +42,9 @@ PROGRAMS = {'init': 'init', 'shutdown': 'sbin/shutdown',
             'fsfreeze-hook': 'etc/fsfreeze-hook',
             'fsfreeze-refuse': 'etc/fsfreeze-refuse'}
 
+# Those that are compiled.
+SOURCES = ('recorder', 'load')
+
 # The kernel package is what this one depends on.
 KERNEL = 'linux-image-cloud-amd64'
 PACKAGES = ('busybox-static', 'qemu-guest-agent')
@@ -107,7 +110,8 @@ def parts() -> Parts:
 def lab_folder() -> pathlib.Path:
     """Name the folder of the guest that these sources make."""
     digest = hashlib.sha256()
-    for name in sorted((*PROGRAMS, 'recorder.c', 'build.py')):
+    sources = [f'{name}.c' for name in SOURCES]
+    for name in sorted((*PROGRAMS, *sources, 'build.py')):
         digest.update(name.encode() + b'\0')
         digest.update((HERE / name).read_bytes())
     return place.lab_dir() / f'{PREFIX}{digest.hexdigest()[:16]}'
@@ -201,18 +205,20 @@ def _fill_initramfs(tree: pathlib.Path, unpacked: pathlib.Path) -> None:
     for name, where in PROGRAMS.items():
         shutil.copyfile(HERE / name, tree / where)
         (tree / where).chmod(0o755)
-    compile_recorder(tree / 'bin' / 'recorder')
+    for name in SOURCES:
+        compile_program(name, tree / 'bin' / name)
     _copy_agent(tree, unpacked / 'usr' / 'sbin' / 'qemu-ga')
     _copy_modules(tree, unpacked)
 
 
-def compile_recorder(program: pathlib.Path) -> None:
-    """Compile the guest's recorder; what comes out needs no library.
+def compile_program(name: str, program: pathlib.Path) -> None:
+    """Compile a program of the guest; what comes out needs no library.
 
+    :param name: of SOURCES
     :raises LabError: when the compiler has anything to say
     """
     process.run(['gcc', '-O2', '-static', '-Wall', '-Wextra', '-Werror',
-                 '-o', str(program), str(HERE / 'recorder.c')])
+                 '-o', str(program), str(HERE / f'{name}.c')])
 
 
 def _copy_agent(tree: pathlib.Path, agent: pathlib.Path) -> None:

@@ -87,6 +87,7 @@ class Spec:
         volumes; records go to the first two in turn
     :ivar cache: of the root disk; ``none`` needs a file system with O_DIRECT
     :ivar extra_devices: XML to put below ``<devices>``
+    :ivar load: what the guest writes besides, as ``lab.load`` (see load.c)
     """
 
     name: str
@@ -100,6 +101,7 @@ class Spec:
     cache: str = 'none'
     volumes: tuple[str, ...] = ()
     extra_devices: str = ''
+    load: str = ''
 
 
 class Guest:
@@ -308,6 +310,8 @@ def _command_line(spec: Spec) -> str:
         words.append('lab.quiet')
     if len(spec.volumes) > 1:
         words.append('lab.second')
+    if spec.load:
+        words.append(f'lab.load={spec.load}')
     return ' '.join(words)
 
 

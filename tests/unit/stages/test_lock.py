@@ -90,12 +90,12 @@ class TakeTestCase(base.BaseTestCase):
         self.assertNotIn('tools/e2e', str(refused))
 
     def test_what_another_checkout_left_running_is_not_disturbed(self):
-        for run_dir, tool in (('run', 'demo'), ('e2e', 'e2e'),
-                              ('vfio', 'vfio')):
+        for run_dir, tool in (('run', 'tools/demo'), ('e2e', 'tools/e2e'),
+                              ('vfio', 'tools/vfio'), ('bench', 'bench/run')):
             os.close(self.take(OURS))
             self.leave_a_daemon(run_dir)
             refused = self.assertRaises(errors.LabError, self.take, THEIRS)
-            self.assertIn(f'"tools/{tool} --down"', str(refused))
+            self.assertIn(f'"{tool} --down"', str(refused))
             self.assertIn(f'libvirtd (process {os.getpid()})', str(refused))
             os.unlink(self.folder / run_dir / 'libvirt' / 'libvirtd.pid')
 

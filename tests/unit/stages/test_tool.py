@@ -75,7 +75,17 @@ class PreparedTestCase(scene.StagesTest):
         self.assertEqual(
             [(self.lab, place.CHECKOUT, f'tools/{name}', True)], self.taken)
 
-    @ddt.data('demo', 'e2e', 'vfio')
+    @ddt.data(('bench', 'bench/run'), ('reader', 'bench/reader'))
+    @ddt.unpack
+    def test_what_measures_is_called_by_another_name(self, name, script):
+        self.words(name)
+        self.assertEqual(script, self.taken[0][2])
+
+    def test_there_is_one_benchmark(self):
+        self.words('bench')
+        self.assertIn((self.lab / 'bench.lock', 'bench/run'), self.taken)
+
+    @ddt.data('demo', 'e2e', 'vfio', 'bench')
     def test_nothing_to_end(self, name):
         self.assertEqual('', self.words(name, '--down'))
 
