@@ -24,6 +24,7 @@ from nova_snap.cmd import show
 from nova_snap.conf import files as conf_files
 from nova_snap import errors
 from nova_snap.flows import recovery
+from nova_snap.host import file_systems
 from nova_snap.host import files as files_module
 from nova_snap.host import processes
 from nova_snap.steps import world as world_module
@@ -125,7 +126,7 @@ def _snapshots_directory(node: world_module.Node) -> str:
 
 def _journal(node: world_module.Node) -> str:
     node.store.prepare()
-    files_module.check_lasting(str(node.store.path))
+    file_systems.check_lasting(str(node.store.path))
     left = [f for f in recovery.status(node)
             if f.outcome != recovery.Outcome.UNDER_WAY]
     if left:

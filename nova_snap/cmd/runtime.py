@@ -20,6 +20,7 @@ from nova_snap.cmd import configuration as configuration_module
 from nova_snap import conf as conf_module
 from nova_snap.conf import credentials as credentials_module
 from nova_snap.conf import files as conf_files
+from nova_snap.host import file_systems
 from nova_snap.host import files as files_module
 from nova_snap.host import locks as locks_module
 from nova_snap.host import processes
@@ -62,7 +63,7 @@ class Runtime:
         :raises JournalError: when the journal cannot be kept
         """
         settings = self.settings
-        files_module.check_local(settings.journal_dir)
+        file_systems.check_local(settings.journal_dir)
         owner = files_module.owner_for_writes(settings.state_path)
         store = store_module.Store(settings.journal_dir, owner)
         world = world_module.World(

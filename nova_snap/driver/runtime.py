@@ -28,6 +28,7 @@ from nova_snap import clock as clock_module
 from nova_snap.driver import instances as instances_module
 from nova_snap.driver import natively
 from nova_snap import errors
+from nova_snap.host import file_systems
 from nova_snap.host import files as files_module
 from nova_snap.host import locks as locks_module
 from nova_snap.host import qemu_img as qemu_img_module
@@ -238,7 +239,7 @@ class Runtime:
 
         :raises JournalError: when the journal cannot be kept there
         """
-        files_module.check_local(self.settings.journal_dir)
+        file_systems.check_local(self.settings.journal_dir)
         self.store.prepare()
         limit = natively.call(systemd.stop_limit)
         if limit is not None:

@@ -126,10 +126,11 @@ def recover(node: world_module.Node, *, nova_is_stopped: bool = False,
 def look(node: world_module.Node) -> list[Finding]:
     """Say what there is to settle, the most urgent first.
 
-    What a killed process had half written goes.
+    What a killed process had half written goes, and its locks.
     """
     try:
         node.store.remove_partials(node.locks.is_held)
+        node.locks.remove_unused()
     except errors.JournalError as exc:
         LOG.warning('%s', exc)
     return sorted(status(node), key=_urgency)

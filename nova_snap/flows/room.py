@@ -24,6 +24,7 @@ from oslo_log import log as logging
 
 from nova_snap import clock as clock_module
 from nova_snap import errors
+from nova_snap.host import file_systems
 from nova_snap.host import files as files_module
 from nova_snap.journal import record as record_model
 from nova_snap.model import room as room_model
@@ -56,7 +57,7 @@ def of_saves(node: world_module.Node) -> room_model.Room | None:
     try:
         # The directory itself is closed to all but root.
         return dataclasses.replace(
-            look(node, files_module.mount_point(directory)), path=directory)
+            look(node, file_systems.mount_point(directory)), path=directory)
     except errors.StorageError as exc:
         LOG.debug('It is not known what is free in %s: %s', directory, exc)
         return None

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Directories and file systems of this host."""
+"""Directories and files of this host."""
 
 import collections.abc as cabc
 import contextlib
@@ -18,11 +18,11 @@ import errno
 import os
 import pathlib
 import pwd
-import re
-import shutil
 import stat
 
 from nova_snap import errors
+from nova_snap import folder as folder_module
+from nova_snap.host import file_systems
 from nova_snap.model import first_bytes as first_bytes_model
 from nova_snap.model import layer as layer_model
 
@@ -43,16 +43,7 @@ STAT_BLOCK = 512
 
 LOCKS = pathlib.Path('/proc/locks')
 QEMU_LOCK = 'OFDLCK'
-MOUNTS = pathlib.Path('/proc/self/mountinfo')
 BOOT_ID = pathlib.Path('/proc/sys/kernel/random/boot_id')
-NETWORK_FILE_SYSTEMS = frozenset((
-    '9p', 'afs', 'beegfs', 'ceph', 'cifs', 'coda', 'fuse.ceph',
-    'fuse.ceph-fuse', 'fuse.glusterfs', 'fuse.sshfs', 'gfs2', 'gpfs',
-    'lustre', 'nfs', 'nfs4', 'ocfs2', 'orangefs', 'smb3'))
-
-# What is gone with a container, or at the next boot.
-PASSING_FILE_SYSTEMS = frozenset((
-    'aufs', 'fuse.fuse-overlayfs', 'overlay', 'ramfs', 'tmpfs'))
 
 
 class Files:
@@ -80,7 +71,7 @@ class Files:
         :param path: need not be there yet, nor be to be looked at
         :raises StorageError: when its mount point cannot be looked at
         """
-        where = mount_point(path)
+        where = file_systems.mount_point(path)
         with _looking_at(where):
             return os.stat(where).st_dev
 
@@ -116,9 +107,10 @@ class Files:
 
         :raises StorageError: when it cannot be made
         """
+        above = os.path.dirname(path)
         try:
-            if not os.path.isdir(os.path.dirname(path)):
-                self._make_directory(os.path.dirname(path), SNAPSHOTS_MODE)
+            if not os.path.isdir(above):
+                self._make_directory(above, SNAPSHOTS_MODE)
             self._make_directory(path, SCRATCH_MODE)
         except OSError as exc:
             raise errors.StorageError(
@@ -126,37 +118,41 @@ class Files:
                        f'{exc.strerror}') from exc
 
     def _make_directory(self, path: str, mode: int) -> None:
-        # Ours alone until it has its mode: the umask may be any.
-        os.mkdir(path, 0o700)
+        above, name = os.path.split(path)
         # Not the group: QEMU may be in it, and would have to be let in.
-        if self._owner is not None:
-            os.chown(path, self._owner[0], -1)
-        os.chmod(path, mode)
+        owner = None if self._owner is None else (self._owner[0], -1)
+        with folder_module.opened(above) as folder:
+            folder.make(name, mode, owner)
 
     def remove_scratch(self, path: str) -> None:
         """Remove such a directory and all in it; absent is fine.
 
         :raises StorageError: when it is not one of ours, or cannot go
         """
-        if not os.path.basename(path).startswith(SCRATCH_PREFIX):
+        above, name = os.path.split(path)
+        if not name.startswith(SCRATCH_PREFIX):
             raise errors.StorageError(
                 reason=f'{path} is not a scratch directory of ours')
         try:
-            shutil.rmtree(path)
+            with folder_module.opened(above) as folder:
+                folder.remove_tree(name)
+        except FileNotFoundError:
+            # That of all snapshots has gone, or is not mounted.
+            return
         except OSError as exc:
-            # What is not found may be a file in it, which went by itself.
-            if os.path.lexists(path):
-                raise errors.StorageError(
-                    reason=f'The directory {path} cannot be removed: '
-                           f'{exc.strerror or exc}') from exc
+            raise errors.StorageError(
+                reason=f'The directory {path} cannot be removed: '
+                       f'{exc.strerror}') from exc
 
     def remove(self, path: str) -> None:
-        """Remove one file; absent is fine.
+        """Remove one file of a scratch directory; absent is fine.
 
         :raises StorageError: when it cannot be removed
         """
+        above, name = os.path.split(path)
         try:
-            os.unlink(path)
+            with folder_module.opened(above, follow=False) as folder:
+                folder.remove(name)
         except FileNotFoundError:
             return
         except OSError as exc:
@@ -166,10 +162,13 @@ class Files:
     def own(self, path: str) -> None:
         """Take a file back that libvirt gave to QEMU's user.
 
-        :raises StorageError: when that is not allowed
+        :raises StorageError: when that is not allowed, or it is a link, also
+            a second name of another file
         """
+        above, name = os.path.split(path)
         try:
-            os.chown(path, os.geteuid(), -1)
+            with folder_module.opened(above, follow=False) as folder:
+                folder.take(name)
         except OSError as exc:
             raise errors.StorageError(
                 reason=f'{path} cannot be owned: {exc.strerror}') from exc
@@ -361,69 +360,6 @@ def _may_enter(directory: pathlib.Path, uid: int,
     if figures.st_gid in groups:
         return bool(figures.st_mode & stat.S_IXGRP)
     return bool(figures.st_mode & stat.S_IXOTH)
-
-
-def file_system_type(path: str) -> str:
-    """Return the type of the file system that holds a path."""
-    return _mount(path)[1]
-
-
-def mount_point(path: str) -> str:
-    """Return where the file system that holds a path is mounted."""
-    return _mount(path)[0]
-
-
-def _mount(path: str) -> tuple[str, str]:
-    """Return the mount point and the type of the file system of a path.
-
-    :source: proc(5), /proc/pid/mountinfo
-    """
-    resolved = os.path.realpath(path)
-    best, best_type = '', 'unknown'
-    for line in MOUNTS.read_bytes().splitlines():
-        before, _, after = line.partition(b' - ')
-        # A blank in a path is written \040.
-        where = os.fsdecode(re.sub(
-            rb'\\([0-7]{3})', lambda found: bytes((int(found[1], 8),)),
-            before.split()[4]))
-        if (os.path.commonpath((resolved, where)) == where
-                and len(where) >= len(best)):
-            best, best_type = where, after.split()[0].decode()
-    return best, best_type
-
-
-def check_local(path: str) -> None:
-    """Fail unless a directory is on a disk of this host.
-
-    Another host must never read our records and locks as its own.
-
-    :raises JournalError: when it is on a network file system
-    """
-    existing = os.path.realpath(path)
-    while not os.path.isdir(existing):
-        existing = os.path.dirname(existing)
-    kind = file_system_type(existing)
-    if kind in NETWORK_FILE_SYSTEMS:
-        raise errors.JournalError(
-            reason=f'[nova_snap]journal_dir {path} is on a network file '
-                   f'system ({kind}), which other hosts see too. Set it to '
-                   'a directory on a local disk')
-
-
-def check_lasting(path: str) -> None:
-    """Fail unless what a directory holds outlives this container.
-
-    :raises JournalError: when it is on the file system of a container's
-        image, or in memory
-    """
-    kind = file_system_type(path)
-    if kind in PASSING_FILE_SYSTEMS:
-        raise errors.JournalError(
-            reason=f'[nova_snap]journal_dir {path} is on a file system '
-                   f'({kind}) that goes with this container, or with the '
-                   'next boot, and a guest that a killed snapshot left '
-                   'stopped or undefined stays so. Mount a directory of the '
-                   'host there, or set it to one that is')
 
 
 def owner_for_writes(state_path: str) -> tuple[int, int] | None:

@@ -32,6 +32,7 @@ from oslo_log import log as logging
 
 from nova_snap import clock as clock_module
 from nova_snap import errors
+from nova_snap import folder as folder_module
 from nova_snap.host import interrupts
 from nova_snap.model import first_bytes as first_bytes_model
 from nova_snap.model import layer as layer_model
@@ -189,9 +190,8 @@ class QemuImg:
             # -u: the backing file is not opened, so nothing is read from
             # its header; its format is named and the size is ours.
             command += ['-u', '-F', backing.format, '-b', backing.path]
-        _make_private(path)
-        with _translated('make', path):
-            _execute(*command, path, str(virtual_size))
+        with _made(path) as target, _translated('make', path, target):
+            _execute(*command, target, str(virtual_size))
 
     def convert(self, chain: cabc.Sequence[layer_model.Layer], path: str,
                 conversion: Conversion, *, progress: Progress) -> None:
@@ -200,18 +200,19 @@ class QemuImg:
         :raises StorageError: when it cannot; what is written is no image
         :source: nova/privsep/qemu.py unprivileged_convert_image
         """
-        command = ['qemu-img', 'convert', '-t', _cache_mode(path),
-                   '-O', conversion.image_format]
+        command = ['-O', conversion.image_format]
         if conversion.compress:
             command.append('-c')
         if conversion.bandwidth:
             command += ['-r', str(conversion.bandwidth)]
-        command += ['json:' + json.dumps(describe(chain)), path]
-        _make_private(path)
+        command += ['json:' + json.dumps(describe(chain))]
         child = _Child(path, conversion, progress,
                        self._clock.stopwatch())
-        with _translated('write', path), child.watched():
-            _execute(*DIE_WITH_US, *command, on_execute=child.started)
+        with _made(path) as target, _translated('write', path, target), \
+                child.watched():
+            _execute(*DIE_WITH_US, 'qemu-img', 'convert',
+                     '-t', _cache_mode(target), *command, target,
+                     on_execute=child.started)
 
 
 def describe(chain: cabc.Sequence[layer_model.Layer]) -> dict[str, ty.Any]:
@@ -247,30 +248,46 @@ def _execute(*command: str,
 
 
 @contextlib.contextmanager
-def _translated(verb: str, path: str) -> cabc.Iterator[None]:
+def _translated(verb: str, path: str,
+                target: str | None = None) -> cabc.Iterator[None]:
+    """Raise what qemu-img says as an error of ours.
+
+    :param target: the name of the file that it knows, where that is another
+    """
     try:
         yield
     except processutils.ProcessExecutionError as exc:
         reason = (exc.stderr or exc.stdout or str(exc)).strip()
         raise errors.StorageError(
-            reason=f'qemu-img could not {verb} {path}: {reason}') from exc
+            reason=f'qemu-img could not {verb} {path}: '
+                   + reason.replace(target or path, path)) from exc
     except OSError as exc:
         raise errors.StorageError(
             reason=f'qemu-img could not be run: {exc}. It is in the package '
                    'qemu-utils') from exc
 
 
-def _make_private(path: str) -> None:
+@contextlib.contextmanager
+def _made(path: str) -> cabc.Iterator[str]:
     """Make the file before qemu-img does, which would let others read it.
 
+    :returns: the name by which qemu-img opens this file and no other. Where
+        the directory is another user's, it is that of our descriptor
     :raises StorageError: when it cannot be made, or is there already
+    :source: proc(5), /proc/pid/fd
     """
+    above, name = os.path.split(path)
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY,
-                         FILE_MODE))
+        with folder_module.opened(above, follow=False) as folder:
+            file = folder.create(name, FILE_MODE)
+            is_ours = (os.fstat(folder.descriptor).st_uid == os.geteuid())
     except OSError as exc:
         raise errors.StorageError(
             reason=f'{path} cannot be made: {exc.strerror}') from exc
+    try:
+        yield path if is_ours else f'{PROC}/{os.getpid()}/fd/{file}'
+    finally:
+        os.close(file)
 
 
 class _Child:
@@ -371,20 +388,15 @@ class _Child:
 
 
 def _cache_mode(path: str) -> str:
-    """Return 'none' where the file system can do O_DIRECT.
+    """Return 'none' where the file system of a file can do O_DIRECT.
 
     Either way the bytes are on the disk when qemu-img ends. Asked of the
-    directory of the file itself (Nova asks ``instances_path``: Z7).
+    file itself (Nova asks ``instances_path``: Z7).
 
     :source: nova/privsep/qemu.py; nova/privsep/utils.py supports_direct_io
     """
-    probe = path + '.direct'
     try:
-        os.close(os.open(probe, os.O_CREAT | os.O_WRONLY | os.O_DIRECT,
-                         0o600))
+        os.close(os.open(path, os.O_WRONLY | os.O_DIRECT))
     except OSError:
         return 'writeback'
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(probe)
     return 'none'

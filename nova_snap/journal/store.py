@@ -22,10 +22,10 @@ import contextlib
 import json
 import os
 import pathlib
-import typing as ty
 import uuid as uuid_module
 
 from nova_snap import errors
+from nova_snap import folder as folder_module
 from nova_snap.journal import record as record_model
 
 DIRECTORY_MODE = 0o700
@@ -52,15 +52,15 @@ class Store:
 
         :raises JournalError: when it cannot be made; nothing was written
         """
+        journal_dir = self.path.parent
         try:
-            for directory in (self.path.parent, self.path):
-                if not directory.is_dir():
-                    # Another process may make it at the same moment.
-                    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-                    self._own(directory)
-                    _sync(directory.parent)
-            if not self._machine_id_path.exists():
-                self._make_machine_id()
+            if not journal_dir.is_dir():
+                with folder_module.opened(journal_dir.parent) as above:
+                    self._make(above, journal_dir.name)
+            with folder_module.opened(journal_dir) as folder:
+                self._make(folder, self.path.name)
+                if not folder.has(MACHINE_ID):
+                    _make_machine_id(folder)
         except OSError as exc:
             raise errors.JournalError(
                 reason=f'The journal {self.path} cannot be made: {exc}. '
@@ -96,20 +96,17 @@ class Store:
         :source: rename(2), fsync(2)
         """
         target = self._path(record.id)
-        partial = self.path / (f'{record.instance_uuid}.{record.id}'
-                               f'{PARTIAL_SUFFIX}')
+        partial = f'{record.instance_uuid}.{record.id}{PARTIAL_SUFFIX}'
         try:
             text = json.dumps(record.to_dict(), indent=1, sort_keys=True)
-            with open(partial, 'w', opener=_private) as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            self._own(partial)
-            os.replace(partial, target)
-            _sync(self.path)
+            with folder_module.opened(self.path) as folder:
+                # What a killed process left, or another user put there.
+                folder.remove(partial)
+                with _removing(folder, partial):
+                    _write(folder, partial, text)
+                    folder.replace(partial, target.name)
+                folder.sync()
         except (OSError, TypeError, ValueError) as exc:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
             raise errors.JournalError(
                 reason=f'Record {target} cannot be written: {exc}. Make room '
                        'where [nova_snap]journal_dir is, and let it be '
@@ -124,10 +121,11 @@ class Store:
         """
         target = self._path(record_id)
         try:
-            for partial in self.path.glob(f'*.{record_id}{PARTIAL_SUFFIX}'):
-                partial.unlink(missing_ok=True)
-            target.unlink(missing_ok=True)
-            _sync(self.path)
+            with folder_module.opened(self.path) as folder:
+                folder.remove_files(lambda name: name.endswith(
+                    f'.{record_id}{PARTIAL_SUFFIX}'))
+                folder.remove(target.name)
+                folder.sync()
         except OSError as exc:
             raise errors.JournalError(
                 reason=f'Record {target} cannot be removed: '
@@ -142,9 +140,10 @@ class Store:
         :raises JournalError: when one cannot be removed
         """
         try:
-            for partial in self.path.glob(f'*{PARTIAL_SUFFIX}'):
-                if not is_held(partial.name.partition('.')[0]):
-                    partial.unlink(missing_ok=True)
+            with folder_module.opened(self.path) as folder:
+                folder.remove_files(
+                    lambda name: name.endswith(PARTIAL_SUFFIX)
+                    and not is_held(name.partition('.')[0]))
         except OSError as exc:
             raise errors.JournalError(
                 reason=f'The journal {self.path} cannot be tidied: {exc}'
@@ -204,41 +203,46 @@ class Store:
     def _machine_id_path(self) -> pathlib.Path:
         return self.path.parent / MACHINE_ID
 
-    def _make_machine_id(self) -> None:
-        """Make it whole or not at all; one that is there by then stays.
-
-        :source: link(2): EEXIST
-        """
-        chosen = uuid_module.uuid4().hex
-        partial = self.path.parent / f'{MACHINE_ID}.{chosen}{PARTIAL_SUFFIX}'
-        try:
-            with open(partial, 'x', opener=_private) as file:
-                file.write(f'{chosen}\n')
-                file.flush()
-                os.fsync(file.fileno())
-            self._own(partial)
-            with contextlib.suppress(FileExistsError):
-                os.link(partial, self._machine_id_path)
-        finally:
-            partial.unlink(missing_ok=True)
-        _sync(self.path.parent)
+    def _make(self, folder: folder_module.Folder, name: str) -> None:
+        """Make a directory, durably; one that is there stays as it is."""
+        # Another process may make it at the same moment.
+        with contextlib.suppress(FileExistsError):
+            folder.make(name, DIRECTORY_MODE, self._owner)
+            folder.sync()
 
     def _path(self, record_id: str) -> pathlib.Path:
         return self.path / f'{record_id}{SUFFIX}'
 
-    def _own(self, path: pathlib.Path) -> None:
-        if self._owner is not None:
-            os.chown(path, *self._owner)
+
+def _make_machine_id(folder: folder_module.Folder) -> None:
+    """Make it whole or not at all; one that is there by then stays.
+
+    :source: link(2): EEXIST
+    """
+    chosen = uuid_module.uuid4().hex
+    partial = f'{MACHINE_ID}.{chosen}{PARTIAL_SUFFIX}'
+    with _removing(folder, partial):
+        _write(folder, partial, f'{chosen}\n')
+        with contextlib.suppress(FileExistsError):
+            folder.link(partial, MACHINE_ID)
+    folder.sync()
 
 
-def _sync(directory: pathlib.Path) -> None:
-    """Wait until the names in a directory are on the disk."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+@contextlib.contextmanager
+def _removing(folder: folder_module.Folder,
+              partial: str) -> cabc.Iterator[None]:
+    """Remove a partial file after the block, if it still has that name."""
     try:
-        os.fsync(descriptor)
+        yield
     finally:
-        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            folder.remove(partial)
 
 
-def _private(path: ty.Any, flags: int) -> int:
-    return os.open(path, flags, FILE_MODE)
+def _write(folder: folder_module.Folder, name: str, text: str) -> None:
+    """Make a file, and wait until its bytes are on the disk."""
+    with open(folder.create(name, FILE_MODE), 'w') as file:
+        folder.give(file.fileno())
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

@@ -340,11 +340,19 @@ class SeveralTestCase(flow_scene.FlowTestCase):
         self.fake.guest.create()
         self.die('blockRebase')
         lock = self.fake.folder / 'journal' / 'locks' / fake_node.UUID
-        lock.unlink()
         lock.mkdir()
         (finding,) = self.recover()
         self.assertEqual(Outcome.FAILED, finding.outcome)
         self.assertIn('lock', finding.reason)
+
+    def test_lock_files_of_dead_owners_go(self):
+        self.fake.guest.create()
+        self.die('blockRebase')
+        locks = self.fake.folder / 'journal' / 'locks'
+        for name in (fake_node.UUID, 'another'):
+            (locks / name).touch()
+        self.recover()
+        self.assertEqual([], list(locks.iterdir()))
 
     def test_record_with_secrets_is_for_its_owner_alone(self):
         self.fake.guest.create()

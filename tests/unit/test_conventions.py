@@ -108,7 +108,7 @@ def _is_module(name):
 
 def _allowed(path):
     """Name what a file of a pure room may import besides Python."""
-    more = {'journal': ('nova_snap.journal',)}.get(
+    more = {'journal': ('nova_snap.folder', 'nova_snap.journal')}.get(
         path.relative_to(PACKAGE).parts[0], ())
     if path.name in READ_XML and 'model' in path.parts:
         more += ('lxml',)

@@ -35,7 +35,7 @@ class CheckTestCase(scene.CommandTestCase):
         self.more = []
         # The scene is in memory.
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_snap.host.files.PASSING_FILE_SYSTEMS',
+            'nova_snap.host.file_systems.PASSING_FILE_SYSTEMS',
             frozenset(('overlay',))))
         for tool in check.TOOLS:
             self.useFixture(program.Program(tool))
@@ -171,7 +171,7 @@ class CheckTestCase(scene.CommandTestCase):
         table = self.fake.folder / 'mountinfo'
         table.write_text('36 35 98:0 / / rw - overlay overlay rw\n')
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_snap.host.files.MOUNTS', table))
+            'nova_snap.host.file_systems.MOUNTS', table))
         words = self.no()
         self.assertIn('overlay', words)
         self.assertIn('[nova_snap]journal_dir', words)

@@ -10,9 +10,13 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import dataclasses
+
 from nova_snap.cmd import main as main_module
 from tests.fakes import node as fake_node
 from tests.unit.cmd import scene
+
+ANOTHER = '5b0f6f0e-4d2e-4b8e-9a53-1f7e6d0b8c34'
 
 
 class ListTestCase(scene.CommandTestCase):
@@ -70,6 +74,18 @@ class ListTestCase(scene.CommandTestCase):
         self.run_command('list')
         self.assertEqual(['info'], [call.name for call in process.calls.made
                                   if call.name == 'info'])
+
+    def test_the_processes_of_the_host_are_looked_at_once(self):
+        self.fake.libvirtd.define(
+            self.fake.xml.replace(fake_node.UUID, ANOTHER).replace(
+                fake_node.NAME, 'another'))
+        looks = []
+        process = self.fake.process()
+        self.use_node(lambda observer: dataclasses.replace(
+            self.fake_node(observer, process),
+            nova_compute_runs=lambda: bool(looks.append('a look'))))
+        self.assertEqual(2, len(self.run_command('list', '--json').json()))
+        self.assertEqual(['a look'], looks)
 
     def test_an_empty_node(self):
         self.fake.delete_guest()

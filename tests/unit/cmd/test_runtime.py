@@ -78,7 +78,7 @@ class RuntimeTestCase(base.BaseTestCase):
         table = self.state_path / 'mountinfo'
         table.write_text('36 35 98:0 / / rw - nfs4 server:/x rw\n')
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_snap.host.files.MOUNTS', table))
+            'nova_snap.host.file_systems.MOUNTS', table))
         self.assertRaises(errors.JournalError, self.make().node,
                           signed_in=False)
         self.assertFalse((self.state_path / 'nova_snap').exists())

@@ -19,7 +19,7 @@ import fixtures
 from oslotest import base
 
 from nova_snap import errors
-from nova_snap.host import files as files_module
+from nova_snap.host import file_systems
 
 # A line of /proc/self/mountinfo; the mount point is the fifth word.
 MOUNT = '36 35 98:0 / {where} rw,noatime shared:1 - {kind} /dev/x rw\n'
@@ -38,7 +38,7 @@ class LocalTestCase(base.BaseTestCase):
             MOUNT.format(where=where, kind=kind).encode()
             for where, kind in mounts))
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_snap.host.files.MOUNTS', table))
+            'nova_snap.host.file_systems.MOUNTS', table))
 
     @ddt.named_data(
         ['that of the root', [('/', 'ext4')], 'ext4'],
@@ -54,7 +54,7 @@ class LocalTestCase(base.BaseTestCase):
     def test_the_file_system_is(self, mounts, kind):
         self.mounts(*((where.format(self.folder), kind)
                       for where, kind in mounts))
-        self.assertEqual(kind, files_module.file_system_type(str(self.folder)))
+        self.assertEqual(kind, file_systems.file_system_type(str(self.folder)))
 
     @ddt.named_data(
         ['a blank', 'a b', r'a\040b'],
@@ -65,7 +65,7 @@ class LocalTestCase(base.BaseTestCase):
         (self.folder / name).mkdir()
         self.mounts(('/', 'ext4'), (f'{self.folder}/{written}', 'nfs4'))
         self.assertEqual(
-            'nfs4', files_module.file_system_type(str(self.folder / name))
+            'nfs4', file_systems.file_system_type(str(self.folder / name))
         )
 
     @ddt.named_data(
@@ -79,7 +79,7 @@ class LocalTestCase(base.BaseTestCase):
         self.mounts(('/', 'ext4'), (f'{self.folder}/folder', 'nfs4'))
         path = str(self.folder / path)
         error = self.assertRaises(
-            errors.JournalError, files_module.check_local, path
+            errors.JournalError, file_systems.check_local, path
         )
         self.assertIn(path, str(error))
         self.assertIn('nfs4', str(error))
@@ -88,24 +88,24 @@ class LocalTestCase(base.BaseTestCase):
     @ddt.data('nfs', 'ceph', 'fuse.glusterfs', 'ocfs2', 'cifs', '9p')
     def test_it_is_one_that_other_hosts_see(self, kind):
         self.mounts(('/', kind))
-        self.assertRaises(errors.JournalError, files_module.check_local, '/x')
+        self.assertRaises(errors.JournalError, file_systems.check_local, '/x')
 
     @ddt.data('ext4', 'xfs', 'btrfs', 'tmpfs', 'overlay', 'zfs')
     def test_a_local_one_is_fine(self, kind):
         self.mounts(('/', kind))
-        files_module.check_local('/x/y')
+        file_systems.check_local('/x/y')
 
     @ddt.data('overlay', 'tmpfs', 'fuse.fuse-overlayfs')
     def test_one_that_goes_with_a_container_is_no_place_for_a_journal(
             self, kind):
         self.mounts(('/', kind))
         error = self.assertRaises(errors.JournalError,
-                                  files_module.check_lasting, '/x/y')
+                                  file_systems.check_lasting, '/x/y')
         self.assertIn(kind, str(error))
 
     def test_a_volume_of_a_container_is_a_place_for_a_journal(self):
         self.mounts(('/', 'overlay'), ('/var/lib/nova', 'xfs'))
-        files_module.check_lasting('/var/lib/nova/nova_snap')
+        file_systems.check_lasting('/var/lib/nova/nova_snap')
 
     def test_the_table_of_this_host_is_read(self):
-        self.assertNotEqual('unknown', files_module.file_system_type('/'))
+        self.assertNotEqual('unknown', file_systems.file_system_type('/'))

@@ -10,6 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import fcntl
 import itertools
 import os
 import pathlib
@@ -24,6 +25,7 @@ from oslo_concurrency import lockutils
 from oslotest import base
 
 from nova_snap import errors
+from nova_snap import folder as folder_module
 from nova_snap.host import locks as locks_module
 from tests.unit import clock as unit_clock
 
@@ -213,29 +215,80 @@ class FilesTestCase(LocksTestCase):
     def mode(self, path):
         return stat.S_IMODE(path.stat().st_mode)
 
+    def names(self):
+        return os.listdir(self.folder)
+
     def test_no_other_user_may_lock_an_instance(self):
-        self.assert_free()
-        self.assertEqual(0o700, self.mode(self.folder.parent))
-        self.assertEqual(0o700, self.mode(self.folder))
-        self.assertEqual(0o600, self.mode(self.folder / 'an-instance'))
+        with self.locks.instance('an-instance'):
+            self.assertEqual(0o700, self.mode(self.folder.parent))
+            self.assertEqual(0o700, self.mode(self.folder))
+            self.assertEqual(0o600, self.mode(self.folder / 'an-instance'))
 
     def test_they_belong_to_the_owner_of_state_path(self):
         if os.geteuid() != 0:
             self.skipTest('only root can give files away')
         self.locks = self.make(owner=(4242, 4343))
-        self.assert_free()
-        for path in (self.folder.parent, self.folder,
-                     self.folder / 'an-instance'):
-            figures = path.stat()
-            self.assertEqual((4242, 4343),
-                             (figures.st_uid, figures.st_gid), path)
+        with self.locks.instance('an-instance'):
+            for path in (self.folder.parent, self.folder,
+                         self.folder / 'an-instance'):
+                figures = path.stat()
+                self.assertEqual((4242, 4343),
+                                 (figures.st_uid, figures.st_gid), path)
 
-    def test_a_file_that_is_there_is_kept(self):
-        # Another one of this name would be another lock.
+    def test_one_has_its_owner_before_it_has_its_name(self):
+        # A nova-compute that finds it must be able to open it.
         self.assert_free()
-        before = (self.folder / 'an-instance').stat().st_ino
+        link = os.link
+        linked = []
+
+        def see(old, new, **options):
+            linked.append(os.stat(old, dir_fd=options['src_dir_fd']).st_uid)
+            link(old, new, **options)
+
+        self.useFixture(fixtures.MonkeyPatch('os.link', see))
+        if os.geteuid() == 0:
+            os.chown(self.folder, 4242, 4343)
         self.assert_free()
-        self.assertEqual(before, (self.folder / 'an-instance').stat().st_ino)
+        self.assertEqual([self.folder.stat().st_uid], linked)
+
+    def test_no_file_is_left_of_a_lock_that_is_free(self):
+        self.assert_free()
+        self.assertEqual([], self.names())
+        self.assertFalse(self.locks.is_held('an-instance'))
+        self.assertEqual([], self.names())
+
+    def test_one_that_is_held_keeps_its_file(self):
+        self.other()
+        self.assertTrue(self.locks.is_held('an-instance'))
+        self.locks.remove_unused()
+        self.assertEqual(['an-instance'], self.names())
+        self.assert_busy()
+
+    def test_what_killed_processes_left_is_removed(self):
+        self.other().kill()
+        # It was killed just before it would have had its name.
+        (self.folder / 'another.0123').touch()
+        self.assertEqual(2, len(self.names()))
+        self.locks.remove_unused()
+        self.assertEqual([], self.names())
+
+    def test_a_second_name_of_a_lock_that_we_hold_is_not_opened(self):
+        # One of a process that was killed in the middle.
+        self.assert_free()
+        (self.folder / 'an-instance').touch()
+        os.link(self.folder / 'an-instance', self.folder / 'an-instance.01')
+        with self.locks.instance('an-instance'):
+            self.locks.remove_unused()
+            self.assertEqual(['an-instance'], self.names())
+            self.assertEqual('', self.other().says)
+
+    def test_where_no_lock_ever_was_there_is_nothing_to_remove(self):
+        self.locks.remove_unused()
+
+    def test_what_is_no_lock_file_is_left_alone(self):
+        (self.folder / 'directory').mkdir(parents=True)
+        self.locks.remove_unused()
+        self.assertEqual(['directory'], self.names())
 
     def test_a_state_path_that_is_missing_is_not_made(self):
         self.locks = locks_module.Locks('/nonexistent/state/nova_snap')
@@ -244,19 +297,73 @@ class FilesTestCase(LocksTestCase):
         self.assertIn('journal_dir', str(error))
 
     def test_a_file_that_cannot_be_opened_is_an_error(self):
-        self.assert_free()
-        (self.folder / 'an-instance').unlink()
-        (self.folder / 'an-instance').mkdir()
+        (self.folder / 'an-instance').mkdir(parents=True)
         error = self.assertRaises(errors.JournalError, self.assert_free)
         self.assertIn(str(self.folder), str(error))
         self.assertRaises(errors.JournalError, self.locks.is_held,
                           'an-instance')
 
     def test_what_others_make_at_the_same_moment_is_used(self):
-        # Both looked and saw neither directory nor file.
+        # Both looked and saw no directory.
         self.assert_free()
-        for look in ('exists', 'is_dir'):
-            self.useFixture(fixtures.MockPatch(
-                f'pathlib.Path.{look}', autospec=True,
-                side_effect=itertools.cycle((False, True))))
+        self.useFixture(fixtures.MockPatch(
+            'pathlib.Path.is_dir', autospec=True,
+            side_effect=itertools.cycle((False, True))))
         self.assert_free()
+
+
+class OpenedAndRemovedTestCase(LocksTestCase):
+    """The holder lets go between the two calls of another process."""
+
+    def setUp(self):
+        super().setUp()
+        self.assert_free()
+        self.file = self.folder / 'an-instance'
+        self.file.touch()
+
+    def between(self, act):
+        """Let something happen after the first look at the file."""
+        lock = fcntl.lockf
+        acts = [act]
+
+        def late(file, command):
+            if acts:
+                acts.pop()()
+            lock(file, command)
+
+        self.useFixture(fixtures.MonkeyPatch('fcntl.lockf', late))
+
+    def test_a_file_that_has_lost_its_name_is_no_lock(self):
+        self.between(self.file.unlink)
+        with self.locks.instance('an-instance'):
+            # As another process sees it, by its name.
+            self.assertEqual('', self.other().says)
+
+    def test_one_that_has_its_name_now_is_held_by_another(self):
+        def replace():
+            self.file.unlink()
+            self.other()
+
+        self.between(replace)
+        self.assert_busy()
+
+    def test_one_that_goes_each_time_is_not_tried_for_ever(self):
+        self.useFixture(fixtures.MockPatchObject(
+            folder_module.Folder, 'holds', autospec=True,
+            return_value=False))
+        self.assert_busy()
+
+    def test_one_that_goes_before_it_has_its_name_is_made_again(self):
+        self.file.unlink()
+        link = os.link
+        names = []
+
+        def late(old, new, **options):
+            if not names:
+                os.unlink(old, dir_fd=options['src_dir_fd'])
+            names.append(new)
+            link(old, new, **options)
+
+        self.useFixture(fixtures.MonkeyPatch('os.link', late))
+        self.assert_free()
+        self.assertEqual(2, len(names))

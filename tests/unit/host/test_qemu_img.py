@@ -271,20 +271,18 @@ class ConvertTestCase(base.BaseTestCase):
         """A file system that cannot do O_DIRECT, as tmpfs once was."""
         real = os.open
 
-        def opens(path, flags, *rest):
+        def opens(path, flags, *rest, **options):
             if flags & os.O_DIRECT:
-                # It makes the file before it says so.
-                os.close(real(path, flags & ~os.O_DIRECT, *rest))
                 raise OSError(22, 'Invalid argument')
-            return real(path, flags, *rest)
+            return real(path, flags, *rest, **options)
 
         self.useFixture(fixtures.MonkeyPatch('os.open', opens))
 
     def with_direct_io(self):
         real = os.open
         self.useFixture(fixtures.MonkeyPatch(
-            'os.open', lambda path, flags, *rest: real(
-                path, flags & ~os.O_DIRECT, *rest)))
+            'os.open', lambda path, flags, *rest, **options: real(
+                path, flags & ~os.O_DIRECT, *rest, **options)))
 
     @ddt.named_data(
         ['qcow2', {}, ['-O', 'qcow2']],

@@ -75,9 +75,9 @@ class MachineIdTestCase(StoreTestCase):
         path.unlink()
         link = os.link
 
-        def be_late(*names):
+        def be_late(*names, **options):
             path.write_text('theirs\n')
-            link(*names)
+            link(*names, **options)
 
         self.useFixture(fixtures.MonkeyPatch('os.link', be_late))
         self.store.prepare()
@@ -188,18 +188,18 @@ class DurableTestCase(StoreTestCase):
     def spy(self, name, describe):
         call = getattr(os, name)
 
-        def called(*args):
+        def called(*args, **options):
             self.calls.append((name, describe(*args)))
-            return call(*args)
+            return call(*args, **options)
 
         self.useFixture(fixtures.MonkeyPatch(f'os.{name}', called))
 
     def test_the_bytes_are_on_the_disk_before_they_have_their_name(self):
         self.store.write(records.record())
-        partial = str(self.records / 'an-instance.a-record.partial')
+        partial = 'an-instance.a-record.partial'
         self.assertEqual(
-            [('fsync', partial),
-             ('replace', (partial, str(self.records / 'a-record.json'))),
+            [('fsync', str(self.records / partial)),
+             ('replace', (partial, 'a-record.json')),
              ('fsync', str(self.records))], self.calls)
 
     def test_a_record_that_is_gone_stays_gone(self):

@@ -1,0 +1,321 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Root in directories of another user, who changes names under its hands.
+
+That user is Nova's. It owns ``state_path`` and all below, so it may put a
+link there, or another directory, between any two calls of ours. What is
+outside must stay as it is.
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+
+import ddt
+import fixtures
+from oslotest import base
+
+from nova_snap import errors
+from nova_snap.host import files as files_module
+from nova_snap.host import locks as locks_module
+from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.journal import store as store_module
+from nova_snap import units
+from tests.unit.host import program
+from tests.unit.journal import records
+
+NOVA = (4242, 4343)
+ROOT = (0, 0)
+WORDS = 'of root'
+
+
+class SwappedTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        if os.geteuid() != 0:
+            self.skipTest('only root can give files away')
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self.state_path = self.folder / 'nova'
+        self.state_path.mkdir()
+        os.chown(self.state_path, *NOVA)
+        # What belongs to root: a directory with a file.
+        self.roots = self.folder / 'root'
+        self.roots.mkdir(0o750)
+        self.file = self.roots / 'secret'
+        self.file.write_text(WORDS)
+        self.file.chmod(0o640)
+        self.addCleanup(self.check)
+
+    def check(self):
+        """Compare what is outside with what it was."""
+        for path, mode in ((self.roots, 0o40750), (self.file, 0o100640)):
+            figures = path.lstat()
+            self.assertEqual(ROOT, (figures.st_uid, figures.st_gid), path)
+            self.assertEqual(mode, figures.st_mode, path)
+        self.assertEqual(WORDS, self.file.read_text())
+
+    def after(self, call, act, *, of=''):
+        """Let Nova's user act after our first call of a function of os.
+
+        :param of: what the last part of the path that it gets contains
+        """
+        real = getattr(os, call)
+        acts = [act]
+
+        def called(first, *args, **options):
+            result = real(first, *args, **options)
+            if acts and of in os.path.basename(str(first)):
+                acts.pop()()
+            return result
+
+        self.useFixture(fixtures.MonkeyPatch(f'os.{call}', called))
+        self.addCleanup(lambda: self.assertEqual([], acts, 'was not called'))
+
+    def swap(self, path, by=None):
+        """Put a link in the place of what is there.
+
+        :param by: what it leads to
+        """
+        aside = path.with_name(f'{path.name}-aside')
+        path.rename(aside)
+        path.symlink_to(by or self.roots)
+
+
+@ddt.ddt
+class ScratchTestCase(SwappedTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.path = self.state_path / 'snapshots' / 'nova_snap-1'
+        self.delta = self.path / 'delta'
+        self.files = files_module.Files(NOVA)
+
+    def make(self):
+        self.files.make_scratch(str(self.path))
+
+    @ddt.data('snapshots', 'nova_snap-1')
+    def test_a_link_in_the_place_of_what_was_made_is_not_given_away(
+            self, name):
+        path = self.path if name == self.path.name else self.path.parent
+        self.after('mkdir', lambda: self.swap(path), of=name)
+        self.assertRaises(errors.StorageError, self.make)
+
+    def test_nor_is_another_directory(self):
+        def swap():
+            self.path.rmdir()
+            shutil.copytree(self.roots, self.path)
+            self.path.chmod(0o750)
+
+        self.after('mkdir', swap, of='nova_snap-1')
+        self.assertRaises(errors.StorageError, self.make)
+        self.assertEqual(0, self.path.stat().st_uid)
+
+    def test_what_a_link_in_it_leads_to_is_not_removed(self):
+        self.make()
+        (self.path / 'link').symlink_to(self.roots)
+        (self.path / 'file').symlink_to(self.file)
+        self.files.remove_scratch(str(self.path))
+        self.assertFalse(self.path.exists())
+
+    def test_nor_of_a_directory_that_became_one(self):
+        self.make()
+        (self.path / 'more').mkdir()
+        self.after('scandir', lambda: self.swap(self.path / 'more'))
+        with contextlib.suppress(errors.StorageError):
+            self.files.remove_scratch(str(self.path))
+
+    def test_no_file_of_another_directory_is_removed(self):
+        self.make()
+        self.swap(self.path)
+        self.assertRaises(errors.StorageError, self.files.remove,
+                          str(self.path / self.file.name))
+
+    def test_no_file_of_another_directory_is_taken(self):
+        os.chown(self.file, *NOVA)
+        self.addCleanup(os.chown, self.file, *ROOT)
+        self.make()
+        self.swap(self.path)
+        self.assertRaises(errors.StorageError, self.files.own,
+                          str(self.path / self.file.name))
+        self.assertEqual(NOVA[0], self.file.stat().st_uid)
+
+    @ddt.named_data(
+        ['a link', os.symlink],
+        ['a second name', os.link],
+    )
+    def test_not_taken_is_the_file_of(self, make):
+        victim = self.folder / 'of-another'
+        victim.touch()
+        os.chown(victim, 64055, 64055)
+        self.make()
+        make(victim, self.delta)
+        error = self.assertRaises(errors.StorageError, self.files.own,
+                                  str(self.delta))
+        self.assertIn(str(self.delta), str(error))
+        self.assertEqual(64055, victim.stat().st_uid)
+
+    def test_a_pipe_is_no_wait_without_end(self):
+        self.make()
+        os.mkfifo(self.delta)
+        self.assertRaises(errors.StorageError, self.files.own,
+                          str(self.delta))
+
+
+class QemuImgTestCase(SwappedTestCase):
+    """qemu-img opens its files by name."""
+
+    def setUp(self):
+        super().setUp()
+        self.path = self.state_path / 'image'
+        self.tool = qemu_img_module.QemuImg(cpu_time=7,
+                                            address_space=3 * units.GiB)
+
+    def program(self, body):
+        self.useFixture(program.Program('qemu-img', f"""\
+for word; do case $word in /*) file=$word;; esac; done
+{body}
+"""))
+
+    def convert(self):
+        self.tool.convert((), str(self.path), qemu_img_module.Conversion(
+            image_format='raw', compress=False, bandwidth=0, expected=1,
+            stall_timeout=60), progress=lambda done, total: None)
+
+    def test_it_does_not_write_where_a_link_leads_to(self):
+        # Nova's user is quicker than the program.
+        self.program(f'ln -sf {self.file} {self.path}; printf %s new > $file')
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.host.qemu_img.describe', lambda chain: {}))
+        for write in (self.convert, lambda: self.tool.create_overlay(
+                str(self.path), 4096, None)):
+            with contextlib.suppress(errors.StorageError):
+                write()
+            self.path.unlink()
+
+    def test_it_does_not_say_our_word_for_the_file(self):
+        self.program('echo "$file: broken" >&2; exit 1')
+        error = self.assertRaises(
+            errors.StorageError, self.tool.create_overlay, str(self.path),
+            4096, None)
+        self.assertIn(f'{self.path}: broken', str(error))
+        self.assertNotIn('/proc', str(error))
+
+    def test_to_try_direct_io_makes_no_file(self):
+        victim = self.roots / 'new'
+        (self.state_path / 'image.direct').symlink_to(victim)
+        made = []
+        self.after('open', lambda: made.append(victim.exists()), of='image')
+        self.program(f'test ! -e {victim}')
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.host.qemu_img.describe', lambda chain: {}))
+        self.convert()
+        self.assertEqual([False], made)
+
+
+class JournalTestCase(SwappedTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.journal_dir = self.state_path / 'nova_snap'
+        self.records = self.journal_dir / 'records'
+        self.store = store_module.Store(str(self.journal_dir), NOVA)
+
+    def write(self):
+        self.store.write(records.record())
+
+    def owner(self, path):
+        figures = path.lstat()
+        return figures.st_uid, figures.st_gid
+
+    def test_a_link_in_the_place_of_the_directory_is_not_given_away(self):
+        self.after('mkdir', lambda: self.swap(self.journal_dir),
+                   of='nova_snap')
+        self.assertRaises(errors.JournalError, self.store.prepare)
+
+    def test_nor_in_the_place_of_that_of_the_records(self):
+        self.after('mkdir', lambda: self.swap(self.records), of='records')
+        self.assertRaises(errors.JournalError, self.store.prepare)
+
+    def test_a_link_that_waits_for_a_record_is_not_followed(self):
+        self.store.prepare()
+        partial = self.records / 'an-instance.a-record.partial'
+        for make in (os.symlink, os.link):
+            make(self.file, partial)
+            self.write()
+            self.check()
+        self.assertEqual(NOVA, self.owner(self.records / 'a-record.json'))
+
+    def test_nor_is_one_that_comes_while_it_is_written(self):
+        self.store.prepare()
+        self.after('fsync', lambda: self.swap(
+            self.records / 'an-instance.a-record.partial', self.file))
+        with contextlib.suppress(errors.JournalError):
+            self.write()
+
+    def test_nor_one_in_the_place_of_the_id_of_the_machine(self):
+        self.journal_dir.mkdir()
+        self.records.mkdir()
+
+        def swap():
+            (partial,) = self.journal_dir.glob('machine-id.*')
+            self.swap(partial, self.file)
+
+        self.after('fsync', swap)
+        with contextlib.suppress(errors.JournalError):
+            self.store.prepare()
+
+    def test_a_record_that_gets_to_another_place_is_not_given_away(self):
+        self.store.prepare()
+        self.swap(self.records)
+        self.write()
+        self.assertEqual(ROOT, self.owner(self.roots / 'a-record.json'))
+
+
+class LocksTestCase(SwappedTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.journal_dir = self.state_path / 'nova_snap'
+        self.path = self.journal_dir / 'locks'
+        self.locks = locks_module.Locks(str(self.journal_dir), NOVA)
+        with self.locks.instance('first'):
+            pass
+        os.chown(self.path, *NOVA)
+        self.lock = self.path / 'an-instance'
+
+    def hold(self):
+        with self.locks.instance('an-instance'):
+            pass
+
+    def test_no_file_is_made_where_a_link_leads_to(self):
+        victim = self.roots / 'new'
+        self.lock.symlink_to(victim)
+        self.assertRaises(errors.JournalError, self.hold)
+        self.assertFalse(victim.exists())
+
+    def test_a_link_in_the_place_of_the_file_is_not_given_away(self):
+        def swap():
+            for path in self.path.iterdir():
+                self.swap(path, self.file)
+
+        self.after('open', swap, of='an-instance')
+        with contextlib.suppress(errors.JournalError):
+            self.hold()
+
+    def test_nor_in_the_place_of_the_directory(self):
+        self.path.rmdir()
+        self.after('mkdir', lambda: self.swap(self.path), of='locks')
+        self.assertRaises(errors.JournalError, self.hold)
+        self.assertEqual([self.file], list(self.roots.iterdir()))
