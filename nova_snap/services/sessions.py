@@ -46,7 +46,8 @@ class Timeouts:
         commonly after one minute, or five.
     :ivar let_go: likewise, where the data can be sent to another image just
         as well: as long as Glance needs to see that a connection is gone.
-        All data are sent again after a longer wait, too.
+        All data are sent again after a longer wait, too. Where Glance has
+        them all, it gets the time to store them besides.
     """
 
     answer: float = 60

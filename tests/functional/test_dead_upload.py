@@ -78,12 +78,3 @@ class DeadUploadTestCase(base.FunctionalTest):
                                    self.image(image['image_id'])))
         self.assert_nothing_left(image['image_id'])
         self.assert_guest_untouched(self.off, self.before)
-
-    def test_in_every_upload_it_fails_and_nothing_is_left(self):
-        self.fault.nth = None
-        done = self.nova_snap('image-create', self.off.spec.name, 'nightly')
-        self.assertEqual(1, done.returncode, done.stderr)
-        self.assertEqual(3, len(self.between.requests('PUT', proxy.FILE)))
-        self.assertIn('stays saving', done.stderr.splitlines()[-1])
-        self.assert_nothing_left()
-        self.assert_guest_untouched(self.off, self.before)

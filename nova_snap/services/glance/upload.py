@@ -36,6 +36,7 @@ from nova_snap.model import stream
 from nova_snap.services.glance import wire as wire_module
 from nova_snap.services import retry
 from nova_snap.services import sessions
+from nova_snap import units
 
 LOG = logging.getLogger(__name__)
 
@@ -52,6 +53,10 @@ LONGEST_LOOK_SECONDS = 4.0
 
 # What Glance mostly needs to let go of an image; a longer wait is said.
 SAID_AFTER_SECONDS = 1.0
+
+# What a slow store takes. It may be at data that Glance has, and what is sent
+# again takes as long.
+SLOW_BYTES_PER_SECOND = units.MiB
 
 _GONE = frozenset({'deleted', 'pending_delete'})
 UNDER_WAY = frozenset({'queued', 'saving'})
@@ -152,10 +157,10 @@ class Upload:
                 if image is not None and image.status in wanted:
                     return image
                 failure = self._stuck(image)
-                if self._is_replaceable and not self._all_sent:
+                if self._is_replaceable:
                     # From the first of these answers on.
-                    stuck_at = min(stuck_at, self._clock.monotonic()
-                                   + self._wire.timeouts.let_go)
+                    stuck_at = min(stuck_at,
+                                   self._clock.monotonic() + self._let_go())
                 until = stuck_at
                 if look_again > SAID_AFTER_SECONDS and not is_said:
                     is_said = True
@@ -184,6 +189,13 @@ class Upload:
         return errors.ImageStuck(
             call='upload', image_id=self._image_id, status=None,
             image_status=image.status, reason=self._ended)
+
+    def _let_go(self) -> float:
+        """Return how long Glance may need where another image will do."""
+        let_go = self._wire.timeouts.let_go
+        if self._all_sent:
+            let_go += self._source.size_bytes / SLOW_BYTES_PER_SECOND
+        return let_go
 
     def _patience(self) -> float:
         """Return how long Glance may need to let go of the image.

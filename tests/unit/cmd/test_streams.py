@@ -284,6 +284,13 @@ class ProcessTestCase(base.BaseTestCase):
             (130, '', 'nova-snap: cancelled; the guest is as it was\n'),
             (done.returncode, done.stdout, done.stderr))
 
+    def test_what_asks_glance_is_not_loaded_with_the_command(self):
+        # It takes as long as half of the rest.
+        done = self.run_python(
+            '', '-c', 'import sys\nfrom nova_snap.cmd import main\n'
+                      'sys.exit("glanceclient" in sys.modules)')
+        self.assertEqual((0, ''), (done.returncode, done.stderr))
+
 
 # Something that the command imports is interrupted.
 INTERRUPTED_IMPORT = """

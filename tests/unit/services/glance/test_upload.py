@@ -20,6 +20,7 @@ from oslotest import base
 from requests_mock.contrib import fixture as requests_fixture
 
 from nova_snap import errors
+from nova_snap.services.glance import upload as upload_module
 from nova_snap.services.glance import wire as wire_module
 from nova_snap.services import sessions
 from nova_snap.transfer import source as source_module
@@ -232,13 +233,27 @@ class UploadTestCase(base.BaseTestCase):
 
         self.assertLess(40, sum(self.clock.sleeps))
 
-    def test_an_image_that_has_all_its_data_is_worth_the_whole_wait(self):
+    @ddt.data((len(DATA) / 50, 60), (len(DATA), 10))
+    @ddt.unpack
+    def test_an_image_that_has_all_its_data_may_be_put_into_a_slow_store(
+            self, bytes_per_second, seconds):
+        self.useFixture(fixtures.MockPatchObject(
+            upload_module, 'SLOW_BYTES_PER_SECOND', bytes_per_second))
+
         image = self.upload(
             Trouble(error=fake_glance.lost(), leaves='saving',
-                    later=(60, 'active')), is_replaceable=True)
+                    later=(seconds, 'active')), is_replaceable=True)
 
         self.assertEqual('active', image.status)
         self.assertEqual(1, len(self.puts()))
+
+    def test_a_small_one_that_has_all_its_data_is_not_worth_a_long_wait(self):
+        self.fails(
+            errors.ImageStuck,
+            Trouble(error=fake_glance.lost(), leaves='saving',
+                    later=(60, 'active')), is_replaceable=True)
+
+        self.assertGreater(17, sum(self.clock.sleeps))
 
     def test_a_glance_that_is_restarted_has_not_kept_the_image(self):
         # What is counted is the time for which it says so.
