@@ -38,6 +38,7 @@ from nova_snap.conf import cinder
 from nova_snap.conf import compute
 from nova_snap.conf import ephemeral_storage
 from nova_snap.conf import glance
+from nova_snap.conf import imagecache
 from nova_snap.conf import libvirt
 from nova_snap.conf import netconf
 from nova_snap.conf import nova_snap as own
@@ -53,6 +54,7 @@ NOVA_MODULES = (
     paths,
     netconf,
     compute,
+    imagecache,
     libvirt,
     workarounds,
     ephemeral_storage,
@@ -156,6 +158,8 @@ def _values(conf: cfg.ConfigOpts) -> settings_model.Settings:
         host=conf.host,
         state_path=conf.state_path,
         instances_path=conf.instances_path,
+        image_cache=os.path.join(conf.instances_path,
+                                 conf.image_cache.subdirectory_name),
         compute_driver=conf.compute_driver,
         virt_type=conf.libvirt.virt_type,
         connection_uri=(conf.libvirt.connection_uri

@@ -10,16 +10,29 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The name under which this host is known to Nova."""
+"""The name and the address under which this host is known to Nova."""
 
 import socket
 
 from oslo_config import cfg
+from oslo_utils import netutils
 
 # [DEFAULT]
 GROUP = None
 
 OPTS: list[cfg.Opt] = [
+    cfg.StrOpt('my_ip',
+               default=netutils.get_my_ipv4(),
+               sample_default='<host_ipv4>',
+               help="""
+The address of this host in the network of the operators.
+
+The guest is not affected. Other options may refer to it as ``$my_ip``.
+
+Possible values:
+
+* An IP address. The default is the IPv4 address of this host.
+"""),
     cfg.HostDomainOpt('host',
                       default=socket.gethostname(),
                       sample_default='<current_hostname>',

@@ -14,6 +14,7 @@
 
 import collections.abc as cabc
 import contextlib
+import dataclasses
 import functools
 import os
 import re
@@ -28,6 +29,7 @@ from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model.plan import image_format as format_plan
 from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import probe
 from nova_snap.model import request as request_model
 from nova_snap.model import room as room_model
 from nova_snap.steps import world as world_module
@@ -117,6 +119,7 @@ def _disk(world: world_module.World, domain: domain_module.Domain,
     look = functools.cache(world.qemu_img.info)
     chain = (chain_at_rest(world, model.name, disk, look)
              if state == State.SHUTOFF else _live_chain(world, model, disk))
+    chain, recognised = _recognise(world, chain)
     with _refusing():
         # The plan refuses what is not local.
         allocations = tuple(
@@ -132,7 +135,7 @@ def _disk(world: world_module.World, domain: domain_module.Domain,
         _refuse_replaced(world, model.name, chain, files)
     return plan_model.DiskFacts(
         disk, chain=chain, files=files, allocations=allocations,
-        block_job=job, first=first,
+        block_job=job, first=first, recognised=recognised,
         measured=(_measured(world, chain, state) if sum(allocations) > left
                   else None),
         virtual_size=size)
@@ -253,6 +256,28 @@ def chain_at_rest(world: world_module.World, instance: str,
         chain.append(layer_model.Layer(path, backing_format or '',
                                        _storage(world, path)))
     return tuple(chain)
+
+
+def _recognise(world: world_module.World,
+               chain: Chain) -> tuple[Chain, layer_model.Layer | None]:
+    """Find the format of a layer that has none in the header above it.
+
+    libvirt and QEMU look at how such a file begins. We do so where no guest
+    writes: in Nova's image cache. There is nothing below it then.
+
+    :returns: the chain, and the layer of it whose format was found
+    :source: libvirt src/storage_file/storage_source.c
+        virStorageSourceGetMetadataRecurse; Nova before release 21
+    """
+    if not chain or chain[-1].format or not chain[-1].is_local:
+        return chain, None
+    *above, last = chain
+    head = world.files.head_of_cached(last.path, world.settings.image_cache)
+    found = '' if head is None else probe.format_of(head)
+    if not found:
+        return chain, None
+    last = dataclasses.replace(last, format=found)
+    return (*above, last), last
 
 
 def _storage(world: world_module.World, path: str) -> layer_model.Storage:

@@ -25,6 +25,7 @@ from nova_snap import folder as folder_module
 from nova_snap.host import file_systems
 from nova_snap.model import first_bytes as first_bytes_model
 from nova_snap.model import layer as layer_model
+from nova_snap.model import probe
 
 # QEMU, another user, must be able to enter, and no user to list.
 # :source: nova/virt/libvirt/driver.py snapshot; bugs.launchpad.net/nova/
@@ -241,6 +242,28 @@ class Files:
             raise errors.StorageError(
                 reason=f'The disk {path} cannot be read: {exc.strerror}'
             ) from exc
+
+    def head_of_cached(self, path: str, cache: str) -> bytes | None:
+        """Return how a file of Nova's image cache begins.
+
+        QEMU opens it to be read only, and its owner may be QEMU's user all
+        the same: libvirt gives it to that user.
+
+        :param cache: the directory of the image cache
+        :returns: None for what does not lie right in it, and for what users
+            besides its owner may write to, or exchange
+        """
+        above, name = os.path.split(path)
+        if os.path.realpath(above) != os.path.realpath(cache):
+            return None
+        with contextlib.suppress(OSError), \
+                folder_module.opened(cache) as folder, \
+                open(folder.open(name, os.O_RDONLY), 'rb') as file:
+            modes = (os.fstat(folder.descriptor).st_mode
+                     | os.fstat(file.fileno()).st_mode)
+            if not modes & (stat.S_IWGRP | stat.S_IWOTH):
+                return file.read(probe.HEAD_BYTES)
+        return None
 
     def is_block_device(self, path: str) -> bool:
         """Tell whether it is a block device; what is absent is none."""

@@ -22,6 +22,7 @@ import dataclasses
 class Settings:
     """What the operator set, in bytes and seconds.
 
+    :ivar image_cache: the full path of Nova's cache of images
     :ivar snapshots_directory_is_default: no value was set, so the directory
         is made when it is missing, as Nova makes it
     :ivar snapshot_image_format: None for the format of the source
@@ -34,6 +35,7 @@ class Settings:
     host: str
     state_path: str
     instances_path: str
+    image_cache: str
     compute_driver: str | None
 
     virt_type: str

@@ -21,6 +21,9 @@ import dataclasses
 import json
 import pathlib
 
+from nova_snap.model import first_bytes as first_bytes_model
+from nova_snap.model import probe
+
 Clusters = dict[str, str]
 
 # The cluster that a disk begins with: its first bytes in hex.
@@ -59,6 +62,15 @@ class DiskFile:
     def to_bytes(self) -> bytes:
         """Return it as it lies on the disk."""
         return json.dumps(dataclasses.asdict(self)).encode()
+
+    def head(self) -> bytes:
+        """Return how a file of its format begins."""
+        if self.format != 'qcow2':
+            return b'\0' * probe.HEAD_BYTES
+        return probe.QCOW2_HEADER.pack(
+            first_bytes_model.QCOW2, max(probe.QCOW2_VERSIONS),
+            1 if self.backing else 0, 0,
+            probe.HAS_DATA_FILE if self.data_file else 0)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> 'DiskFile':
@@ -103,7 +115,9 @@ def layers(path: str, file_format: str) -> cabc.Iterator[tuple[str, str]]:
         file = DiskFile.load(path)
         if file_format == 'raw' or file.backing is None:
             return
-        path, file_format = file.backing, file.backing_format or 'raw'
+        # What a header does not name libvirt and QEMU look for in the file.
+        path, file_format = file.backing, (
+            file.backing_format or DiskFile.load(file.backing).format)
 
 
 def content(path: str, file_format: str) -> Clusters:

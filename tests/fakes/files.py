@@ -37,7 +37,7 @@ LOOKS = {'free_bytes': True, 'allocated_bytes': True, 'file_id': True,
          'first_bytes': True, 'is_held': False,
          'changed_at': True, 'exists': False, 'file_system': True,
          'is_missing': False, 'written_bytes': False,
-         'is_block_device': False}
+         'is_block_device': False, 'head_of_cached': False}
 
 
 class FakeFiles(files_module.Files):
@@ -71,6 +71,11 @@ class FakeFiles(files_module.Files):
     def first_bytes(self, path: str) -> bytes:
         return fake_disk.DiskFile.load(path).first_bytes()
 
+    def head_of_cached(self, path: str, cache: str) -> bytes | None:
+        if super().head_of_cached(path, cache) is None:
+            return None
+        return fake_disk.DiskFile.load(path).head()
+
     def is_held(self, path: str) -> bool:
         try:
             figures = os.stat(path)
@@ -89,11 +94,11 @@ def _counted(calls: fake_calls.Calls, name: str,
         return errors.StorageError(reason=f'{name}: planted')
 
     @functools.wraps(method)
-    def call(path: str) -> ty.Any:
+    def call(path: str, *more: str) -> ty.Any:
         return calls.make(
             FILES,
             name,
-            lambda: method(path),
+            lambda: method(path, *more),
             words=_words(path),
             changes=name not in LOOKS,
             error=error if LOOKS.get(name, True) else None,

@@ -327,7 +327,8 @@ def _format_below(number: int, spec: GuestSpec) -> str | None:
 def _settings(folder: pathlib.Path) -> settings_model.Settings:
     return settings_model.Settings(
         host=HOST, state_path=str(folder),
-        instances_path=str(folder / 'instances'), compute_driver=None,
+        instances_path=str(folder / 'instances'),
+        image_cache=str(folder / 'instances' / '_base'), compute_driver=None,
         virt_type='qemu',
         connection_uri=fake_libvirtd.URI,
         snapshots_directory=str(folder / 'snapshots'),

@@ -60,8 +60,8 @@ LIBVIRT_READS = frozenset((
 ACTORS: dict[type, frozenset[str]] = {
     files_module.Files: frozenset((
         'allocated_bytes', 'changed_at', 'exists', 'file_id', 'file_system',
-        'first_bytes', 'free_bytes', 'is_block_device', 'is_held',
-        'is_missing', 'written_bytes')),
+        'first_bytes', 'free_bytes', 'head_of_cached', 'is_block_device',
+        'is_held', 'is_missing', 'written_bytes')),
     qemu_img_module.QemuImg: frozenset((
         'first_bytes', 'info', 'is_cut_short', 'measure')),
     images_module.Images: frozenset(('check', 'get')),

@@ -164,15 +164,13 @@ class TrapTest(base.FunctionalTest):
         return guest
 
 
+@ddt.ddt
 class HeaderTest(base.FunctionalTest):
     """Disks that only a user with access to the host can have made."""
 
     def test_backing_file_without_a_format(self):
         guest = self.guest(boot=False).define()
-        disk = guest.spec.disk.path
-        content = disk.read_bytes()
-        disk.write_bytes(content.replace(
-            BACKING_FORMAT.to_bytes(4, 'big'), b'none', 1))
+        forget_format(guest.spec.disk.path)
         exc = self.assertRaises(errors.Unsupported, self.take, guest)
         self.assertIn('base is not named in', str(exc))
         self.assert_nothing_left()
@@ -181,6 +179,47 @@ class HeaderTest(base.FunctionalTest):
         process.run(shlex.split(remedy[1]))
         result = self.take(guest)
         self.assertEqual(2, len(result.plan.disks[0].chain))
+
+    @ddt.data('qcow2-on-raw-base', 'qcow2-chain-of-3')
+    def test_backing_file_without_a_format_in_the_image_cache(
+            self, kind: str) -> None:
+        """Nova made such disks before its release 21."""
+        guest = self.guest(kind, boot=False).define()
+        disk = guest.spec.disk
+        expected = self.folder / 'expected'
+        process.run(['qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw',
+                     str(disk.path), str(expected)])
+        *above, (base, base_format) = (
+            (disk.path, disk.driver_format), *disk.backing)
+        forget_format(above[-1][0])
+        self.use_as_image_cache(base.parent)
+        result = self.take(guest)
+        [image] = result.plan.images
+        self.assertEqual([*(name for _, name in above), base_format],
+                         [layer.format for layer in image.disk.chain])
+        [remark] = result.plan.remarks
+        self.assertIn(f'no header names the format of {base}', remark)
+        process.run(['qemu-img', 'compare', '-f', image.image_format,
+                     '-F', 'raw', str(self.download(image.image_id)),
+                     str(expected)])
+        # Of a guest that runs libvirt has found it.
+        guest.boot()
+        self.assertEqual(
+            [layer.format for layer in image.disk.chain],
+            [layer.format
+             for layer in self.take(guest).plan.images[0].disk.chain])
+
+    def test_one_in_the_image_cache_that_has_another_below(self) -> None:
+        guest = self.guest('qcow2-chain-of-3', boot=False).define()
+        forget_format(guest.spec.disk.path)
+        self.use_as_image_cache(guest.spec.disk.path.parent)
+        exc = self.assertRaises(errors.Unsupported, self.take, guest)
+        self.assertIn('middle is not named in', str(exc))
+        self.assert_nothing_left()
+
+    def use_as_image_cache(self, folder: pathlib.Path) -> None:
+        self.options['DEFAULT']['instances_path'] = str(folder.parent)
+        self.options['image_cache'] = {'subdirectory_name': folder.name}
 
     def test_data_in_another_file(self):
         guest = self.guest('raw', boot=False)
@@ -195,6 +234,12 @@ class HeaderTest(base.FunctionalTest):
                                 guest.define())
         self.assertIn(f'keeps its data in another file ({data})', str(exc))
         self.assert_nothing_left()
+
+
+def forget_format(disk: pathlib.Path) -> None:
+    """Take the format of its backing file out of a header."""
+    disk.write_bytes(disk.read_bytes().replace(
+        BACKING_FORMAT.to_bytes(4, 'big'), b'none', 1))
 
 
 def make_trap(kind: str,

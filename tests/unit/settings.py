@@ -19,7 +19,7 @@ from nova_snap import units
 
 DEFAULTS = settings_model.Settings(
     host='node-1', state_path='/srv/state', instances_path='/srv/instances',
-    compute_driver=None,
+    image_cache='/srv/instances/_base', compute_driver=None,
     virt_type='kvm', connection_uri='qemu:///system',
     snapshots_directory='/srv/snapshots',
     snapshots_directory_is_default=False, snapshot_image_format=None,

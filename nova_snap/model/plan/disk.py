@@ -21,7 +21,7 @@ from nova_snap.model import request as request_model
 from nova_snap.model import settings as settings_model
 
 # The formats a disk may have on the node; all of them are read with the
-# format named, so nothing is ever probed.
+# format named, so no program probes one.
 SOURCE_FORMATS = ('raw', 'qcow2')
 # Said of the instance.
 IN_RESCUE = ('Nova has it in rescue; unrescue it first ("openstack server '

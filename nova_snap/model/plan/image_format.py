@@ -65,10 +65,14 @@ def as_qcow2(instance: str, image: plan_model.PlannedImage) -> str:
 
 
 def remarks_on_headers(facts: plan_model.Facts) -> tuple[str, ...]:
-    """Say which raw disks seem to be something else."""
-    return tuple(
+    """Say which formats are not the obvious ones."""
+    return (*(
         f'disk {found.disk.target_dev} begins as a qcow2 file does, but is '
         'raw in its XML: it is taken as the guest sees it'
         for found in facts.disks
         if found.disk.driver_format == RAW and found.first is not None
-        and first_bytes_model.is_qcow2(found.first))
+        and first_bytes_model.is_qcow2(found.first)), *(
+        f'no header names the format of {found.recognised.path}: it lies in '
+        f'the image cache of Nova, and is taken as {found.recognised.format}, '
+        'as it begins'
+        for found in facts.disks if found.recognised))

@@ -69,6 +69,8 @@ class DiskFacts:
     :ivar measured: bytes of a qcow2 image of the whole chain, None where it
         cannot be measured
     :ivar first: its first bytes; None where they are not known
+    :ivar recognised: the layer whose format no header names, and which shows
+        it by how it begins, in Nova's image cache; or None
     :ivar block_job: the block job on it, with what ends it, in words; or
         None
     """
@@ -80,6 +82,7 @@ class DiskFacts:
     allocations: tuple[int, ...] = ()
     measured: int | None = None
     first: bytes | None = None
+    recognised: layer_model.Layer | None = None
     block_job: str | None = None
 
 

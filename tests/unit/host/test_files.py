@@ -264,6 +264,36 @@ class OneFileTestCase(FilesTestCase):
         self.assertRaises(errors.StorageError, self.files.first_bytes,
                           str(self.path / 'gone'))
 
+    def test_how_a_file_of_the_image_cache_begins(self):
+        self.folder.chmod(0o755)
+        self.path.write_bytes(b'QFI\xfb' + b'\0' * 10000)
+        self.path.chmod(0o644)
+        head = self.files.head_of_cached(str(self.path), str(self.folder))
+        self.assertEqual(b'QFI\xfb' + b'\0' * 508, head)
+
+    @ddt.named_data(
+        ['elsewhere', lambda path: path.rename(path.parent / 'x' / 'delta'),
+         'x/delta'],
+        ['below a link', lambda path: (path.parent / 'y').symlink_to('x'),
+         'y/delta'],
+        ['a link', lambda path: (path.rename(path.parent / 'x' / 'delta'),
+                                 path.symlink_to('x/delta')), 'delta'],
+        ['a pipe', lambda path: (path.unlink(), os.mkfifo(path)), 'delta'],
+        ['of a group', lambda path: path.chmod(0o664), 'delta'],
+        ['of all', lambda path: path.chmod(0o646), 'delta'],
+        ['exchanged by all', lambda path: path.parent.chmod(0o757), 'delta'],
+        ['gone', pathlib.Path.unlink, 'delta'],
+    )
+    def test_not_of_the_image_cache_is_what_is(self, change, name):
+        self.folder.chmod(0o755)
+        (self.folder / 'x').mkdir()
+        self.path.touch(0o644)
+        self.assertEqual(b'', self.files.head_of_cached(
+            str(self.path), str(self.folder)))
+        change(self.path)
+        self.assertIsNone(self.files.head_of_cached(
+            str(self.folder / name), str(self.folder)))
+
     def test_a_disk_that_is_not_there_is_refused(self):
         error = self.assertRaises(
             errors.StorageError, self.files.allocated_bytes, str(self.path))
