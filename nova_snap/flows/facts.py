@@ -74,6 +74,8 @@ def read(node: world_module.Node,
         save_room=(None if state == State.SHUTOFF or is_cinders
                    else room_flow.of_saves(node)),
         lost=() if state == State.SHUTOFF else tuple(_lost(world, model)),
+        left_out=() if state == State.SHUTOFF else tuple(
+            _missing(world, model, may_be=True)),
         nova_compute_runs=node.nova_compute_runs())
 
 
@@ -92,12 +94,23 @@ def _lost(world: world_module.World,
         except errors.HypervisorError as exc:
             yield (f'libvirt does not say whether it has the secret {secret} '
                    f'of {secret.owner}: {exc.reason}')
-    for drive in (*model.disks, *model.cdroms):
+    yield from _missing(world, model, may_be=False)
+
+
+def _missing(world: world_module.World, model: domain_model.Domain, *,
+             may_be: bool) -> cabc.Iterator[str]:
+    """Name the files of drives that are missing.
+
+    :param may_be: those without which libvirt starts a saved guest, or else
+        the others
+    """
+    for drive in model.drives:
         paths = [layer.path for layer in drive.backing if layer.is_local]
         if drive.source_path is not None and drive.storage.is_local:
             paths.insert(0, drive.source_path)
         for path in paths:
-            if world.files.is_missing(path):
+            if (drive.may_be_missing == may_be
+                    and world.files.is_missing(path)):
                 yield f'{path} of {drive.target_dev} is missing'
 
 

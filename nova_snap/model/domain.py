@@ -86,6 +86,8 @@ class Disk:
     :ivar boot_order: its place among the devices that are booted from, None
         where its XML gives it none
     :ivar is_transient: what the guest writes is lost when it stops
+    :ivar startup_policy: 'optional' or 'requisite' where libvirt starts a
+        guest without a disc that is missing
     """
 
     target_dev: str
@@ -103,6 +105,21 @@ class Disk:
     protocol: str = ''
     boot_order: int | None = None
     is_transient: bool = False
+    startup_policy: str = ''
+
+    @property
+    def may_be_missing(self) -> bool:
+        """Tell whether a saved guest is started when its file is missing.
+
+        Its drive is empty then. A disk is not left out: its state is in the
+        saved memory.
+
+        :source: libvirt src/qemu/qemu_domain.c
+            qemuDomainCheckDiskStartupPolicy; docs/formatdomain.rst
+            "startupPolicy"
+        """
+        return (self.device in ('cdrom', 'floppy')
+                and self.startup_policy in ('optional', 'requisite'))
 
     @property
     def volume_id(self) -> str | None:
@@ -282,7 +299,8 @@ def _disk(element: etree._Element) -> Disk:
         alias=_attribute(element, './alias', 'name'),
         protocol=_attribute(element, './source', 'protocol'),
         boot_order=int(_attribute(element, './boot', 'order') or 0) or None,
-        is_transient=element.find('./transient') is not None)
+        is_transient=element.find('./transient') is not None,
+        startup_policy=_attribute(element, './source', 'startupPolicy'))
 
 
 def _backing(element: etree._Element) -> cabc.Iterator[layer_model.Layer]:

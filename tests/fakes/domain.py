@@ -247,7 +247,9 @@ class FakeDomain(fake_guest.FakeGuest):
     def createWithFlags(self, flags: int = 0) -> int:
         if self.live is not None:
             raise refusal.invalid('domain is already running')
-        self.live = self.persistent if self.saved is None else self._saved_xml
+        self.live = (
+            self.persistent if self.saved is None
+            else fake_guest.without_missing_discs(self._saved_xml))
         self.id = self._host.next_id()
         self.starts += 1
         self.agent.timeout = fake_agent.SET_TIME_OUT_BLOCK

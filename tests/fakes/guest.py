@@ -153,7 +153,7 @@ class FakeGuest:
         self._backing = {
             element.find('./target').get('dev'): list(
                 fake_disk.layers(*_active_layer(element)))[1:]
-            for element in self.tree.findall('./devices/disk')}
+            for element in self.tree.findall("./devices/disk[@device='disk']")}
         paths = [self._source(target) for target in self._backing]
         paths += [path for layers in self._backing.values()
                   for path, _ in layers if not fake_disk.is_address(path)]
@@ -171,7 +171,7 @@ class FakeGuest:
             channel.set('state', self.agent.channel)
 
     def _add_backing(self, element: etree._Element, target: str) -> None:
-        for path, file_format in self._backing[target]:
+        for path, file_format in self._backing.get(target, ()):
             is_address = fake_disk.is_address(path)
             element = etree.SubElement(
                 element, 'backingStore',
@@ -391,6 +391,25 @@ def with_disk(xml: str, target: str, path: str, file_format: str) -> str:
         if element.find('./target').get('dev') == target:
             element.find('./source').set('file', path)
             element.find('./driver').set('type', file_format)
+    return etree.tostring(tree, encoding='unicode')
+
+
+def without_missing_discs(xml: str) -> str:
+    """Return the definition with which a saved guest is started.
+
+    :raises libvirtError: for a disc that is missing and must not be
+    """
+    tree = etree.fromstring(xml)
+    for element in tree.findall("./devices/disk[@device='cdrom']"):
+        source = element.find('./source')
+        if source is None or os.path.exists(_path(element)):
+            continue
+        if source.get('startupPolicy') not in ('optional', 'requisite'):
+            raise refusal.refusal(
+                libvirt.VIR_ERR_SYSTEM_ERROR, 'Cannot access storage file '
+                f"'{_path(element)}': No such file or directory",
+                libvirt.VIR_FROM_STORAGE)
+        element.remove(source)
     return etree.tostring(tree, encoding='unicode')
 
 

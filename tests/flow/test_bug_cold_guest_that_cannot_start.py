@@ -12,6 +12,7 @@
 
 """A guest that could be saved, and then not be started again."""
 
+import ddt
 import fixtures
 
 from nova_snap import errors
@@ -74,3 +75,39 @@ class FileTestCase(ColdTestCase):
             'nova_snap.host.files.Files.is_missing',
             lambda files, path: path.endswith('base1')))
         self.refuse('base1 of vda is missing')
+
+
+@ddt.ddt
+class DiscTestCase(flow_scene.FlowTestCase):
+    """The file of a disc is gone that its QEMU process has open."""
+
+    def start(self, policy):
+        self.disc = self.fake.folder / 'disc.iso'
+        self.disc.touch()
+        self.fake.guest = self.fake.libvirtd.define(self.fake.xml.replace(
+            '</devices>',
+            f"<disk type='file' device='cdrom'><source file='{self.disc}'"
+            f"{policy}/><target dev='sda' bus='sata'/></disk></devices>"))
+        self.fake.guest.create()
+        self.disc.unlink()
+
+    @ddt.data('optional', 'requisite')
+    def test_what_libvirt_starts_without_is_no_reason_to_refuse(self, policy):
+        self.start(f" startupPolicy='{policy}'")
+        result = self.take(cold=True)
+        self.assertEqual([f'{self.disc} of sda is missing: libvirt starts '
+                          'the guest without it'], list(result.plan.remarks))
+        self.assertEqual(2, self.fake.guest.starts)
+        self.assert_all_or_nothing()
+
+    def test_live_nothing_is_left_out(self):
+        self.start(" startupPolicy='optional'")
+        self.assertEqual((), self.take().plan.remarks)
+
+    @ddt.data('', " startupPolicy='mandatory'")
+    def test_without_one_that_must_be_there_it_is_not_saved(self, policy):
+        self.start(policy)
+        before = self.state()
+        error = self.assertRaises(errors.Unsupported, self.take, cold=True)
+        self.assertIn(f'{self.disc} of sda is missing', str(error))
+        self.assert_nothing_left(before)

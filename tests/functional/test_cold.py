@@ -15,8 +15,10 @@
 import pathlib
 import typing as ty
 
+import ddt
 import libvirt
 
+from nova_snap import units
 from tests.functional import base
 from tests.functional import watch
 from tests.lab.guest import copy as guest_copy
@@ -29,6 +31,7 @@ from tests.lab import records
 SHUT_DOWN_TIMEOUT = 60
 
 
+@ddt.ddt
 class ColdTest(base.FunctionalTest):
     """The guest stands still while its disk is read, and no longer.
 
@@ -83,6 +86,21 @@ class ColdTest(base.FunctionalTest):
         self.assertEqual(libvirt.VIR_DOMAIN_PAUSED, self.at_upload.state)
         self.assert_guest_untouched(guest, seen, same_process=False)
         guest.domain.resume()
+        self.assertTrue(guest.is_writing())
+
+    @ddt.data('optional', 'requisite')
+    def test_a_disc_that_is_missing_and_may_be(self, policy: str) -> None:
+        """libvirt starts the guest with an empty drive."""
+        disc = self.folder / 'disc.iso'
+        disc.write_bytes(bytes(units.MiB))
+        guest = self.guest(extra_devices=(
+            f"<disk type='file' device='cdrom'><driver name='qemu' "
+            f"type='raw'/><source file='{disc}' startupPolicy='{policy}'/>"
+            "<target dev='hdc' bus='ide'/></disk>"))
+        disc.unlink()
+        result, _ = self._take(guest, cold=True)
+        self.assertEqual([f'{disc} of hdc is missing: libvirt starts the '
+                          'guest without it'], list(result.plan.remarks))
         self.assertTrue(guest.is_writing())
 
     def test_by_the_command_and_the_options(self):

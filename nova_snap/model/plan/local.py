@@ -50,6 +50,7 @@ def make_plan(request: request_model.Request,
         remarks = (*remarks, 'this instance belongs to Nova, which does not '
                              'see this operation')
     remarks += format_plan.remarks_on_headers(facts) + format_remarks
+    remarks += _remarks_on_discs(facts, method)
     need = room_plan.need(images, method)
     remarks += room_plan.refuse_without(settings, facts.room, need)
     memory = (facts.domain.memory if method == plan_model.Method.COLD else 0)
@@ -148,6 +149,15 @@ def _images(request: request_model.Request,
         remarks += said
         images.append(in_format(image_format))
     return tuple(images), tuple(remarks)
+
+
+def _remarks_on_discs(facts: plan_model.Facts,
+                      method: plan_model.Method) -> tuple[str, ...]:
+    """Say what the guest does not have any more after a cold snapshot."""
+    if method != plan_model.Method.COLD:
+        return ()
+    return tuple(f'{what}: libvirt starts the guest without it'
+                 for what in facts.left_out)
 
 
 def _image(settings: settings_model.Settings, facts: plan_model.Facts,

@@ -99,6 +99,7 @@ class Facts:
     :ivar save_room: where libvirt saves guests; None where that is not known,
         or the guest is off
     :ivar lost: what the guest needs to start and would not find, in words
+    :ivar left_out: what it had and libvirt would start it without, in words
     """
 
     domain: domain_model.Domain
@@ -112,6 +113,7 @@ class Facts:
     nova_compute_runs: bool
     save_room: room_model.Room | None = None
     lost: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

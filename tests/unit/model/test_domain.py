@@ -168,6 +168,19 @@ class DiskTestCase(base.BaseTestCase):
         self.assertEqual(['cdrom'] * len(guest.cdroms),
                          [disk.device for disk in guest.cdroms])
 
+    @ddt.data(('cdrom', 'optional', True), ('cdrom', 'requisite', True),
+              ('cdrom', 'mandatory', False), ('cdrom', None, False),
+              ('floppy', 'optional', True), ('disk', 'optional', False))
+    @ddt.unpack
+    def test_a_disc_may_be_missing(self, device, policy, may_be):
+        tree = etree.fromstring(data.xml('raw-root.live').encode())
+        disk = tree.find('./devices/disk')
+        disk.set('device', device)
+        if policy:
+            disk.find('./source').set('startupPolicy', policy)
+        guest = domain_model.parse(etree.tostring(tree, encoding='unicode'))
+        self.assertIs(may_be, guest.drives[0].may_be_missing)
+
 
 @ddt.ddt
 class ChainTestCase(base.BaseTestCase):
