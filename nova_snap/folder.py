@@ -180,6 +180,19 @@ class Folder:
         with os.scandir(self.descriptor) as found:
             return list(found)
 
+    def for_another_program(self, name: str, path: str) -> str:
+        """Return by which path another program finds a name in here.
+
+        Where the directory belongs to another user it leads through our
+        descriptor, as long as that is open.
+
+        :param path: of the name, as the others know it
+        :source: proc(5), /proc/pid/fd
+        """
+        if os.fstat(self.descriptor).st_uid == os.geteuid():
+            return path
+        return f'/proc/{os.getpid()}/fd/{self.descriptor}/{name}'
+
     def sync(self) -> None:
         """Wait until the names in it are on the disk."""
         os.fsync(self.descriptor)

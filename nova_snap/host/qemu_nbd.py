@@ -27,6 +27,7 @@ import typing as ty
 
 from nova_snap import clock as clock_module
 from nova_snap import errors
+from nova_snap import folder as folder_module
 from nova_snap.host import interrupts
 from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.model import layer as layer_model
@@ -59,25 +60,32 @@ class QemuNbd:
         :param path: of the socket, which must not be there
         :raises StorageError: when a layer cannot be opened, or is in use
         """
-        with tempfile.TemporaryFile() as words:
-            process = _start(chain, path, words)
+        above, name = os.path.split(path)
+        with contextlib.ExitStack() as opened:
             try:
-                self._wait_until_it_listens(process, path, words)
-                yield
-            finally:
-                process.kill()
-                process.wait()
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
+                folder = opened.enter_context(
+                    folder_module.opened(above, follow=False))
+            except OSError as exc:
+                raise errors.StorageError(
+                    reason=f'{path} cannot be made: {exc.strerror}') from exc
+            words = opened.enter_context(tempfile.TemporaryFile())
+            where = folder.for_another_program(name, path)
+            process = _start(chain, where, words)
+            opened.callback(folder.remove, name)
+            opened.callback(process.wait)
+            opened.callback(process.kill)
+            self._wait_until_it_listens(process, where, path, words)
+            yield
 
     def _wait_until_it_listens(self, process: subprocess.Popen[bytes],
-                               path: str, words: ty.IO[bytes]) -> None:
+                               where: str, path: str,
+                               words: ty.IO[bytes]) -> None:
         for _ in self._clock.looks(
                 START_TIMEOUT, first_pause=FIRST_PAUSE,
                 longest_pause=LONGEST_PAUSE):
             if process.poll() is not None:
                 break
-            if _listens(path):
+            if _listens(where):
                 return
         words.seek(0)
         said = words.read(LAST_WORDS).decode(errors='replace').strip()

@@ -30,7 +30,9 @@ from nova_snap import errors
 from nova_snap.host import files as files_module
 from nova_snap.host import locks as locks_module
 from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.host import qemu_nbd as qemu_nbd_module
 from nova_snap.journal import store as store_module
+from nova_snap.model import layer as layer_model
 from nova_snap import units
 from tests.unit.host import program
 from tests.unit.journal import records
@@ -222,6 +224,28 @@ for word; do case $word in /*) file=$word;; esac; done
             'nova_snap.host.qemu_img.describe', lambda chain: {}))
         self.convert()
         self.assertEqual([False], made)
+
+
+class QemuNbdTestCase(SwappedTestCase):
+    """qemu-nbd removes what it finds in the place of its socket."""
+
+    def test_it_does_not_work_where_a_link_leads_to(self):
+        scratch = self.state_path / 'nova_snap-1'
+        scratch.mkdir()
+        os.chown(scratch, *NOVA)
+        self.useFixture(program.Program('qemu-nbd', f"""\
+mv {scratch} {scratch}-aside
+ln -s {self.roots} {scratch}
+for word; do case $word in --socket=*) path=${{word#--socket=}};; esac; done
+rm -f $path
+touch $path
+"""))
+        serving = qemu_nbd_module.QemuNbd().serving(
+            (layer_model.Layer('/srv/disk', 'raw'),),
+            str(scratch / self.file.name))
+        error = self.assertRaises(errors.StorageError, serving.__enter__)
+        self.assertIn(str(scratch), str(error))
+        self.assertEqual([self.file], list(self.roots.iterdir()))
 
 
 class JournalTestCase(SwappedTestCase):
