@@ -205,7 +205,9 @@ class ThawFailed(QuiesceFailed):
     """The guest's agent did not thaw: the guest may be frozen still."""
 
     template = ('The file systems of %(instance)s could not be thawed: '
-                '%(reason)s')
+                '%(reason)s. When its agent answers again run "virsh '
+                'domfsthaw %(instance)s"; "virsh reset %(instance)s" boots '
+                'a guest whose agent does not')
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)

@@ -22,6 +22,7 @@ import uuid
 from nova_snap.cmd import runtime as runtime_module
 from nova_snap.cmd import show
 from nova_snap import errors
+from nova_snap.flows import recovery
 from nova_snap.flows import snapshot
 from nova_snap.hypervisor import host as host_module
 from nova_snap.model import image as image_model
@@ -29,6 +30,7 @@ from nova_snap.model.plan import plan as plan_model
 from nova_snap.model.plan import volumes as volumes_plan
 from nova_snap.model import request as request_model
 from nova_snap.model import result as result_model
+from nova_snap.steps import world as world_module
 from nova_snap import units
 
 EPILOG = ('An INSTANCE or a NAME that begins with "-" comes after "--": '
@@ -110,7 +112,7 @@ def run(arguments: argparse.Namespace,
         nova_is_stopped=arguments.nova_is_stopped,
         properties=dict(arguments.property))
     if arguments.dry_run:
-        _show_plan(snapshot.plan(node, request), arguments.json)
+        _show_plan(_plan(node, request), arguments.json)
         return
     started = node.world.clock.monotonic()
     result = snapshot.take(node, request)
@@ -133,6 +135,24 @@ def _uuid(host: host_module.Host, instance: str) -> str:
     except errors.DomainGone as exc:
         raise errors.InstanceNotFound(
             instance=instance, uri=host.connection.uri) from exc
+
+
+def _plan(node: world_module.Node, request: request_model.Request) -> (
+        plan_model.Plan | volumes_plan.VolumePlan):
+    """Say what would be done, and what the journal has of this instance.
+
+    :raises InstanceBusy: also when a snapshot of it is under way
+    :raises SnapError: as :func:`nova_snap.flows.snapshot.plan`
+    """
+    said = recovery.remarks(
+        recovery.status(node), node.world.host.domain(request.instance_uuid))
+    try:
+        plan = snapshot.plan(node, request)
+    except errors.InstanceBusy as exc:
+        raise errors.InstanceBusy(
+            instance=exc.instance,
+            reason='; '.join((exc.reason, *said))) from exc
+    return dataclasses.replace(plan, remarks=plan.remarks + said)
 
 
 def _show_plan(plan: plan_model.Plan | volumes_plan.VolumePlan,

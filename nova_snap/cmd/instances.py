@@ -19,6 +19,7 @@ import functools
 from nova_snap.cmd import runtime as runtime_module
 from nova_snap.cmd import show
 from nova_snap import errors
+from nova_snap.flows import recovery
 from nova_snap.flows import snapshot
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.model.plan import plan as plan_model
@@ -37,14 +38,16 @@ def run(arguments: argparse.Namespace,
         runtime: runtime_module.Runtime) -> None:
     """List the instances and what a snapshot of each would do.
 
+    :raises JournalError: when the journal cannot be read
     :raises OutputLost: when the list cannot be printed
     """
     node = runtime.node(signed_in=False)
     # One look at all processes does for all instances.
     node = dataclasses.replace(
         node, nova_compute_runs=functools.cache(node.nova_compute_runs))
+    findings = recovery.status(node)
     rows = [row for domain in node.world.host.domains()
-            if (row := _row(node, domain)) is not None]
+            if (row := _row(node, domain, findings)) is not None]
     if arguments.json:
         keys = ('uuid', 'name', 'state', 'snapshot')
         show.as_json([dict(zip(keys, row, strict=True)) for row in rows])
@@ -52,8 +55,8 @@ def run(arguments: argparse.Namespace,
         show.table(('UUID', 'NAME', 'STATE', 'SNAPSHOT'), rows)
 
 
-def _row(node: world_module.Node, domain: domain_module.Domain) -> (
-        tuple[str, ...] | None):
+def _row(node: world_module.Node, domain: domain_module.Domain,
+         findings: list[recovery.Finding]) -> tuple[str, ...] | None:
     try:
         name, state = domain.name(), domain.state()
     except errors.DomainGone:
@@ -64,12 +67,14 @@ def _row(node: world_module.Node, domain: domain_module.Domain) -> (
     # Nothing is made: any name will do.
     request = request_model.Request(domain.uuid, (
         request_model.RequestedImage('', runtime_module.PROGRAM),))
+    said: tuple[str, ...] = ()
     try:
+        said = recovery.remarks(findings, domain)
         plan = snapshot.plan(node, request)
         answer = f'{plan.method}, {_what(plan)}'
     except errors.SnapError as exc:
         answer = f'no: {exc}'
-    return domain.uuid, name, str(state), answer
+    return domain.uuid, name, str(state), '; '.join((answer, *said))
 
 
 def _what(plan: plan_model.Plan | volumes_plan.VolumePlan) -> str:

@@ -30,6 +30,7 @@ from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model.plan import image_format as format_plan
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import probe
+from nova_snap.model import remedy
 from nova_snap.model import request as request_model
 from nova_snap.model import room as room_model
 from nova_snap.steps import world as world_module
@@ -352,8 +353,9 @@ def _block_job(world: world_module.World, domain: domain_module.Domain,
     if mirror is not None:
         kind, where = kind or mirror.job, f' to {mirror.path}'
     return (f'a block job ({kind}){where} runs on disk {disk.target_dev}, '
-            'which is not ours to abort; wait for its end, or end it with '
-            f'"virsh blockjob {model.uuid} {disk.target_dev} --abort"')
+            'which is not ours to abort; wait for its end, or end it: '
+            + remedy.command('virsh', 'blockjob', model.uuid,
+                             disk.target_dev, '--abort'))
 
 
 def _is_ours(world: world_module.World, path: str | None) -> bool:

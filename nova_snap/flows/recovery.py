@@ -25,6 +25,7 @@ from oslo_log import log as logging
 
 from nova_snap import compat
 from nova_snap import errors
+from nova_snap.hypervisor import domain as domain_module
 from nova_snap.journal import record as record_model
 from nova_snap.steps import freeze as freeze_step
 from nova_snap.steps import hostdev as hostdev_step
@@ -111,6 +112,25 @@ def _look(node: world_module.Node, record: record_model.Record) -> Finding:
         return Finding(Outcome.FAILED, record, str(exc))
     return Finding(Outcome.LEFT, record,
                    'its owner is dead; "nova-snap recover" settles it')
+
+
+def remarks(findings: cabc.Iterable[Finding],
+            domain: domain_module.Domain) -> tuple[str, ...]:
+    """Say what the journal has of one instance, a sentence for each record.
+
+    :param findings: as :func:`status` has them
+    :raises InstanceBusy: when a snapshot of it is under way
+    """
+    of_it = [finding for finding in findings if finding.record is not None
+             and finding.record.instance_uuid == domain.uuid]
+    said = tuple(f'record {finding.record.id} of a snapshot of it '
+                 f'({finding.record.operation}) is {finding.outcome}: '
+                 f'{finding.reason}'
+                 for finding in of_it if finding.record is not None)
+    if any(finding.outcome == Outcome.UNDER_WAY for finding in of_it):
+        raise errors.InstanceBusy(instance=domain.name(),
+                                  reason='; '.join(said))
+    return said
 
 
 def recover(node: world_module.Node, *, nova_is_stopped: bool = False,

@@ -25,6 +25,7 @@ from nova_snap.flows import image as image_flow
 from nova_snap.flows import image_format as format_flow
 from nova_snap.model import consistency as consistency_model
 from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import remedy
 from nova_snap.model import result as result_model
 from nova_snap.steps import scratch as scratch_step
 from nova_snap.steps import world as world_module
@@ -52,8 +53,9 @@ def refuse_cut_short(world: world_module.World,
             raise errors.Unsupported(
                 instance=plan.instance_name,
                 reason=f'{layer.path} ends before data that its tables name; '
-                       f'see "qemu-img check -f qcow2 {layer.path}", and '
-                       'restore it from a backup')
+                       'see ' + remedy.command('qemu-img', 'check', '-f',
+                                               'qcow2', layer.path)
+                       + ', and restore it from a backup')
 
 
 def run(txn: world_module.Transaction, plan: plan_model.Plan,

@@ -26,6 +26,7 @@ from nova_snap.host import file_systems
 from nova_snap.model import first_bytes as first_bytes_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model import probe
+from nova_snap.model import remedy
 
 # QEMU, another user, must be able to enter, and no user to list.
 # :source: nova/virt/libvirt/driver.py snapshot; bugs.launchpad.net/nova/
@@ -339,7 +340,8 @@ def snapshots_room(path: str, *, is_default: bool) -> str:
         return above
     raise errors.StorageError(
         reason=f'[libvirt]snapshots_directory {path} is missing. Mount it, '
-               f'or make it: install -d -m 0755 {path}')
+               'or make it: '
+               + remedy.command('install', '-d', '-m', '0755', path))
 
 
 def check_qemu_enters(path: str, user: tuple[int, int] | None) -> None:
@@ -357,7 +359,8 @@ def check_qemu_enters(path: str, user: tuple[int, int] | None) -> None:
             raise errors.StorageError(
                 reason=f'QEMU (uid {user[0]}, gid {user[1]}) cannot enter '
                        f'{directory}, and [libvirt]snapshots_directory is '
-                       f'{path}. Allow it: chmod o+x {directory}')
+                       f'{path}. Allow it: '
+                       + remedy.command('chmod', 'o+x', str(directory)))
 
 
 def _groups(uid: int, gid: int) -> frozenset[int]:

@@ -19,6 +19,7 @@ back after, at the same place.
 
 import collections.abc as cabc
 import dataclasses
+import shlex
 
 from lxml import etree
 
@@ -115,6 +116,14 @@ def attach_xml(xml: str) -> str:
         for source in element.findall('./source'):
             source.attrib.clear()
     return etree.tostring(element, encoding='unicode')
+
+
+def attach_command(uuid: str, xml: str) -> str:
+    """Return what an operator runs to give a device back, on one line."""
+    element = etree.fromstring(attach_xml(xml), etree.XMLParser(
+        remove_blank_text=True))
+    return (f'echo {shlex.quote(etree.tostring(element, encoding="unicode"))}'
+            f' | virsh attach-device {uuid} /dev/stdin --live')
 
 
 def is_defined(hostdev: Hostdev, definition: str) -> bool:

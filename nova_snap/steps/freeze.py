@@ -19,6 +19,7 @@ from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap.hypervisor import domain as domain_module
+from nova_snap.model import remedy
 from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
 
@@ -151,8 +152,9 @@ class FreezeFilesystems(step_module.Step):
         if domain.has_managed_save():
             raise errors.ThawFailed(
                 instance=self.uuid,
-                reason='its memory was saved while they were frozen; start '
-                       f'the guest: virsh start {self.uuid}')
+                reason='its memory was saved while they were frozen. Start '
+                       'the guest: '
+                       + remedy.command('virsh', 'start', self.uuid))
         return False
 
     def _thaw(self, world: world_module.World,
@@ -183,8 +185,9 @@ class FreezeFilesystems(step_module.Step):
             qmp_guest_fsfreeze_freeze_list; libvirt src/qemu/qemu_process.c
             qemuProcessHandleAgentError
         """
-        LOG.warning('%s. Its agent is asked whether they are frozen, which '
-                    'taints the domain', exc)
+        LOG.warning('The file systems of %s could not be thawed: %s. Its '
+                    'agent is asked whether they are frozen, which taints '
+                    'the domain', self.uuid, exc.reason)
         with contextlib.suppress(errors.QuiesceFailed):
             is_thawed = domain.is_thawed(self.timeout)
             LOG.warning('The file systems of %s are %s, its agent says',

@@ -111,8 +111,8 @@ class DetachHostdev(step_module.Step):
         raise self._stuck(
             f'the guest has not done so within {self.timeout} s '
             '([nova_snap]detach_timeout); does it run a driver that lets go '
-            'of it? If it does so later, it is without it until "virsh '
-            'attach-device" or its next start')
+            'of it? If it does so later, give it back: '
+            + hostdev_model.attach_command(self.uuid, self.xml))
 
     def undo(self, world: world_module.World) -> None:
         """Give the device back to the guest, if it has not got it.

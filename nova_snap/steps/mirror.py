@@ -34,8 +34,8 @@ DENIED = 'Permission denied'
 ALLOW = ('QEMU cannot write into %(directory)s although owners and modes let '
          'it: SELinux or AppArmor forbids it. Label snapshots_directory '
          '(semanage fcontext -a -t virt_image_t "%(top)s(/.*)?" && restorecon '
-         '-R %(top)s), or add "%(top)s/** rwk," to '
-         '/etc/apparmor.d/local/abstractions/libvirt-qemu')
+         '-R %(top)s), or let AppArmor allow it (echo "%(top)s/** rwk," >> '
+         '/etc/apparmor.d/local/abstractions/libvirt-qemu)')
 
 
 @dataclasses.dataclass

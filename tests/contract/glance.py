@@ -307,13 +307,18 @@ class DataContract(GlanceContract):
         self.assertEqual(415, self.put(self.image_id, _beginning(first)))
         self.assertEqual('queued', self.status(self.image_id))
 
+    def test_it_refuses_data_of_another_format_than_it_says(self):
+        self.side.images.set_properties(self.image_id,
+                                        {'disk_format': 'qcow2'})
+        self.assertEqual(415, self.put(self.image_id))
+        self.assertEqual('queued', self.status(self.image_id))
+
     def test_a_queued_image_takes_another_format_and_then_its_data(self):
         qcow2 = _beginning(first_bytes.qcow2(3))
         self.side.images.set_properties(self.image_id,
                                         {'disk_format': 'qcow2'})
         self.assertEqual(
             'qcow2', self.side.images.get(self.image_id).disk_format)
-        self.assertEqual(415, self.put(self.image_id))
         self.assertEqual(204, self.put(self.image_id, qcow2))
         self.assertEqual(403, self.patch(self.image_id, {
             'op': 'add', 'path': '/disk_format', 'value': 'raw'}))

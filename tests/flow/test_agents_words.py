@@ -98,6 +98,10 @@ class ThawTestCase(AgentTestCase):
         error = self.assertRaises(errors.RollbackIncomplete, self.take,
                                   quiesce='want')
         self.assertIn('could not be thawed', str(error))
+        self.assertIn(
+            f'When its agent answers again run "virsh domfsthaw '
+            f'{fake_node.UUID}"; "virsh reset {fake_node.UUID}" boots a '
+            'guest whose agent does not', str(error))
         self.assertNotIn('could not be frozen', str(error))
         self.assertEqual({}, self.fake.glance.stored)
         self.assertEqual(1, len(self.records()))
@@ -141,6 +145,16 @@ class LeftTestCase(AgentTestCase):
         self.agent.refuses.clear()
         self.assertEqual([recovery.Outcome.SETTLED], self.outcomes())
         self.assertFalse(self.agent.frozen)
+
+    def test_saved_by_another_client_it_is_to_be_started_first(self):
+        self.take(cold=True)
+        self.agent.refuses.clear()
+        self.fake.guest.managedSave(0)
+        [finding] = self.recover()
+        self.assertIn(f'Start the guest: "virsh start {fake_node.UUID}"',
+                      finding.reason)
+        self.fake.guest.create()
+        self.assertEqual([recovery.Outcome.SETTLED], self.outcomes())
 
     def test_killed_while_it_is_saved_it_is_not_forgotten(self):
         self.die('managedSave', cold=True)

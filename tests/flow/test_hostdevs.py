@@ -184,6 +184,9 @@ class StuckTestCase(HostdevTestCase):
         error = self.fail(errors.HostdevStuck)
         self.assertIn('20 s', str(error))
         self.assertIn('detach_timeout', str(error))
+        self.assertRegex(str(error), "give it back: echo '<hostdev .*' "
+                         rf'\| virsh attach-device {fake_node.UUID} '
+                         '/dev/stdin --live$')
         self.assert_nothing_left(self.before)
 
     def test_guest_is_switched_off_while_it_is_asked(self):

@@ -312,7 +312,9 @@ class MirrorTestCase(flow_scene.FlowTestCase):
         error = self.assertRaises(errors.MirrorFailed, self.take)
 
         for words in ('Permission denied', str(self.fake.snapshots),
-                      'restorecon', '/etc/apparmor.d/local'):
+                      f'restorecon -R {self.fake.snapshots})',
+                      f'(echo "{self.fake.snapshots}/** rwk," >> '
+                      '/etc/apparmor.d/local/abstractions/libvirt-qemu)'):
             self.assertIn(words, str(error))
         self.assert_nothing_left(before)
 

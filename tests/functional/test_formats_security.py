@@ -175,8 +175,8 @@ class HeaderTest(base.FunctionalTest):
         self.assertIn('base is not named in', str(exc))
         self.assert_nothing_left()
         # What it says is done, and helps.
-        remedy = re.search(r'"(qemu-img rebase [^"]+)"', str(exc))
-        process.run(shlex.split(remedy[1]))
+        raw = re.search(r'"(qemu-img rebase [^"]+)"', str(exc))
+        process.run(shlex.split(raw[1]))
         result = self.take(guest)
         self.assertEqual(2, len(result.plan.disks[0].chain))
 

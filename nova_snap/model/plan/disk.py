@@ -12,22 +12,16 @@
 
 """Decide whether a disk can be read, or refuse it."""
 
-import shlex
-
 from nova_snap.model import domain as domain_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import remedy
 from nova_snap.model import request as request_model
 from nova_snap.model import settings as settings_model
 
 # The formats a disk may have on the node; all of them are read with the
 # format named, so no program probes one.
 SOURCE_FORMATS = ('raw', 'qcow2')
-# Said of the instance.
-IN_RESCUE = ('Nova has it in rescue; unrescue it first ("openstack server '
-             'unrescue")')
-VOLUME_BACKED = ('its root disk is a Cinder volume; use "openstack server '
-                 'image create"')
 
 
 def wanted(request: request_model.Request,
@@ -37,6 +31,18 @@ def wanted(request: request_model.Request,
         return domain.root_disk
     return next((disk for disk in domain.drives
                  if disk.target_dev == request.disk), None)
+
+
+def in_rescue(domain: domain_model.Domain) -> str:
+    """Say what to do with an instance that is in rescue."""
+    return ('Nova has it in rescue; unrescue it first: '
+            + remedy.command('openstack', 'server', 'unrescue', domain.uuid))
+
+
+def volume_backed(domain: domain_model.Domain) -> str:
+    """Say what to do with an instance whose root disk is Cinder's."""
+    return ('its root disk is a Cinder volume; use '
+            + remedy.image_of_server(domain.uuid))
 
 
 def planned(request: request_model.Request,
@@ -55,10 +61,10 @@ def planned(request: request_model.Request,
     if facts.domain.is_rescued:
         # The first disk may be the rescue image, and Nova refuses it too.
         # :source: nova/compute/api.py API.snapshot (not in RESCUED)
-        raise plan_model.unsupported(facts, IN_RESCUE)
+        raise plan_model.unsupported(facts, in_rescue(facts.domain))
     if is_volume_backed(request, facts.domain):
         # From here on it is Cinder's; see nova_snap.model.plan.volumes.
-        raise plan_model.unsupported(facts, VOLUME_BACKED)
+        raise plan_model.unsupported(facts, volume_backed(facts.domain))
     return tuple(_planned(facts, found) for found in facts.disks)
 
 
@@ -104,8 +110,9 @@ def _why_not_kind(domain: domain_model.Domain, disk: domain_model.Disk,
         return (f'{what} is transient: what the guest writes to it is kept '
                 'only until the guest stops')
     if domain.nova is not None and disk.volume_id is not None:
-        return (f'{what} is a Cinder volume; use "openstack volume snapshot '
-                f'create --force --volume {disk.volume_id} NAME"')
+        return f'{what} is a Cinder volume; use ' + remedy.command(
+            'openstack', 'volume', 'snapshot', 'create', '--force',
+            '--volume', disk.volume_id, f'{domain.name}-{disk.target_dev}')
     return None
 
 
@@ -137,12 +144,18 @@ def _why_not_layer(above: layer_model.Layer, layer: layer_model.Layer,
                 'block devices of this host are read')
     if layer.format not in SOURCE_FORMATS:
         return (f'the format of the backing file {layer.path} is '
-                f'{layer.format or "not named"} in {above.path}. Where it is '
-                'raw, name it, while the guest is off, with '
-                f'"qemu-img rebase -u -f {above.format} -F raw -b '
-                f'{shlex.quote(layer.path)} {shlex.quote(above.path)}"; '
-                'where it is qcow2, with "-F qcow2" in it')
+                f'{layer.format or "not named"} in {above.path}. Name it, '
+                'while the guest is off: '
+                + ', or '.join(_naming(above, layer, image_format)
+                               for image_format in SOURCE_FORMATS))
     return None
+
+
+def _naming(above: layer_model.Layer, layer: layer_model.Layer,
+            image_format: str) -> str:
+    return f'where it is {image_format}, with ' + remedy.command(
+        'qemu-img', 'rebase', '-u', '-f', above.format, '-F', image_format,
+        '-b', layer.path, above.path)
 
 
 def is_volume_backed(request: request_model.Request,

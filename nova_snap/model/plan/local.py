@@ -22,6 +22,7 @@ from nova_snap.model.plan import freeze as freeze_plan
 from nova_snap.model.plan import image_format as format_plan
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model.plan import room as room_plan
+from nova_snap.model import remedy
 from nova_snap.model import request as request_model
 from nova_snap.model import settings as settings_model
 
@@ -117,8 +118,9 @@ def _refuse_cold(request: request_model.Request,
             and not request.nova_is_stopped):
         raise plan_model.unsupported(
             facts, 'it belongs to Nova, and a nova-compute on this host '
-                   'would see it stop and act on it; use "openstack server '
-                   'image create", or say --nova-is-stopped when that is so')
+                   'would see it stop and act on it; use '
+                   + remedy.image_of_server(facts.domain.uuid)
+                   + ', or say --nova-is-stopped when that is so')
 
 
 def _refuse_lost(facts: plan_model.Facts) -> None:

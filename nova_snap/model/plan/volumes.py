@@ -26,6 +26,7 @@ from nova_snap.model import nova as nova_model
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model.plan import freeze as freeze_plan
 from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import remedy
 from nova_snap.model import request as request_model
 from nova_snap.model import volumes as volumes_model
 from nova_snap import units
@@ -40,10 +41,6 @@ SNAPSHOT_STATES = frozenset({'available', 'in-use'})
 # :source: nova/image/glance.py GlanceImageServiceV2.create
 IMAGE_FORMAT = 'raw'
 CONTAINER_FORMAT = 'bare'
-
-NOT_NAMED = ('{disk} is a Cinder volume, but neither its serial number nor '
-             'its alias in libvirt says which; use "openstack server image '
-             'create"')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,10 +142,12 @@ def attached_disks(domain: domain_model.Domain) -> (
     """
     root = domain.root_disk
     if root is None or root.volume_id is None:
+        disk = 'its root disk' + (f' {root.target_dev}' if root else '')
         raise errors.Unsupported(
-            instance=domain.name, reason=NOT_NAMED.format(
-                disk='its root disk' if root is None
-                else f'its root disk {root.target_dev}'))
+            instance=domain.name,
+            reason=f'{disk} is a Cinder volume, but neither its serial '
+                   'number nor its alias in libvirt says which; use '
+                   + remedy.image_of_server(domain.uuid))
     return (root, *(disk for disk in (*domain.disks, *domain.cdroms)
                     if disk.volume_id is not None and disk != root))
 
@@ -170,10 +169,10 @@ def refuse_early(request: request_model.Request,
     """
     plan_model.refuse_names(request)
     if facts.domain.is_rescued:
-        raise _unsupported(facts, disk_plan.IN_RESCUE)
+        raise _unsupported(facts, disk_plan.in_rescue(facts.domain))
     if any(image.made_by == request_model.Party.NOVA
            for image in request.images):
-        raise _unsupported(facts, disk_plan.VOLUME_BACKED)
+        raise _unsupported(facts, disk_plan.volume_backed(facts.domain))
     if request.image_format is not None:
         raise _unsupported(
             facts, 'its root disk is a Cinder volume, and the image has no '
@@ -238,13 +237,17 @@ def _refuse_volume(facts: VolumeFacts, attached: AttachedVolume) -> None:
 
 def _refuse_over_quota(facts: VolumeFacts) -> None:
     missing = facts.limits.missing(len(facts.volumes))
+    nova = facts.guest.domain.nova
+    project = facts.project_id or (nova.project_uuid if nova else '')
     if missing:
         raise errors.Refused(
             reason=f'{len(facts.volumes)} snapshots of volumes are needed, '
                    f'and the project has {facts.limits.used} of the '
                    f'{facts.limits.maximum} that its quota in Cinder allows: '
-                   f'{missing} too many. Delete some, or raise the quota '
-                   '("openstack quota set --snapshots")')
+                   f'{missing} too many. Delete some, or raise the quota: '
+                   + remedy.command(
+                       'openstack', 'quota', 'set', '--snapshots',
+                       str(facts.limits.maximum + missing), project))
 
 
 def _freeze(request: request_model.Request,

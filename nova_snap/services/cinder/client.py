@@ -85,6 +85,14 @@ class Client:
         with cinder_errors.translated('sign in', identity.KEYSTONE):
             return identity.who(self._session, self._auth).project_id
 
+    def user_id(self) -> str | None:
+        """Return as whom we act; None where there are no users.
+
+        :raises VolumeServiceError: when we cannot sign in
+        """
+        with cinder_errors.translated('sign in', identity.KEYSTONE):
+            return self._session.get_user_id(self._auth)
+
     def auth_within(self, project_id: str) -> ksa_plugin.BaseAuthPlugin:
         """Return the same user's way into another project, tried.
 

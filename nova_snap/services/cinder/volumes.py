@@ -27,6 +27,7 @@ from keystoneauth1 import session as ksa_session
 from oslo_log import log as logging
 
 from nova_snap import errors
+from nova_snap.model import remedy
 from nova_snap.model import stream
 from nova_snap.model import volumes as volumes_model
 from nova_snap.services.cinder import client as client_module
@@ -259,6 +260,7 @@ class Volumes:
                 call=f'to act in project {project_id}', status=exc.status,
                 reason=f'the credentials are of project {own}, and their '
                        f'user has not the role {ROLE} in the project of the '
-                       'volumes ("openstack role add --project '
-                       f'{project_id} --user USER {ROLE}"): '
-                       f'{exc.reason}') from exc
+                       'volumes: ' + remedy.command(
+                           'openstack', 'role', 'add', '--project',
+                           project_id, '--user', self._client.user_id()
+                           or 'USER', ROLE) + f': {exc.reason}') from exc

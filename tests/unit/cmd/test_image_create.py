@@ -16,7 +16,9 @@ import ddt
 
 from nova_snap.cmd import main as main_module
 from nova_snap import errors
+from nova_snap.host import files as files_module
 from tests.fakes import libvirtd as fake_libvirtd
+from tests.fakes import mirror as fake_mirror
 from tests.fakes import node as fake_node
 from tests.unit.cmd import scene
 
@@ -209,6 +211,35 @@ class DryRunTestCase(CreateTestCase):
         self.assertEqual(
             [(self.fake.disks[0], 'qcow2'), (self.fake.disks[1], 'raw')],
             [(layer['path'], layer['format']) for layer in disk['chain']])
+
+    def test_a_record_that_is_left_is_shown(self):
+        record = self.leave(self.undefined())
+        said = self.create('--dry-run')
+        self.assertEqual(main_module.ExitCode.DONE, said.code)
+        self.assertEqual(
+            f'record {record.id} of a snapshot of it (live) is left: its '
+            'owner is dead; "nova-snap recover" settles it',
+            said.out.splitlines()[-1])
+
+    def test_with_a_reason_against_it_a_record_is_shown_too(self):
+        record = self.leave(self.undefined())
+        self.fake.guest.mirrors['vda'] = fake_mirror.FakeMirror(
+            self.fake.disks[0],
+            f'{self.fake.settings.snapshots_directory}/'
+            f'{files_module.SCRATCH_PREFIX}x/delta.qcow2',
+            fake_mirror.MirrorLife(), 'qcow2')
+        said = self.create('--dry-run')
+        self.assertEqual(main_module.ExitCode.REFUSED, said.code)
+        self.assertIn('a snapshot copies disk vda', said.err)
+        self.assertIn(record.id, said.err)
+
+    def test_a_snapshot_that_is_under_way_is_said(self):
+        record = self.leave(self.undefined())
+        with self.fake.process().node.locks.instance(fake_node.UUID):
+            said = self.create('--dry-run')
+        self.assertEqual(main_module.ExitCode.REFUSED, said.code)
+        self.assertIn(f'is busy: record {record.id} of a snapshot of it '
+                      '(live) is under way', said.err)
 
     def test_a_plan_that_cannot_work_is_refused(self):
         said = self.create('--dry-run', '--cold', '--quiesce', 'require')

@@ -87,6 +87,27 @@ class ListTestCase(scene.CommandTestCase):
         self.assertEqual(2, len(self.run_command('list', '--json').json()))
         self.assertEqual(['a look'], looks)
 
+    def test_of_one_of_which_a_record_is_left(self):
+        record = self.leave(self.undefined())
+        [found] = self.run_command('list', '--json').json()
+        self.assertEqual(
+            f'live, vda as qcow2; record {record.id} of a snapshot of it '
+            '(live) is left: its owner is dead; "nova-snap recover" settles '
+            'it', found['snapshot'])
+
+    def test_of_one_that_is_under_way(self):
+        record = self.leave(self.undefined())
+        with self.fake.process().node.locks.instance(fake_node.UUID):
+            [found] = self.run_command('list', '--json').json()
+        self.assertTrue(found['snapshot'].startswith('no: '))
+        self.assertIn(f'record {record.id} of a snapshot of it (live) is '
+                      'under way', found['snapshot'])
+
+    def test_the_record_of_another_guest_is_not_shown(self):
+        self.leave(self.undefined(), instance_uuid=fake_node.UUID[::-1])
+        [found] = self.run_command('list', '--json').json()
+        self.assertEqual('live, vda as qcow2', found['snapshot'])
+
     def test_an_empty_node(self):
         self.fake.delete_guest()
         said = self.run_command('list')

@@ -18,6 +18,7 @@ from keystoneauth1 import fixture as ksa_fixture
 from keystoneauth1.identity import v3
 
 URL = 'http://keystone.test:5000/v3'
+USER = 'the-operators-id'
 
 
 class FakeKeystone:
@@ -47,7 +48,7 @@ class FakeKeystone:
         if project in self.foreign:
             context.status_code = 401
             return json.dumps({'error': {'message': 'no role'}})
-        token = ksa_fixture.V3Token(project_id=project)
+        token = ksa_fixture.V3Token(user_id=USER, project_id=project)
         token.set_project_scope(id=project)
         for role in self.roles:
             token.add_role(name=role)

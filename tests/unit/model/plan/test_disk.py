@@ -111,7 +111,7 @@ class UnsupportedTestCase(scene.PlanTestCase):
     def test_a_volume_is_refused(self, guest):
         said = self.refusal(errors.Unsupported, scene.facts(guest))
         self.assertIn('Cinder volume', said)
-        self.assertIn('openstack server image create', said)
+        self.assertIn(f'"openstack server image create {guest.uuid}"', said)
 
     @ddt.named_data(
         ('an image', scene.novas_guest()),
@@ -121,7 +121,7 @@ class UnsupportedTestCase(scene.PlanTestCase):
         said = self.refusal(errors.Unsupported, scene.facts(
             dataclasses.replace(guest, is_rescued=True)))
         self.assertIn('unrescue it first', said)
-        self.assertIn('openstack server unrescue', said)
+        self.assertIn(f'"openstack server unrescue {guest.uuid}"', said)
         self.assertNotIn('image create', said)
 
     @ddt.named_data(

@@ -217,11 +217,11 @@ class ColdTestCase(scene.PlanTestCase):
         self.assertEqual((), made.hostdevs)
 
     def test_a_nova_that_runs_would_act_on_it(self):
+        guest = scene.novas_guest()
         said = self.refusal(
-            errors.Unsupported,
-            scene.facts(scene.novas_guest(), nova_compute_runs=True),
+            errors.Unsupported, scene.facts(guest, nova_compute_runs=True),
             scene.request(cold=True))
-        self.assertIn('openstack server image create', said)
+        self.assertIn(f'"openstack server image create {guest.uuid}"', said)
         self.assertIn('--nova-is-stopped', said)
 
     @ddt.named_data(

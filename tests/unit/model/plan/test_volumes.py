@@ -265,7 +265,7 @@ class PlanTestCase(base.BaseTestCase):
         said = self.refusal(errors.Refused, _facts(
             self.domain, limits=volumes_model.SnapshotLimits(9, 10)))
         for word in ('2 snapshots', '9 of the 10', '1 too many',
-                     'openstack quota set'):
+                     '"openstack quota set --snapshots 11 '):
             self.assertIn(word, said)
 
     @ddt.data(
@@ -283,8 +283,10 @@ class PlanTestCase(base.BaseTestCase):
             errors.Refused, _facts(self.domain), **asked))
 
     def test_a_guest_in_rescue_is_refused(self):
-        self.assertIn('unrescue', self.refusal(errors.Unsupported, _facts(
-            dataclasses.replace(self.domain, is_rescued=True))))
+        self.assertIn(
+            f'"openstack server unrescue {self.domain.uuid}"',
+            self.refusal(errors.Unsupported, _facts(dataclasses.replace(
+                self.domain, is_rescued=True))))
 
     def test_one_that_is_busy(self):
         facts = _facts(self.domain, guest=_guest(self.domain,
