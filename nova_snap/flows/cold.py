@@ -113,7 +113,7 @@ def _refuse_missing(world: world_module.World,
 
 
 def _set_clock(txn: world_module.Transaction, plan: plan_model.Plan) -> None:
-    """Give the guest the time that passed it by (P2), if it can take it.
+    """Give the guest the time that passed it by, if it can take it.
 
     :source: nova/virt/libvirt/guest.py sync_guest_time
     """

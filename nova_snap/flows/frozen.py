@@ -52,7 +52,7 @@ class Frozen(ty.Protocol):
 
 
 class Watchdog:
-    """Thaws a guest that stands frozen for too long (Q4).
+    """Thaws a guest that stands frozen for too long.
 
     It thaws in a thread of its own, while the flow goes on, and writes nothing
     into the journal: the hold is let go by the flow, which thaws once more.

@@ -13,7 +13,7 @@
 """A guest that stands frozen between two requests of its owner.
 
 nova-api takes Cinder snapshots of all volumes in between. It may die, or be
-slow: a guest is never frozen for longer than a stated maximum (Q4).
+slow: a guest is never frozen for longer than a stated maximum.
 
 :source: nova/compute/api.py snapshot_volume_backed
 """

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Delete a volume-backed image together with the snapshots it names (V8).
+"""Delete a volume-backed image together with the snapshots it names.
 
 The image goes last: as long as anything of it is left the image says what,
 and one who is interrupted, or stopped by a snapshot in use, runs it again.

@@ -391,7 +391,7 @@ def _cache_mode(path: str) -> str:
     """Return 'none' where the file system of a file can do O_DIRECT.
 
     Either way the bytes are on the disk when qemu-img ends. Asked of the
-    file itself (Nova asks ``instances_path``: Z7).
+    file itself (Nova asks ``instances_path``).
 
     :source: nova/privsep/qemu.py; nova/privsep/utils.py supports_direct_io
     """

@@ -47,7 +47,7 @@ class BoundAgentWaits(step_module.Step):
     """Hold: every wait for the guest agent has an end.
 
     libvirt waits for ever by default, and a guest may have an agent that
-    never answers (Q2).
+    never answers.
 
     :ivar timeout: seconds for each answer
     """

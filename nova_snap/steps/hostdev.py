@@ -47,7 +47,7 @@ class DetachHostdev(step_module.Step):
     """Hold: a passed-through device is out of the running guest.
 
     A guest is asked to release it, and may take its time or refuse: libvirt
-    says yes to the request in either case (P4).
+    says yes to the request in either case.
 
     :ivar qemu_id: the QEMU process that has it
     :ivar xml: as the XML of the running guest had it

@@ -111,7 +111,7 @@ class StartMirror(step_module.Step):
         :param timeout: seconds
         :param wait: waits so many seconds, or less when there may be news
         :raises BlockJobLost: when it is not there any more, or not ready:
-            what it wrote is not the disk (D2, D3)
+            what it wrote is not the disk
         :raises MirrorTimeout: when it has not ended in time
         :raises HypervisorError: when libvirt does not end it; it runs
         """

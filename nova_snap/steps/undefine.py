@@ -32,7 +32,7 @@ class UndefineDomain(step_module.Step):
     """Hold: the domain is transient.
 
     ``blockRebase`` with COPY is refused on a defined domain, so Nova leaves
-    it undefined for the whole copy (D1). Here it is only for the start: the
+    it undefined for the whole copy. Here it is only for the start: the
     job runs on when the domain is defined again.
 
     The fields carry secrets: they are written 0600 and never logged.

@@ -94,7 +94,7 @@ class FakeMirror:
     def leave_delta(self, *, whole: bool) -> None:
         """Leave what was copied in the overlay.
 
-        Either way it is a file that looks like a good one (D3).
+        Either way it is a file that looks like a good one.
         A file that was removed since is no hindrance: QEMU has it open.
         """
         try:

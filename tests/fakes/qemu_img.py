@@ -13,6 +13,7 @@
 """qemu-img on the fakes' disk files."""
 
 import collections.abc as cabc
+import os
 import typing as ty
 
 from nova_snap import errors
@@ -73,6 +74,7 @@ class FakeQemuImg(qemu_img_module.QemuImg):
     def create_overlay(self, path: str, virtual_size: int,
                        backing: layer_model.Layer | None) -> None:
         def create() -> None:
+            _refuse_there(path)
             fake_disk.DiskFile(
                 'qcow2', virtual_size,
                 backing=backing and backing.path,
@@ -115,6 +117,7 @@ class FakeQemuImg(qemu_img_module.QemuImg):
 
     def _convert(self, chain: cabc.Sequence[layer_model.Layer], path: str,
                  conversion: qemu_img_module.Conversion) -> None:
+        _refuse_there(path)
         self.flat(chain, conversion.image_format).save(path)
 
     def flat(self, chain: cabc.Sequence[layer_model.Layer],
@@ -151,6 +154,13 @@ class FakeQemuImg(qemu_img_module.QemuImg):
                 reason=f'qemu-img could not open {path}: Image is not in '
                        f'{image_format} format')
         return file
+
+
+def _refuse_there(path: str) -> None:
+    """Write to no file that is there."""
+    if os.path.lexists(path):
+        raise errors.StorageError(
+            reason=f'{path} cannot be made: File exists')
 
 
 def _base(path: str) -> str:

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Frozen between two requests; Q2, Q3 and Q4 are what Nova lacks here."""
+"""Frozen between two requests of Nova's, and never for ever."""
 
 import contextlib
 
@@ -94,7 +94,7 @@ class AskedTestCase(QuiescedTestCase):
 
 
 class BugQ4FrozenForEverTestCase(QuiescedTestCase):
-    """Q4: nova-api dies, or waits too long, and the guest stays frozen."""
+    """nova-api dies, or waits too long, and the guest is thawed."""
 
     def test_thawed_when_the_time_is_over(self):
         self.freeze()

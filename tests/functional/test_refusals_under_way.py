@@ -212,7 +212,7 @@ class ImageServiceTestCase(refusals.RefusalTest):
 class NoSpaceTestCase(refusals.RefusalTest):
     """A file system that had room enough when the plan was made.
 
-    Upstream has a guest frozen and undefined for ever here (D2).
+    Upstream has a guest frozen and undefined for ever here.
     """
 
     def setUp(self):

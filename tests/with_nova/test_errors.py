@@ -39,7 +39,7 @@ CALLBACK_ERRORS = {
 
 @ddt.ddt
 class CallbackTestCase(scene.SceneTestCase):
-    """Whatever the callback raises passes, and the guest is whole (P3)."""
+    """Whatever the callback raises passes, and the guest is whole."""
 
     def raise_at(self, number, error):
         callback = mock.Mock(side_effect=[

@@ -96,7 +96,7 @@ class ContractTestCase(QuiesceTestCase):
         self.assert_settled()
 
     def test_an_agent_that_hangs(self):
-        # The freeze is done after the wait for it has ended (Q2).
+        # The freeze is done after the wait for it has ended.
         self.agent.slow = {'fsFreeze': 8}
         self.assert_fails(self.quiesce)
         self.fake.clock.sleep(LIMIT_SECONDS)

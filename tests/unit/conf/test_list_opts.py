@@ -12,6 +12,7 @@
 
 import contextlib
 import io
+import pathlib
 import re
 
 import ddt
@@ -21,6 +22,9 @@ from oslotest import base
 
 from nova_snap import conf as conf_module
 from nova_snap.conf import nova_snap as own
+
+GENERATOR = (pathlib.Path(__file__).parents[3] / 'etc' / 'nova_snap'
+             / 'nova-snap-config-generator.conf')
 
 # A help text of ours may leave these out only with a reason.
 _UNITS = re.compile(r'The unit is (seconds|bytes( per second)?)')
@@ -50,6 +54,14 @@ class SampleTestCase(base.BaseTestCase):
             for opt in opts:
                 self.assertEqual(1, named.count(opt.dest),
                                  f'{group and group.name}.{opt.dest}')
+
+    def test_it_has_no_option_that_only_others_read(self):
+        """As those of oslo.log: the command does not set it up."""
+        conf = cfg.ConfigOpts()
+        generator.register_cli_opts(conf)
+        conf([], default_config_files=[str(GENERATOR)],
+             default_config_dirs=[])
+        self.assertEqual(['nova_snap'], conf.namespace)
 
     def test_it_names_no_path_and_no_name_of_this_machine(self):
         conf = cfg.ConfigOpts()
