@@ -199,7 +199,8 @@ class NovaTestCase(kills.KillTest):
             ended = self.child(*self.arguments, '--cold')
         self.assertEqual(REFUSED, ended.code)
         for words in ('belongs to Nova', 'nova-compute',
-                      '"openstack server image create"',
+                      '"openstack server image create '
+                      f'{self.novas.spec.uuid}"',
                       '--nova-is-stopped'):
             self.assertIn(words, ended.stderr)
         self.assert_guest_untouched(self.novas, self.before)

@@ -245,8 +245,9 @@ class DiskTestCase(refusals.RefusalTest):
             lambda xml: xml.replace('nova:root type="image"',
                                     'nova:root type="volume"'),
             nova=guest_domain.NovaMetadata())
-        self.refuse(REFUSED, guest, says=('Cinder volume',
-                                          '"openstack server image create"'))
+        self.refuse(REFUSED, guest, says=(
+            'Cinder volume',
+            f'"openstack server image create {guest.spec.uuid}"'))
 
     def test_a_disk_that_is_gone(self):
         guest = self.defined()

@@ -82,7 +82,7 @@ class DirectoryTest(RemedyTest):
     def test_one_that_is_missing_under_an_odd_name(self):
         guest = self.guest(shared=True)
         self.options['libvirt']['snapshots_directory'] = str(
-            self.folder / "it's not there")
+            self.folder / 'not there')
         code, said = self.planned(guest)
         self.assertNotEqual(0, code)
         self.assert_mended(guest, said)

@@ -62,7 +62,9 @@ class RuntimeTestCase(base.BaseTestCase):
         self.assertEqual(['nova.conf'], os.listdir(self.state_path))
 
     def test_the_journal_is_made_private(self):
-        self.make().node(signed_in=False).store.prepare()
+        store = self.make().node(signed_in=False).store
+        self.useFixture(fixtures.MonkeyPatch('os.geteuid', os.getuid))
+        store.prepare()
         folder = self.state_path / 'nova_snap'
         self.assertEqual(0o700, stat.S_IMODE(folder.stat().st_mode))
 
