@@ -69,7 +69,7 @@ def _measure(options: options_module.Options) -> None:
             # What was measured is kept when something fails.
             if options.json is not None:
                 options.json.write_text(found.as_json())
-        _report(options, found)
+            _report(options, found)
 
 
 def _measure_shape(scene: scene_module.Scene, shape: shapes.Shape,
