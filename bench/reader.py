@@ -26,8 +26,8 @@ import sys
 import tempfile
 import typing as ty
 
+from bench import results
 from bench import shapes
-from bench import table
 from nova_snap.host import qemu_nbd as qemu_nbd_module
 from nova_snap.model import layer as layer_model
 from nova_snap import units
@@ -37,6 +37,8 @@ from tests.lab import process
 
 SHAPE = shapes.SHAPES['mixed']
 ROUNDS = 7
+TITLE = ('The NBD client and libnbd, each at its best of the rounds, one '
+         'export of qemu-nbd')
 
 # Of Debian's package python3-libnbd.
 SYSTEM_PYTHON = '/usr/bin/python3'
@@ -49,6 +51,7 @@ def main() -> int:
     """Compare them and print a table."""
     parser = argparse.ArgumentParser(prog='bench/reader', allow_abbrev=False)
     parser.add_argument('--rounds', type=int, default=ROUNDS)
+    parser.add_argument('--json', type=pathlib.Path, metavar='FILE')
     # Nothing is left running.
     parser.add_argument('--down', action='store_true', help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -61,7 +64,10 @@ def main() -> int:
     except errors.LabError as exc:
         print(f'bench/reader: {exc}', file=sys.stderr)
         return 1
-    print(table.as_text(lines(found)))
+    measured = results.Results({}, tables={TITLE: lines(found)})
+    print(measured.as_text())
+    if options.json is not None:
+        options.json.write_text(measured.as_json())
     return 0
 
 

@@ -45,34 +45,32 @@ class Results:
 
     def as_text(self) -> str:
         """Return it for a terminal."""
-        return '\n\n'.join([
-            '\n'.join(f'{name:20}{value}'
-                      for name, value in self.machine.items()),
-            *([table.text(figures.rows(self.samples))]
-              if self.samples else []),
-            *(f'{title}\n{table.as_text(lines)}'
-              for title, lines in self.tables.items())])
+        parts = ['\n'.join(f'{name:20}{value}'
+                           for name, value in self.machine.items()),
+                 table.text(figures.rows(self.samples)),
+                 *(f'{title}\n{table.as_text(lines)}'
+                   for title, lines in self.tables.items())]
+        return '\n\n'.join(part for part in parts if part)
 
     def as_rst(self, titles: cabc.Mapping[str, str]) -> str:
         """Return it for Sphinx.
 
         :param titles: what each shape is, by its name
         """
-        return '\n'.join([
-            table.as_rst('The machine', [('what', 'which'),
-                                         *self.machine.items()]),
-            *([table.rst(figures.rows(self.samples), titles)]
-              if self.samples else []),
-            *(table.as_rst(title, lines)
-              for title, lines in self.tables.items())])
+        parts = [table.as_rst('The machine', [('what', 'which'),
+                                              *self.machine.items()]),
+                 table.rst(figures.rows(self.samples), titles),
+                 *(table.as_rst(title, lines)
+                   for title, lines in self.tables.items())]
+        return '\n'.join(part for part in parts if part)
 
 
 def read(paths: cabc.Iterable[pathlib.Path]) -> Results:
-    """Read earlier results; the last one says on which machine."""
+    """Read earlier results; the last one that knows names the machine."""
     together = Results({})
     for path in paths:
         found = json.loads(path.read_text())
-        together.machine = found['machine']
+        together.machine = found['machine'] or together.machine
         together.samples += [figures.sample_of(one)
                              for one in found['samples']]
         together.tables |= found['tables']
