@@ -43,6 +43,11 @@ class Folder:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
 
+    @property
+    def is_anothers(self) -> bool:
+        """Tell whether its owner has fewer rights than we, who are root."""
+        return os.geteuid() == 0 != os.fstat(self.descriptor).st_uid
+
     @contextlib.contextmanager
     def below(self, name: str) -> cabc.Iterator['Folder']:
         """Open a directory in this one, not a link to one, for the block."""
@@ -66,10 +71,15 @@ class Folder:
         os.mkdir(name, PRIVATE, dir_fd=self.descriptor)
         with self.below(name) as made:
             figures = os.fstat(made.descriptor)
-            if (figures.st_uid != os.geteuid()
+            # A network file system may have another owner for what a user
+            # other than root makes.
+            if os.geteuid() == 0 and (
+                    figures.st_uid != 0
                     or stat.S_IMODE(figures.st_mode) & ~PRIVATE & 0o777):
                 raise PermissionError(
-                    errno.EPERM, 'Another directory took its place', name)
+                    errno.EPERM, 'What was made is not root\'s: another '
+                    'directory took its place, or its file system has '
+                    'root_squash', name)
             if owner is not None:
                 os.fchown(made.descriptor, *owner)
             os.fchmod(made.descriptor, mode)
@@ -177,7 +187,7 @@ class Folder:
         return [entry.name for entry in self._entries()]
 
     def _entries(self) -> list['os.DirEntry[str]']:
-        with os.scandir(self.descriptor) as found:
+        with self.below('.') as read, os.scandir(read.descriptor) as found:
             return list(found)
 
     def for_another_program(self, name: str, path: str) -> str:
@@ -189,13 +199,14 @@ class Folder:
         :param path: of the name, as the others know it
         :source: proc(5), /proc/pid/fd
         """
-        if os.fstat(self.descriptor).st_uid == os.geteuid():
+        if not self.is_anothers:
             return path
         return f'/proc/{os.getpid()}/fd/{self.descriptor}/{name}'
 
     def sync(self) -> None:
         """Wait until the names in it are on the disk."""
-        os.fsync(self.descriptor)
+        with self.below('.') as read:
+            os.fsync(read.descriptor)
 
 
 @contextlib.contextmanager
@@ -207,8 +218,9 @@ def opened(path: str | os.PathLike[str], *,
         those above it are the operator's
     :raises OSError: when it cannot be opened
     """
-    flags = DIRECTORY & ~os.O_NOFOLLOW if follow else DIRECTORY
-    descriptor = os.open(path, flags)
+    # To work in it without reading it, to enter it is enough.
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    descriptor = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
     try:
         yield Folder(descriptor)
     finally:

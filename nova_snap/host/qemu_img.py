@@ -280,12 +280,12 @@ def _made(path: str) -> cabc.Iterator[str]:
     try:
         with folder_module.opened(above, follow=False) as folder:
             file = folder.create(name, FILE_MODE)
-            is_ours = (os.fstat(folder.descriptor).st_uid == os.geteuid())
+            is_anothers = folder.is_anothers
     except OSError as exc:
         raise errors.StorageError(
             reason=f'{path} cannot be made: {exc.strerror}') from exc
     try:
-        yield path if is_ours else f'{PROC}/{os.getpid()}/fd/{file}'
+        yield f'{PROC}/{os.getpid()}/fd/{file}' if is_anothers else path
     finally:
         os.close(file)
 

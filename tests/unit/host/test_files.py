@@ -10,6 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -75,6 +76,48 @@ class ScratchTestCase(FilesTestCase):
         self.path.parent.mkdir(0o750)
         self.make()
         self.assertEqual(0o750, self.mode(self.path.parent))
+
+    def test_a_file_system_may_have_another_owner_for_it(self):
+        # As an NFS that takes all users for one. Root could own it.
+        if os.geteuid() != 0:
+            self.skipTest('only root can give files away')
+        self.path.parent.mkdir()
+        mkdir = os.mkdir
+
+        def squashed(name, *args, **options):
+            mkdir(name, *args, **options)
+            os.chown(name, 65534, 65534, dir_fd=options['dir_fd'])
+
+        self.useFixture(fixtures.MonkeyPatch('os.mkdir', squashed))
+        error = self.assertRaises(errors.StorageError, self.make)
+        self.assertIn('root_squash', str(error))
+        self.path.rmdir()
+
+        self.useFixture(fixtures.MonkeyPatch('os.geteuid', lambda: 4242))
+        self.make()
+        self.assertEqual(0o701, self.mode(self.path))
+
+    def test_the_one_above_need_not_be_read(self):
+        with self.unprivileged():
+            self.path.parent.mkdir(0o300)
+            self.make()
+            (self.path / 'delta').touch()
+            self.files.remove(str(self.path / 'delta'))
+            self.files.remove_scratch(str(self.path))
+            self.assertFalse(self.path.exists())
+            self.path.parent.rmdir()
+
+    @contextlib.contextmanager
+    def unprivileged(self):
+        """Be a user whom modes keep out."""
+        if os.geteuid() == 0:
+            for directory in (self.folder.parent, self.folder):
+                directory.chmod(0o777)
+            os.seteuid(65534)
+            self.addCleanup(os.seteuid, 0)
+        yield
+        if os.getuid() == 0:
+            os.seteuid(0)
 
     def test_one_that_is_there_is_not_taken(self):
         self.make()
