@@ -27,6 +27,7 @@ from nova_snap.flows import recovery
 from nova_snap.host import file_systems
 from nova_snap.host import files as files_module
 from nova_snap.host import processes
+from nova_snap.host import systemd
 from nova_snap.steps import world as world_module
 from nova_snap import units
 
@@ -161,6 +162,30 @@ def _nova(node: world_module.Node) -> str:
     return 'no nova-compute runs here'
 
 
+def _stop_limit(node: world_module.Node) -> str:
+    """Say whether nova-compute has the time to end snapshots when it stops.
+
+    The driver makes do with less.
+    """
+    unit = systemd.unit_of_nova_compute()
+    if unit is None:
+        return 'no service of systemd runs nova-compute here'
+    limit = systemd.stop_limit_of(unit)
+    if limit is None:
+        return f'systemd sets no limit to how long {unit} takes to stop'
+    said = f'systemd kills {unit} {limit:g} s after it was told to stop'
+    enough = systemd.STOP_SECONDS + systemd.OTHERS_SECONDS
+    if limit >= enough:
+        return f'{said}: that is enough to end snapshots'
+    left = max(0, limit - systemd.OTHERS_SECONDS)
+    folder = f'/etc/systemd/system/{unit}.d'
+    return (f'{said}: a snapshot that has not ended within {left:g} s is '
+            f'settled at its next start. {enough} s are enough: mkdir -p '
+            f"{folder} && printf '[Service]\\nTimeoutStopSec={enough}\\n' "
+            f'> {folder}/nova_snap.conf && systemctl daemon-reload && '
+            f'systemctl restart {unit}')
+
+
 def _configuration(found: configuration_module.Configuration) -> str:
     if found.away is not None:
         raise errors.Refused(
@@ -207,5 +232,5 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 LOOKS = (_tools, _hypervisor, _snapshots_directory, _journal,
-         _image_service, _volume_service, _nova)
+         _image_service, _volume_service, _nova, _stop_limit)
 LOOKS_AT_CONFIGURATION = (_configuration, _driver)

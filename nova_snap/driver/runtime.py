@@ -48,13 +48,6 @@ from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
 
-# What nova-compute keeps for its own end after it was told to stop.
-# :source: nova/compute/manager.py graceful_shutdown (cleanup_reserved_time)
-STOP_SECONDS = 20
-# What Nova needs of systemd's limit before and after that. Debian's unit has
-# 15 s in all.
-OTHERS_SECONDS = 5
-
 # Takes the UUID of an instance whose guest is about to be started.
 PowerUp = cabc.Callable[[str], None]
 
@@ -67,7 +60,7 @@ class Work:
         self._under_way = 0
         self._stopping = False
         #: how long the end of the snapshots is waited for
-        self.stop_seconds: float = STOP_SECONDS
+        self.stop_seconds: float = systemd.STOP_SECONDS
 
     def __enter__(self) -> 'Work':
         with self._changed:
@@ -244,7 +237,7 @@ class Runtime:
         limit = natively.call(systemd.stop_limit)
         if limit is not None:
             self.work.stop_seconds = max(
-                0.0, min(STOP_SECONDS, limit - OTHERS_SECONDS))
+                0.0, min(systemd.STOP_SECONDS, limit - systemd.OTHERS_SECONDS))
 
     def domain(self, uuid: str) -> domain_module.Domain:
         """Return the domain of this UUID, which may be gone."""

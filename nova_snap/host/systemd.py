@@ -10,13 +10,27 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What systemd grants the unit that we run in."""
+"""What systemd grants the unit that we, or a nova-compute, run in."""
 
 import pathlib
 import re
 import subprocess
 
+from nova_snap.host import processes
+
 CGROUP = pathlib.Path('/proc/self/cgroup')
+
+# What nova-compute keeps for its own end after it was told to stop.
+# :source: nova/compute/manager.py graceful_shutdown (cleanup_reserved_time)
+STOP_SECONDS = 20
+# What Nova needs of systemd's limit before and after that. Debian's unit has
+# 15 s in all.
+OTHERS_SECONDS = 5
+
+# What runs nova-compute: the packages of Debian and Ubuntu, those of RDO,
+# openstack-ansible, DevStack.
+UNITS = ('nova-compute.service', 'openstack-nova-compute.service',
+         'devstack@n-cpu.service')
 
 # It answers in milliseconds, unless it is being replaced.
 TIMEOUT_SECONDS = 5
@@ -35,25 +49,47 @@ def stop_limit() -> float | None:
         and where systemd does not answer
     :source: systemd.service(5), TimeoutStopSec=
     """
-    unit = _unit()
-    if unit is None:
-        return None
+    unit = _unit(CGROUP)
+    return None if unit is None else stop_limit_of(unit)
+
+
+def stop_limit_of(unit: str) -> float | None:
+    """Return after how many seconds systemd kills a service that stops.
+
+    :returns: None where it never does, and where it does not answer
+    """
+    return _seconds(_show('TimeoutStopUSec', unit))
+
+
+def unit_of_nova_compute() -> str | None:
+    """Return the service that runs nova-compute here, or would run it.
+
+    :returns: None where there is none, as in a container
+    """
+    for one in processes.nova_computes():
+        unit = _unit(processes.PROC / str(one.pid) / 'cgroup')
+        if unit is not None and not one.is_in_container:
+            return unit
+    return next((unit for unit in UNITS
+                 if _show('LoadState', unit) == 'loaded'), None)
+
+
+def _show(what: str, unit: str) -> str:
+    """Return a property of a unit; '' where systemd does not answer."""
     try:
-        said = subprocess.run(
-            ['systemctl', 'show', '--property=TimeoutStopUSec', '--value',
-             unit],
+        return subprocess.run(
+            ['systemctl', 'show', f'--property={what}', '--value', unit],
             check=True, text=True, timeout=TIMEOUT_SECONDS,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL).stdout
+            stderr=subprocess.DEVNULL).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return None
-    return _seconds(said.strip())
+        return ''
 
 
-def _unit() -> str | None:
-    """Return the service whose control group we are in."""
+def _unit(cgroup: pathlib.Path) -> str | None:
+    """Return the service whose control group a process is in."""
     try:
-        lines = CGROUP.read_text().splitlines()
+        lines = cgroup.read_text().splitlines()
     except OSError:
         return None
     for line in lines:

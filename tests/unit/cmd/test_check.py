@@ -12,6 +12,7 @@
 
 import os
 import pathlib
+import subprocess
 import venv as builder
 
 import ddt
@@ -69,7 +70,52 @@ class CheckTestCase(scene.CommandTestCase):
         said = self.run_command('check')
         self.assertEqual(main_module.ExitCode.REFUSED, said.code)
         self.assertIn('NO   ', said.out)
-        self.assertIn('1 of 9 checks say no', said.err)
+        self.assertIn('1 of 10 checks say no', said.err)
+
+    def says_of_the_stop(self, limit, unit='nova-compute.service'):
+        """Return what is said where systemd has a limit for a unit."""
+        self.useFixture(program.Program('systemctl', (
+            f'case "$*" in *TimeoutStopUSec*{unit}) echo "{limit}";; '
+            f'*LoadState*{unit}) echo loaded;; *) exit 1;; esac\n')))
+        [words] = [words for words in self.findings()[True]
+                   if 'systemd' in words]
+        return words
+
+    def test_a_limit_of_systemd_that_is_too_short_is_said_with_the_cure(self):
+        words = self.says_of_the_stop('15s')
+        self.assertIn('kills nova-compute.service 15 s after', words)
+        self.assertIn('within 10 s', words)
+        folder = pathlib.Path(
+            self.useFixture(fixtures.TempDir()).path, 'unit.d')
+        cure = words.partition('are enough: ')[2].replace(
+            '/etc/systemd/system/nova-compute.service.d', str(folder))
+        # What is after the second command needs systemd.
+        subprocess.run(['sh', '-c', ' && '.join(cure.split(' && ')[:2])],
+                       check=True)
+        self.assertEqual('[Service]\nTimeoutStopSec=25\n',
+                         (folder / 'nova_snap.conf').read_text())
+        self.assertTrue(cure.endswith(
+            'systemctl daemon-reload && systemctl restart '
+            'nova-compute.service'), cure)
+
+    @ddt.data(('25s', 'that is enough'), ('1min 30s', 'kills nova-compute'
+              '.service 90 s after'), ('infinity', 'sets no limit'))
+    @ddt.unpack
+    def test_a_limit_of_systemd_that_is_enough(self, limit, says):
+        words = self.says_of_the_stop(limit)
+        self.assertIn(says, words)
+        self.assertNotIn('daemon-reload', words)
+
+    def test_the_unit_is_that_of_the_nova_compute_that_runs(self):
+        scene.start(self.proc, 7, '/usr/bin/python3', '/usr/bin/nova-compute')
+        (self.proc / '7' / 'cgroup').write_text(
+            '0::/system.slice/theirs.service\n')
+        self.assertIn('kills theirs.service 15 s after',
+                      self.says_of_the_stop('15s', 'theirs.service'))
+
+    def test_without_a_unit_nothing_is_said_of_a_limit(self):
+        self.assertIn('no service of systemd runs nova-compute here',
+                      self.says_of_the_stop('15s', 'other.service'))
 
     def test_one_thing_is_said_once(self):
         absent = errors.ConfigError(option='auth_type', reason='none')
