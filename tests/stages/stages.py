@@ -33,11 +33,17 @@ FUNCTIONAL_TEST_TIMEOUT = 900
 FUNCTIONAL_LIMIT = 3600
 VOLUMES_LIMIT = 1800
 
+SHELL_SCRIPTS = (
+    '.ci/run', 'bench/reader', 'bench/run', 'devstack/plugin.sh',
+    'devstack/settings', 'tools/demo', 'tools/e2e', 'tools/lib.sh',
+    'tools/packaging-check', 'tools/test', 'tools/vfio')
 # What the judges of the source are called with. {logs} is the folder of the
 # logs, where what a judge remembers is kept as well.
 LINTERS: dict[str, tuple[tuple[str, ...], ...]] = {
     'lint': (('ruff', 'check', '--no-cache', '--output-format', 'concise'),
-             ('flake8',)),
+             ('flake8',),
+             ('shellcheck', '--severity', 'warning', '--external-sources',
+              '--source-path', 'SCRIPTDIR', *SHELL_SCRIPTS)),
     'codespell': (('codespell',),),
     'doc8': (('doc8', 'README.rst', 'CONTRIBUTING.rst', 'doc/source',
               'releasenotes/notes'),),
