@@ -295,8 +295,7 @@ class OneFileTestCase(FilesTestCase):
     def test_on_a_file_that_is_gone_no_lock_is_seen(self):
         self.assertFalse(self.files.is_held(str(self.path / 'gone')))
 
-    @ddt.data(0, 511, first_bytes_model.LENGTH,
-              first_bytes_model.LENGTH + 1)
+    @ddt.data(0, 511, first_bytes_model.LENGTH + 1)
     def test_no_more_than_its_first_bytes_are_read(self, size):
         content = os.urandom(size)
         self.path.write_bytes(content)

@@ -168,7 +168,7 @@ class StageTestCase(GroundTest):
         return [line for line in self.commands.lines if ' -m stestr ' in line]
 
     def test_a_linter_for_each_command(self):
-        self.assertEqual(2, self.perform('lint').passed)
+        self.assertEqual(3, self.perform('lint').passed)
         self.assertEqual(1, len(self.commands.with_word('check')))
 
     def test_unit_tests_are_those_of_their_folder(self):
