@@ -43,8 +43,8 @@ SOON = 5
 # has it of a volume that was there before the server.
 ITS_OWN = frozenset(('id', 'name', 'created_at', 'updated_at', 'file', 'self',
                      'direct_url', 'locations', 'block_device_mapping',
-                     'nova_snap_consistency', 'boot_roles',
-                     'signature_verified'))
+                     'nova_snap_consistency', 'nova_snap_consistency_of',
+                     'boot_roles', 'signature_verified'))
 
 
 def by_nova(scene: scenes.Scene) -> None:
@@ -125,7 +125,7 @@ def thaw_is_late(scene: scenes.Scene) -> None:
     server = _server(scene)
     qemu_pid = server.qemu_pid()
     log = _Log(scene)
-    with scene.cloud.volumes.cinder.standstill():
+    with scene.cloud.volumes.cinder.standstill(asks=False):
         scene.run('nova', 'image-create', server.id, 'late')
         log.wait(UNASKED)
         server.wait_writing()
