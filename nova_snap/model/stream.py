@@ -44,7 +44,7 @@ class Reader(ty.Protocol):
         """Return the next bytes, at most ``size``; none at the end."""
 
     def sha512(self) -> str:
-        """Return the hash of all that was read so far, in hex."""
+        """Return the hash of the whole pass, in hex; asked at its end."""
 
     def __enter__(self) -> 'Reader':
         """Return itself."""

@@ -14,14 +14,13 @@
 
 import collections.abc as cabc
 import contextlib
-import hashlib
 import time
-import types
 import typing as ty
 
 from nova_snap import errors
 from nova_snap.model import pieces as pieces_model
 from nova_snap.model import stream
+from nova_snap.transfer import ahead
 from nova_snap.transfer import rate
 from nova_snap.transfer import source as source_module
 
@@ -83,63 +82,34 @@ class DiskSource:
             algorithm, lambda: DiskReader(self._layout, self._connect))
 
 
-class DiskReader:
-    """One pass over the image, in order; it does not seek."""
+class DiskReader(ahead.AheadReader):
+    """One pass over the image of a disk."""
 
     def __init__(self, layout: pieces_model.Layout, connect: Connect, *,
                  limit: rate.Limit | None = None,
                  progress: stream.Progress | None = None) -> None:
-        self._size = layout.size_bytes
-        self._limit = limit
-        self._progress = progress
-        self._done = 0
-        self._hash = hashlib.sha512()
-        self._rest = memoryview(b'')
-        self._open = contextlib.ExitStack()
-        disk = self._open.enter_context(connect())
-        self._chunks = _chunks(layout, disk)
+        with contextlib.ExitStack() as opened:
+            disk = opened.enter_context(connect())
+            super().__init__(_image(layout, disk), layout.size_bytes,
+                             opened=opened.pop_all(), limit=limit,
+                             progress=progress)
 
-    def __enter__(self) -> 'DiskReader':
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None,
-                 error: BaseException | None,
-                 trace: types.TracebackType | None, /) -> None:
-        self._open.close()
+def _image(layout: pieces_model.Layout,
+           disk: Disk) -> cabc.Iterator[bytes]:
+    """Yield the whole image, each chunk in a buffer of its own.
 
-    def sha512(self) -> str:
-        return self._hash.hexdigest()
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes, not more than a piece has.
-
-        :raises StorageError: when the disk cannot be read
-        """
-        while not self._rest and size:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return self._ended()
-            self._rest = chunk
-        wanted = len(self._rest) if size < 0 else size
-        if self._limit is not None:
-            wanted = min(wanted, self._limit.burst_bytes)
-        # The buffer below a chunk is filled again when the next is taken.
-        data = bytes(self._rest[:wanted])
-        self._rest = self._rest[wanted:]
-        self._hash.update(data)
-        self._done += len(data)
-        if data and self._limit is not None:
-            self._limit.take(len(data))
-        if data and self._progress is not None:
-            self._progress(self._done, self._size)
-        return data
-
-    def _ended(self) -> bytes:
-        if self._done != self._size:
-            raise errors.StorageError(
-                reason=f'The image of the disk ended after {self._done} '
-                       f'bytes of {self._size}')
-        return b''
+    :raises StorageError: when there is less of it
+    """
+    done = 0
+    for chunk in _chunks(layout, disk):
+        if chunk:
+            done += len(chunk)
+            yield bytes(chunk)
+    if done != layout.size_bytes:
+        raise errors.StorageError(
+            reason=f'The image of the disk ended after {done} bytes of '
+                   f'{layout.size_bytes}')
 
 
 def _chunks(layout: pieces_model.Layout,

@@ -23,9 +23,11 @@ import hashlib
 import os
 import time
 import types
+import typing as ty
 
 from nova_snap import errors
 from nova_snap.model import stream
+from nova_snap.transfer import ahead
 from nova_snap.transfer import rate
 from nova_snap import units
 
@@ -130,69 +132,39 @@ class NoDataReader:
         return b''
 
 
-class FileReader:
-    """One pass over a file, in order; it does not seek.
-
-    There is no ``seek`` and no ``tell``: an HTTP library that finds them
-    may wind back and send again by itself.
-    """
+class FileReader(ahead.AheadReader):
+    """One pass over a file."""
 
     def __init__(self, path: str, size: int, *,
                  limit: rate.Limit | None = None,
                  progress: stream.Progress | None = None) -> None:
-        self._path = path
-        self._size = size
-        self._limit = limit
-        self._progress = progress
-        self._done = 0
-        self._hash = hashlib.sha512()
+        with contextlib.ExitStack() as opened:
+            with _translated(path):
+                # Unbuffered: the chunks are large, a copy less.
+                file = opened.enter_context(open(path, 'rb', buffering=0))
+            super().__init__(_content(file, path, size), size,
+                             opened=opened.pop_all(), limit=limit,
+                             progress=progress)
+
+
+def _content(file: ty.BinaryIO, path: str,
+             size: int) -> cabc.Iterator[bytes]:
+    """Yield what is in a file.
+
+    :raises StorageError: when it cannot be read, or is not as long as it was
+    """
+    done = 0
+    while True:
         with _translated(path):
-            # Unbuffered: the chunks are large, a copy less.
-            self._file = open(path, 'rb', buffering=0)  # noqa: SIM115
-
-    def __enter__(self) -> 'FileReader':
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None,
-                 error: BaseException | None,
-                 trace: types.TracebackType | None, /) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; the hash of what was read stays readable."""
-        self._file.close()
-
-    def sha512(self) -> str:
-        return self._hash.hexdigest()
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes, not more than a chunk when none are named.
-
-        :raises StorageError: when the file cannot be read, or is not as long
-            as it was
-        """
-        wanted = CHUNK_BYTES if size < 0 else size
-        if self._limit is not None:
-            wanted = min(wanted, self._limit.burst_bytes)
-        with _translated(self._path):
-            chunk = self._file.read(wanted)
-        self._done += len(chunk)
-        ended = not chunk and wanted > 0
-        if self._done > self._size or (ended and self._done < self._size):
+            chunk = file.read(CHUNK_BYTES)
+        done += len(chunk)
+        if done > size or (not chunk and done < size):
             raise errors.StorageError(
-                reason=f'{self._path} changed while it was read: it had '
-                       f'{self._size} bytes, now it ends at or after '
-                       f'{self._done}')
-        self._hash.update(chunk)
-        if chunk:
-            self._account(len(chunk))
-        return chunk
-
-    def _account(self, size: int) -> None:
-        if self._limit is not None:
-            self._limit.take(size)
-        if self._progress is not None:
-            self._progress(self._done, self._size)
+                reason=f'{path} changed while it was read: it had {size} '
+                       f'bytes, now it ends at or after {done}')
+        if not chunk:
+            return
+        yield chunk
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from nova_snap import errors
 from nova_snap.services.glance import upload as upload_module
 from nova_snap.services.glance import wire as wire_module
 from nova_snap.services import sessions
+from nova_snap.transfer import ahead
 from nova_snap.transfer import source as source_module
 from tests.fakes.glance import mocked as fake_glance
 
@@ -396,6 +397,8 @@ class UploadTestCase(base.BaseTestCase):
         def shrink(done, total):
             os.truncate(self.path, done)
 
+        # More than is read ahead.
+        os.truncate(self.path, (ahead.DEPTH + 4) * wire_module.CHUNK_BYTES)
         self.fails(errors.StorageError, progress=shrink)
 
         self.assertEqual(1, len(self.puts()))

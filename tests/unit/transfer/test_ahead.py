@@ -1,0 +1,81 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import threading
+import time
+
+import hypothesis
+from hypothesis import strategies
+from oslotest import base
+
+from nova_snap.transfer import ahead
+
+# Seconds for what needs none.
+SOON = 10
+
+
+def take_all(made):
+    return list(iter(made.next, None))
+
+
+class AheadTestCase(base.BaseTestCase):
+
+    def ahead(self, chunks):
+        made = ahead.Ahead(iter(chunks))
+        self.addCleanup(made.close)
+        return made
+
+    @hypothesis.given(strategies.lists(strategies.binary(min_size=1)))
+    def test_it_is_all_there_in_order(self, chunks):
+        made = ahead.Ahead(iter(chunks))
+        try:
+            self.assertEqual(chunks, take_all(made))
+            self.assertIsNone(made.next())
+        finally:
+            made.close()
+
+    def test_some_is_made_before_it_is_asked_for_and_no_more(self):
+        asked = []
+
+        def chunks():
+            for number in range(100):
+                asked.append(number)
+                yield b'%d' % number
+
+        made = self.ahead(chunks())
+        deadline = time.monotonic() + SOON
+        while len(asked) < ahead.DEPTH and time.monotonic() < deadline:
+            time.sleep(0.001)
+        self.assertEqual(b'0', made.next())
+        self.assertLessEqual(len(asked), ahead.DEPTH + 2)
+
+    def test_an_error_comes_behind_what_was_made_before(self):
+        def chunks():
+            yield b'first'
+            raise OSError('broken')
+
+        made = self.ahead(chunks())
+        self.assertEqual(b'first', made.next())
+        self.assertRaises(OSError, made.next)
+        self.assertIsNone(made.next())
+
+    def test_closed_in_the_middle_its_thread_ends(self):
+        before = threading.active_count()
+        made = ahead.Ahead(iter([b'chunk'] * 1000))
+        made.next()
+        made.close()
+        self.assertEqual(before, threading.active_count())
+        self.assertRaises(ValueError, made.next)
+
+    def test_closed_twice(self):
+        made = self.ahead([b'chunk'])
+        made.close()
