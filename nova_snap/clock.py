@@ -21,6 +21,10 @@ import typing as ty
 # Waits so many seconds.
 Wait: ty.TypeAlias = cabc.Callable[[float], None]
 
+# What is done again and again has an end of its own; behind a libvirtd that
+# hangs it comes late, and does no harm then.
+LAST_ACTION_SECONDS = 60.0
+
 
 class Clock:
     """Seconds that pass."""
@@ -85,6 +89,31 @@ class Clock:
             yield
         finally:
             timer.cancel()
+
+    @contextlib.contextmanager
+    def every(self, seconds: float,
+              action: cabc.Callable[[], None]) -> cabc.Iterator[None]:
+        """Run the block, and the action again and again while it runs.
+
+        The action runs in another thread, and must not raise. One that is
+        under way when the block ends is waited for.
+
+        :param seconds: between two runs, and before the first
+        """
+        is_over = threading.Event()
+
+        def run() -> None:
+            while not is_over.wait(seconds):
+                action()
+
+        thread = threading.Thread(target=run, daemon=True)
+        try:
+            thread.start()
+            yield
+        finally:
+            is_over.set()
+            if thread.is_alive():
+                thread.join(LAST_ACTION_SECONDS)
 
 
 class Stopwatch:

@@ -28,6 +28,7 @@
     |   +-- HostdevStuck           a guest does not release a device
     |   +-- HostdevLost            and one that did not get it back
     |   +-- ManagedSaveFailed
+    |   +-- BackupFailed           the job that holds the disks
     |   `-- MirrorFailed
     |       +-- MirrorTimeout
     |       `-- BlockJobLost
@@ -258,6 +259,15 @@ class MirrorTimeout(MirrorFailed):
 
 class BlockJobLost(MirrorFailed):
     """The copy job is not there any more."""
+
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class BackupFailed(HypervisorError):
+    """The backup job did not start, or its disks cannot be read any more."""
+
+    template = 'The backup job of %(instance)s failed: %(reason)s'
+
+    call: str = ''
 
 
 class StorageError(SnapError):

@@ -31,6 +31,8 @@ SNAPSHOT_OPTS: list[cfg.Opt] = [
                choices=[
                    ('rebase', 'libvirt\'s blockRebase, the path of Nova'),
                    ('copy', 'libvirt\'s blockCopy with a transient job'),
+                   ('backup', 'libvirt\'s backupBegin, read over NBD'),
+                   ('auto', 'backup where that can be, else rebase'),
                ],
                help="""
 What a running guest goes through while its disk is copied.
@@ -40,6 +42,18 @@ copy is started, and put back as soon as that runs; the guest runs on
 throughout. With ``copy`` it stays defined all the time, but a copy is lost
 when libvirt loses the guest's process. A guest whose virtual TPM would not
 survive the first is always copied by the second.
+
+With ``backup`` the disk is held at one moment and read while it is sent. The
+guest stays defined and nothing is copied on this host but what the guest
+overwrites before it is read: that is kept in ``snapshots_directory``, and the
+guest's own writes are as slow as that is. It is the only way to take a guest
+on a block device without stopping it. It needs libvirt 7.2.
+
+Related options:
+
+* ``upload``, which ``backup`` does not heed: it always streams where the
+  format allows that
+* ``space_reserve``
 """),
     cfg.StrOpt('upload',
                default='file',

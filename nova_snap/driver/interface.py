@@ -39,6 +39,7 @@ from nova_snap.flows import frozen_by_nova
 from nova_snap.flows import snapshot
 from nova_snap.model import consistency as consistency_model
 from nova_snap.model import domain as domain_model
+from nova_snap.model.plan import backup as backup_plan
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model import request as request_model
 
@@ -48,14 +49,18 @@ LOG = logging.getLogger(__name__)
 PENDING = task_states.IMAGE_PENDING_UPLOAD
 UPLOADING = task_states.IMAGE_UPLOADING
 
+# Nova's word for what lies on a block device.
+# :source: nova/virt/libvirt/utils.py get_disk_type_from_path
+LVM = 'lvm'
+
 UpdateTaskState = cabc.Callable[..., None]
 
 
 class LibvirtDriver(driver.LibvirtDriver):
     """Snapshots that always put the guest back; the rest is Nova's.
 
-    What we do not do yet is left to Nova's own code: disks in Ceph and LVM,
-    encrypted ones, and containers.
+    What we do not do yet is left to Nova's own code: disks in Ceph, in LVM
+    unless a backup job can read them, encrypted ones, and containers.
     """
 
     def __init__(self, virtapi: ty.Any, read_only: bool = False) -> None:
@@ -173,10 +178,11 @@ class LibvirtDriver(driver.LibvirtDriver):
     def _why_novas(self, instance: ty.Any, guest: ty.Any,
                    root: domain_model.Disk | None) -> str | None:
         """Say why a snapshot of this guest is Nova's, if it is."""
-        why = _why_novas_disk(root)
+        is_off = guest.get_power_state(self._host) == power_state.SHUTDOWN
+        why = _why_novas_disk(root, has_lvm=not is_off
+                              and self._takes_by_backup())
         if why is not None:
             return why
-        is_off = guest.get_power_state(self._host) == power_state.SHUTDOWN
         if is_off:
             return None
         if CONF.workarounds.disable_libvirt_livesnapshot:
@@ -184,6 +190,15 @@ class LibvirtDriver(driver.LibvirtDriver):
         if self._requires_quiesce(instance.image_meta):
             self._can_quiesce(instance, instance.image_meta)
         return None
+
+    def _takes_by_backup(self) -> bool:
+        """Tell whether guests that run are taken by backup jobs here."""
+        settings = self._snap.settings
+        return (backup_plan.is_wanted(settings)
+                and not CONF.workarounds.disable_libvirt_livesnapshot
+                and backup_plan.why_not_here(
+                    settings, CONF.libvirt.virt_type,
+                    self._snap.libvirt_version()) is None)
 
     def _resume(self, resume: cabc.Callable[..., None], context: ty.Any,
                 instance: ty.Any, *args: ty.Any, **kwargs: ty.Any) -> None:
@@ -317,8 +332,13 @@ def _why_novas_options() -> str | None:
     return None
 
 
-def _why_novas_disk(root: domain_model.Disk | None) -> str | None:
-    """Say why a snapshot of this root disk is Nova's, if it is."""
+def _why_novas_disk(root: domain_model.Disk | None, *,
+                    has_lvm: bool) -> str | None:
+    """Say why a snapshot of this root disk is Nova's, if it is.
+
+    :param has_lvm: we read it from the guest's QEMU: Nova's way with a
+        logical volume is to stop the guest
+    """
     if root is None:
         return 'it has no disk'
     if root.device not in domain_model.DISKS:
@@ -329,6 +349,8 @@ def _why_novas_disk(root: domain_model.Disk | None) -> str | None:
     source_type = (
         libvirt_utils.get_disk_type_from_path(root.source_path or '')
         or root.driver_format)
+    if source_type == LVM and has_lvm:
+        source_type = root.driver_format
     if source_type not in disk_plan.SOURCE_FORMATS:
         return f'its root disk is of type {source_type}'
     return 'its root disk is encrypted' if root.encrypted else None

@@ -201,6 +201,20 @@ class NovaFiles(files_module.Files):
         """
         nova.privsep.path.chown(path, uid=os.geteuid())
 
+    def make_lent(self, path: str, uid: int | None) -> None:
+        """Make a directory for QEMU, below one of ours.
+
+        No other user can put another one in its place.
+        """
+        super().make_lent(path, None)
+        if uid is not None:
+            nova.privsep.path.chown(path, uid=uid)
+
+    def take_back(self, path: str) -> None:
+        """Become the owner of a directory that QEMU's user had."""
+        if os.path.lexists(path):
+            nova.privsep.path.chown(path, uid=os.geteuid())
+
     def remove(self, path: str) -> None:
         natively.call(super().remove, path)
 
@@ -242,6 +256,13 @@ class Runtime:
     def domain(self, uuid: str) -> domain_module.Domain:
         """Return the domain of this UUID, which may be gone."""
         return self._host.domain(uuid)
+
+    def libvirt_version(self) -> connection_module.Version:
+        """Return libvirt's version.
+
+        :raises HypervisorError: when libvirt does not answer
+        """
+        return self._host.version()
 
     def local_node(self) -> world_module.Node:
         """Put the node together for what needs no Glance."""

@@ -74,6 +74,7 @@ def read(node: world_module.Node,
         room=room,
         save_room=(None if state == State.SHUTOFF or is_cinders
                    else room_flow.of_saves(node)),
+        libvirt_version=world.host.version(),
         lost=() if state == State.SHUTOFF else tuple(_lost(world, model)),
         left_out=() if state == State.SHUTOFF else tuple(
             _missing(world, model, may_be=True)),
@@ -137,11 +138,11 @@ def _disk(world: world_module.World, domain: domain_module.Domain,
     with _refusing():
         # The plan refuses what is not local.
         allocations = tuple(
-            world.files.allocated_bytes(layer.path) if layer.is_local else 0
-            for layer in chain)
+            _allocated(world, domain, disk, state, layer) for layer in chain)
         files = file_ids(world, chain)
         first = (world.files.first_bytes(chain[0].path)
-                 if disk.driver_format == format_plan.RAW else None)
+                 if disk.driver_format == format_plan.RAW
+                 and not _is_closed(chain[0], state) else None)
     size = _virtual_size(look, domain, disk, state)
     if first is None and image_format == format_plan.RAW:
         first = _first_bytes(world, chain, state, size)
@@ -153,6 +154,23 @@ def _disk(world: world_module.World, domain: domain_module.Domain,
         measured=(_measured(world, chain, state) if sum(allocations) > left
                   else None),
         virtual_size=size)
+
+
+def _allocated(world: world_module.World, domain: domain_module.Domain,
+               disk: domain_model.Disk, state: State,
+               layer: layer_model.Layer) -> int:
+    if _is_closed(layer, state) and layer == disk.active_layer:
+        return domain.block_sizes(disk.target_dev)[1]
+    return world.files.allocated_bytes(layer.path) if layer.is_local else 0
+
+
+def _is_closed(layer: layer_model.Layer, state: State) -> bool:
+    """Tell whether only the guest's QEMU need have a layer open.
+
+    nova-compute may not open block devices.
+    """
+    return (layer.storage == layer_model.Storage.BLOCK
+            and state != State.SHUTOFF)
 
 
 def _measured(world: world_module.World, chain: Chain,

@@ -129,6 +129,28 @@ def source(world: world_module.World, image: plan_model.PlannedImage,
             bandwidth=world.settings.bandwidth, clock=world.clock)
 
 
+@contextlib.contextmanager
+def exported(world: world_module.World, image: plan_model.PlannedImage,
+             layer: layer_model.Layer,
+             scratch: str) -> cabc.Iterator[stream.Source]:
+    """Have the image of a disk that a server has, for the block.
+
+    :param layer: that disk
+    :raises StorageError: when it cannot be read, or no file be written
+    """
+    if image.is_streamed:
+        socket, _, export = layer.path.rpartition(':')
+        yield world.exports.served(
+            socket, export, image_format=image.image_format,
+            virtual_size=image.disk.virtual_size,
+            bandwidth=world.settings.bandwidth, clock=world.clock)
+    else:
+        with world.disk_turn():
+            path = extract(world, image, (layer,), scratch)
+        yield source_module.FileSource(
+            path, bandwidth=world.settings.bandwidth, clock=world.clock)
+
+
 def _changed_at(world: world_module.World,
                 plan: plan_model.Plan) -> list[int]:
     """Return when the disks were last written to, as far as that is kept.
@@ -181,9 +203,9 @@ def refuse_other_chains(world: world_module.World,
     """
     domain = world.host.domain(plan.instance_uuid)
     model = domain.model()
-    is_live = plan.method == plan_model.Method.LIVE
+    is_live = plan.method in plan_model.LIVE_METHODS
     if is_live and not domain.is_active():
-        # Its mirror is gone too, and the wait for that says so.
+        # Its block job is gone too, and what comes next says so.
         return
     for planned in plan.disks:
         disk = model.disk(planned.target_dev)
@@ -267,7 +289,7 @@ def inspect(world: world_module.World, image: plan_model.PlannedImage,
 
 def deliver(txn: world_module.Transaction, plan: plan_model.Plan,
             sources: cabc.Sequence[stream.Source], consistency: str, *,
-            check: cabc.Callable[[], None] | None = None
+            check: cabc.Callable[[], object] | None = None
             ) -> result_model.Result:
     """Leave the images in Glance, all of them or none.
 
@@ -279,7 +301,9 @@ def deliver(txn: world_module.Transaction, plan: plan_model.Plan,
     :raises JournalError: when the commit cannot be written; not committed
     """
     world = txn.world
-    txn.give_room_back()
+    if plan.method != plan_model.Method.BACKUP:
+        # There the guest's old data take room until all is sent.
+        txn.give_room_back()
     for planned in plan.images:
         format_flow.record(txn, planned)
         _say(world, planned, consistency)
@@ -296,7 +320,7 @@ def deliver(txn: world_module.Transaction, plan: plan_model.Plan,
 
 def _check(world: world_module.World,
            images: cabc.Iterable[image_model.Image],
-           check: cabc.Callable[[], None]) -> None:
+           check: cabc.Callable[[], object]) -> None:
     try:
         check()
     except errors.StorageError:

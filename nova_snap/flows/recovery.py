@@ -27,6 +27,7 @@ from nova_snap import compat
 from nova_snap import errors
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.journal import record as record_model
+from nova_snap.steps import backup as backup_step
 from nova_snap.steps import freeze as freeze_step
 from nova_snap.steps import hostdev as hostdev_step
 from nova_snap.steps import image as image_step
@@ -44,6 +45,7 @@ LOG = logging.getLogger(__name__)
 STEPS: dict[str, type[step_module.Step]] = {
     cls.__name__: cls
     for cls in (
+        backup_step.StartBackup,
         freeze_step.BoundAgentWaits,
         freeze_step.FreezeFilesystems,
         hostdev_step.DetachHostdev,
@@ -51,6 +53,7 @@ STEPS: dict[str, type[step_module.Step]] = {
         image_step.CreateImage,
         memory_step.SaveMemory,
         mirror_step.StartMirror,
+        scratch_step.LendDirectory,
         scratch_step.MakeScratch,
         undefine_step.UndefineDomain,
         volume_snapshot_step.CreateVolumeSnapshot)}

@@ -19,6 +19,7 @@ import os
 
 from oslo_log import log as logging
 
+from nova_snap.flows import backup
 from nova_snap.flows import cold
 from nova_snap.flows import facts as facts_module
 from nova_snap.flows import live
@@ -47,12 +48,13 @@ Flow = cabc.Callable[
 
 FLOWS: dict[plan_model.Method, Flow] = {
     plan_model.Method.LIVE: live.run,
+    plan_model.Method.BACKUP: backup.run,
     plan_model.Method.COLD: cold.run,
     plan_model.Method.STOPPED: stopped.run,
 }
 
 # A guest that does not thaw can be saved, or stopped, all the same.
-ASK_AGENT = frozenset((plan_model.Method.LIVE, plan_model.Method.VOLUMES))
+ASK_AGENT = frozenset((*plan_model.LIVE_METHODS, plan_model.Method.VOLUMES))
 
 
 def plan(node: world_module.Node, request: request_model.Request) -> (

@@ -33,6 +33,8 @@ from nova_snap.model import remedy
 #     +bug/1227027
 SCRATCH_MODE = 0o701
 SCRATCH_PREFIX = 'nova_snap-'
+# QEMU's, and our group's, which what is made there inherits.
+LENT_MODE = 0o2770
 # Nova makes snapshots_directory like this (oslo_utils ensure_tree, umask 022);
 # QEMU must be able to enter it, whatever the umask of the command is.
 SNAPSHOTS_MODE = 0o755
@@ -118,6 +120,40 @@ class Files:
             raise errors.StorageError(
                 reason=f'The directory {path} cannot be made: '
                        f'{exc.strerror}') from exc
+
+    def make_lent(self, path: str, uid: int | None) -> None:
+        """Make a directory in a scratch directory where QEMU may write.
+
+        What QEMU makes there is of our group: we may connect to its socket.
+
+        :param uid: of QEMU's user; None where that is not known: then only a
+            QEMU that is root, or we, may write there
+        :raises StorageError: when it cannot be made
+        :source: libvirt src/qemu/qemu_process.c qemuProcessLaunch (umask)
+        """
+        above, name = os.path.split(path)
+        try:
+            with folder_module.opened(above, follow=False) as folder:
+                folder.make(name, LENT_MODE, None if uid is None
+                            else (uid, -1))
+        except OSError as exc:
+            raise errors.StorageError(
+                reason=f'The directory {path} cannot be made: '
+                       f'{exc.strerror}') from exc
+
+    def take_back(self, path: str) -> None:
+        """Become the owner of a directory that QEMU's user had; also absent.
+
+        :raises StorageError: when that is not allowed, or it is a link
+        """
+        try:
+            with folder_module.opened(path, follow=False) as folder:
+                os.fchown(folder.descriptor, os.geteuid(), -1)
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            raise errors.StorageError(
+                reason=f'{path} cannot be owned: {exc.strerror}') from exc
 
     def _make_directory(self, path: str, mode: int) -> None:
         above, name = os.path.split(path)

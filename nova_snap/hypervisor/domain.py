@@ -19,6 +19,7 @@ import typing as ty
 import libvirt
 
 from nova_snap import errors
+from nova_snap.hypervisor import backup as backup_module
 from nova_snap.hypervisor import blockjob
 from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import errors as hypervisor_errors
@@ -90,6 +91,10 @@ class Domain:
         """Return one of its disks, for the block job on it."""
         return blockjob.BlockDevice(self._connection, self.uuid, target_dev)
 
+    def backup_job(self) -> backup_module.BackupJob:
+        """Return its backup job, which may not run."""
+        return backup_module.BackupJob(self._connection, self.uuid)
+
     # What it is
 
     def exists(self) -> bool:
@@ -126,6 +131,17 @@ class Domain:
     def state(self) -> domain_model.State:
         """Return what the guest is doing."""
         return STATES.get(self._call('state', 0)[0], State.UNKNOWN)
+
+    def has_io_error(self) -> bool:
+        """Tell whether QEMU has paused the guest over an I/O error.
+
+        The write that failed is done again when the guest goes on.
+
+        :source: VIR_DOMAIN_PAUSED_IOERROR; QEMU's werror=stop and enospc
+        """
+        state, reason = self._call('state', 0)
+        return bool(state == libvirt.VIR_DOMAIN_PAUSED
+                    and reason == libvirt.VIR_DOMAIN_PAUSED_IOERROR)
 
     def xml(self) -> str:
         """Return the XML: the live one when it runs; without secrets."""
@@ -306,6 +322,10 @@ class Domain:
     def managed_save(self) -> None:
         """Save the guest's memory and end its QEMU process."""
         self._call('managedSave', 0)
+
+    def resume(self) -> None:
+        """Let a paused guest go on."""
+        self._call('resume')
 
     def start(self, *, paused: bool) -> None:
         """Start it, from its managed-save image where there is one.

@@ -55,6 +55,13 @@ class Host:
         self.connection = connection
         self._make_bell = make_bell or connection.clock.bell
 
+    def version(self) -> connection_module.Version:
+        """Return libvirt's version.
+
+        :raises HypervisorError: when libvirt does not answer
+        """
+        return self.connection.version()
+
     def lookup(self, instance: str) -> domain_module.Domain:
         """Find an instance by libvirt name or UUID (which is Nova's).
 

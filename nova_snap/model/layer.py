@@ -35,6 +35,8 @@ class Storage(compat.StrEnum):
     BLOCK = 'block'
     #: an image in Ceph; its path is POOL/IMAGE
     RBD = 'rbd'
+    #: a disk of a QEMU that serves it; its path is SOCKET:EXPORT
+    NBD = 'nbd'
     #: what we do not read: another host, a pool of libvirt's, a description
     OTHER = 'other'
 
@@ -82,7 +84,19 @@ class Layer:
         if self.storage == Storage.RBD:
             pool, _, image = self.path.partition('/')
             return {'driver': 'rbd', 'pool': pool, 'image': image}
+        if self.storage == Storage.NBD:
+            socket, _, export = self.path.rpartition(':')
+            return {'driver': 'nbd', 'export': export,
+                    'server': {'type': 'unix', 'path': socket}}
         raise ValueError(f'{self.path} is on storage that is not read')
+
+    @classmethod
+    def exported(cls, socket: str, export: str) -> 'Layer':
+        """Return a disk that is served on a unix socket, as the guest sees it.
+
+        :param export: its name there, with no colon in it
+        """
+        return cls(f'{socket}:{export}', 'raw', Storage.NBD)
 
     @classmethod
     def from_dict(cls, values: dict[str, str]) -> 'Layer':

@@ -49,16 +49,29 @@ class Exports:
         :raises StorageError: when a layer cannot be opened or is in use, and
             when the disk is shorter than the guest's
         """
-        def connect() -> nbd.Export:
-            return nbd.Export(socket)
-
         with self._qemu_nbd.serving(chain, socket):
-            with connect() as export:
-                size, extents = export.size_bytes, export.extents()
-            if size < virtual_size:
-                raise errors.StorageError(
-                    reason=f'{chain[0].path} holds {size} bytes of a disk of '
-                           f'{virtual_size}')
-            yield disk_module.DiskSource(
-                LAYOUTS[image_format](size, extents), connect,
-                bandwidth=bandwidth, clock=clock)
+            yield self.served(
+                socket, '', image_format=image_format,
+                virtual_size=virtual_size, bandwidth=bandwidth, clock=clock)
+
+    def served(self, socket: str, export: str, *, image_format: str,
+               virtual_size: int, bandwidth: int,
+               clock: stream.Clock) -> stream.Source:
+        """Return an image of a disk that a server has; see :meth:`source`.
+
+        :param export: the name of the disk there; '' is the default one
+        :raises StorageError: when it cannot be read, or is shorter than the
+            guest's
+        """
+        def connect() -> nbd.Export:
+            return nbd.Export(socket, export)
+
+        with connect() as disk:
+            size, extents = disk.size_bytes, disk.extents()
+        if size < virtual_size:
+            raise errors.StorageError(
+                reason=f'{export or "The disk"} at {socket} holds {size} '
+                       f'bytes of a disk of {virtual_size}')
+        return disk_module.DiskSource(
+            LAYOUTS[image_format](size, extents), connect,
+            bandwidth=bandwidth, clock=clock)

@@ -19,23 +19,11 @@ import os
 from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.hypervisor import blockjob
+from nova_snap.steps import scratch as scratch_step
 from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
 
 DELTA_FORMAT = 'qcow2'
-
-# What QEMU says of a file that it is not allowed to open. Owners and modes
-# were looked at before, and libvirt gives it the file itself, so something
-# else forbids it. libvirt names the file to AppArmor and labels it for
-# SELinux; the directories above it are the operator's.
-# :source: strerror(3); libvirt docs/drvqemu.rst, "Driver security
-#     architecture"
-DENIED = 'Permission denied'
-ALLOW = ('QEMU cannot write into %(directory)s although owners and modes let '
-         'it: SELinux or AppArmor forbids it. Label snapshots_directory '
-         '(semanage fcontext -a -t virt_image_t "%(top)s(/.*)?" && restorecon '
-         '-R %(top)s), or let AppArmor allow it (echo "%(top)s/** rwk," >> '
-         '/etc/apparmor.d/local/abstractions/libvirt-qemu)')
 
 
 @dataclasses.dataclass
@@ -69,12 +57,11 @@ class StartMirror(step_module.Step):
         try:
             self._start(device)
         except errors.HypervisorError as exc:
-            if DENIED not in exc.reason:
+            why = scratch_step.why_denied(exc.reason,
+                                          os.path.dirname(self.path))
+            if why is None:
                 raise
-            directory = os.path.dirname(self.path)
-            raise self._failed(f'{exc.reason}. ' + ALLOW % {
-                'directory': directory,
-                'top': os.path.dirname(directory)}) from exc
+            raise self._failed(why) from exc
         mirror = device.mirror()
         if mirror is None or mirror.path != self.path:
             raise self._failed('the job ended as soon as it had started')

@@ -57,6 +57,22 @@ class FakeClock(clock_module.Clock):
             if alarm in self._alarms:
                 self._alarms.remove(alarm)
 
+    @contextlib.contextmanager
+    def every(self, seconds: float,
+              action: cabc.Callable[[], None]) -> cabc.Iterator[None]:
+        is_over = False
+
+        def again() -> None:
+            if not is_over:
+                action()
+                self.after(seconds, again)
+
+        self.after(seconds, again)
+        try:
+            yield
+        finally:
+            is_over = True
+
     def after(self, seconds: float, act: cabc.Callable[[], None]) -> tuple[
             float, cabc.Callable[[], None]]:
         """Let something happen later."""

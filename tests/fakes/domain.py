@@ -23,6 +23,8 @@ import libvirt
 from lxml import etree
 
 from tests.fakes import agent as fake_agent
+from tests.fakes import backup as fake_backup
+from tests.fakes import disk as fake_disk
 from tests.fakes import guest as fake_guest
 from tests.fakes import refusal
 
@@ -34,6 +36,7 @@ SHUTOFF = fake_guest.SHUTOFF
 SAVE_LOOKS = 3
 
 JOB_OPERATIONS = {
+    'backup': libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP,
     'save': libvirt.VIR_DOMAIN_JOB_OPERATION_SAVE,
     'migration': libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT,
 }
@@ -60,6 +63,7 @@ class FakeDomain(fake_guest.FakeGuest):
         ended; None is never
     :ivar saved: True for a managed-save image with a paused guest, False
         for one with a running guest, None for no image
+    :ivar pauses: how often QEMU has paused it over its scratch file
     :ivar starts: how often a QEMU process was started for it
     """
 
@@ -68,6 +72,7 @@ class FakeDomain(fake_guest.FakeGuest):
         self.uuid = str(etree.fromstring(xml).findtext('uuid'))
         self.id = -1
         self.starts = 0
+        self.pauses = 0
         self.is_set_to_autostart = False
         self.snapshots: list[Metadata] = []
         self.checkpoints: list[Metadata] = []
@@ -78,6 +83,9 @@ class FakeDomain(fake_guest.FakeGuest):
         self.job_cannot_be_aborted = False
         self.save_looks: int | None = SAVE_LOOKS
         self.save_seconds = 0.0
+        self.backup: fake_backup.FakeBackup | None = None
+        self.backup_life = fake_backup.BackupLife()
+        self._has_io_error = False
         self._state_before_save = SHUTOFF
         self._saved_xml: str | None = None
         self._job_looks = 0
@@ -103,7 +111,10 @@ class FakeDomain(fake_guest.FakeGuest):
         return int(self.saved is not None)
 
     def state(self, flags: int = 0) -> list[int]:
-        return [self.now, 0]
+        is_full = (self.now == PAUSED and self.backup is not None
+                   and self.backup.is_full)
+        return [self.now, libvirt.VIR_DOMAIN_PAUSED_IOERROR
+                if is_full or self._has_io_error else 0]
 
     def XMLDesc(self, flags: int = 0) -> str:
         self._look_at_devices()
@@ -146,11 +157,66 @@ class FakeDomain(fake_guest.FakeGuest):
             raise refusal.invalid('no job is active on the domain')
         if self.job_cannot_be_aborted:
             raise refusal.invalid('the job is about to end')
+        if self.backup is not None:
+            self.backup.is_ending = True
+            return 0
         if self.running_job == 'save':
             # libvirt stops the guest for it, and lets it go on.
             self.now = self._state_before_save
         self.running_job = None
         return 0
+
+    # Its backup job
+
+    def backupBegin(self, backupXML: str, checkpointXML: str | None,
+                    flags: int = 0) -> int:
+        self.require_running()
+        self._require_no_job()
+        if self.mirrors:
+            raise refusal.invalid('disk has active block job')
+        assert checkpointXML is None
+        self.flush()
+        sources = {
+            element.find('./target').get('dev'):
+                fake_guest.active_layer(element)
+            for element in self.tree.findall('./devices/disk')}
+        self.backup = fake_backup.begin(backupXML, {
+            target: (fake_disk.content(*source),
+                     fake_disk.DiskFile.load(source[0]).virtual_size)
+            for target, source in sources.items()}, self.backup_life)
+        self.running_job = 'backup'
+        self.remember_moment()
+        return 0
+
+    def backupGetXMLDesc(self, flags: int = 0) -> str:
+        self.require_running()
+        if self.backup is not None and not self.backup.look():
+            self._end_backup()
+        if self.backup is None:
+            raise refusal.refusal(libvirt.VIR_ERR_NO_DOMAIN_BACKUP,
+                                  'Domain backup job id not found: no domain '
+                                  'backup job present')
+        return self.backup.xml
+
+    def fill_scratch(self) -> None:
+        """Let a scratch file be full: the guest's next write waits."""
+        assert self.backup is not None
+        self.backup.is_full = True
+        self.pauses += self.now == RUNNING
+        self.now = PAUSED
+
+    def _end_backup(self) -> None:
+        if self.backup is not None:
+            self._has_io_error = self.backup.is_full and self.now == PAUSED
+            self.backup.leave()
+            self.backup = None
+            self.running_job = None
+
+    def _require_no_job(self) -> None:
+        if self.running_job is not None:
+            raise refusal.refusal(
+                libvirt.VIR_ERR_OPERATION_TIMEOUT,
+                'cannot acquire state change lock')
 
     # Its definition
 
@@ -283,9 +349,7 @@ class FakeDomain(fake_guest.FakeGuest):
         if self.hostdevs.facts():
             raise refusal.invalid("cannot migrate domain: VFIO device doesn't "
                                   'support migration')
-        if self.running_job is not None:
-            raise refusal.refusal(libvirt.VIR_ERR_OPERATION_TIMEOUT,
-                                  'cannot acquire state change lock')
+        self._require_no_job()
         self._state_before_save = self.now
         self.now = PAUSED
         self.running_job = 'save'
@@ -306,7 +370,9 @@ class FakeDomain(fake_guest.FakeGuest):
 
     def resume(self) -> int:
         self.require_running()
-        self.now = RUNNING
+        if self.backup is None or not self.backup.is_full:
+            self.now = RUNNING
+            self._has_io_error = False
         return 0
 
     def shutdown(self) -> int:
@@ -329,7 +395,9 @@ class FakeDomain(fake_guest.FakeGuest):
         for mirror in self.mirrors.values():
             mirror.leave_delta(whole=False)
         self.mirrors.clear()
+        self._end_backup()
         self.running_job = None
+        self._has_io_error = False
         self.live = None
         self.id = -1
         self.now = SHUTOFF

@@ -53,6 +53,30 @@ class FakeExports(export_module.Exports):
             Whole(data), lambda: contextlib.nullcontext(Nothing()),
             bandwidth=bandwidth, clock=clock)
 
+    def served(self, socket: str, export: str, *, image_format: str,
+               virtual_size: int, bandwidth: int,
+               clock: stream.Clock) -> stream.Source:
+        layer = layer_model.Layer.exported(socket, export)
+
+        def ask() -> bytes:
+            return self._qemu_img.served(layer, image_format).to_bytes()
+
+        data = self._calls.make(
+            'nbd', 'extents', ask, words=f'{export} {image_format}',
+            changes=False, error=lambda: errors.ExportFailed(
+                path=socket, export=export, reason='planted'))
+
+        def connect() -> contextlib.AbstractContextManager[Nothing]:
+            try:
+                ask()
+            except errors.StorageError as exc:
+                raise errors.ExportFailed(
+                    path=socket, export=export, reason=str(exc)) from exc
+            return contextlib.nullcontext(Nothing())
+
+        return disk_module.DiskSource(Whole(data), connect,
+                                      bandwidth=bandwidth, clock=clock)
+
 
 class Whole:
     """An image whose bytes are all known."""

@@ -94,7 +94,7 @@ def _counted(calls: fake_calls.Calls, name: str,
         return errors.StorageError(reason=f'{name}: planted')
 
     @functools.wraps(method)
-    def call(path: str, *more: str) -> ty.Any:
+    def call(path: str, *more: ty.Any) -> ty.Any:
         return calls.make(
             FILES,
             name,

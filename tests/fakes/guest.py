@@ -137,7 +137,7 @@ class FakeGuest:
         return {self._root()[0], *(m.path for m in self.mirrors.values())}
 
     def _root(self) -> tuple[str, str]:
-        return _active_layer(self.tree.find("./devices/disk[@device='disk']"))
+        return active_layer(self.tree.find("./devices/disk[@device='disk']"))
 
     def flush(self) -> None:
         """Let QEMU write out what the guest wrote; only it has the file."""
@@ -152,7 +152,7 @@ class FakeGuest:
         """Look at the chains of all disks, as libvirt does at a start."""
         self._backing = {
             element.find('./target').get('dev'): list(
-                fake_disk.layers(*_active_layer(element)))[1:]
+                fake_disk.layers(*active_layer(element)))[1:]
             for element in self.tree.findall("./devices/disk[@device='disk']")}
         paths = [self._source(target) for target in self._backing]
         paths += [path for layers in self._backing.values()
@@ -413,7 +413,7 @@ def without_missing_discs(xml: str) -> str:
     return etree.tostring(tree, encoding='unicode')
 
 
-def _active_layer(element: etree._Element) -> tuple[str, str]:
+def active_layer(element: etree._Element) -> tuple[str, str]:
     """Return the file of a disk, and what the domain takes it for."""
     return _path(element), element.find('./driver').get('type')
 

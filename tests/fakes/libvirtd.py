@@ -34,6 +34,7 @@ from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import host as host_module
 from tests.fakes import calls as fake_calls
 from tests.fakes import clock as fake_clock
+from tests.fakes import disk as fake_disk
 from tests.fakes import domain as fake_domain
 from tests.fakes import guest as fake_guest
 from tests.fakes import refusal
@@ -45,10 +46,11 @@ UUID_LIKE = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 # Calls of a domain that change something, or that a process in the guest
 # notices.
 CHANGES = frozenset((
-    'abortJob', 'agentSetResponseTimeout', 'attachDeviceFlags', 'blockCopy',
-    'blockJobAbort', 'blockRebase', 'checkpointCreateXML', 'createWithFlags',
-    'detachDeviceFlags', 'fsFreeze', 'fsThaw', 'getTime', 'managedSave',
-    'qemuAgentCommand', 'setAutostart', 'setTime', 'snapshotCreateXML',
+    'abortJob', 'agentSetResponseTimeout', 'attachDeviceFlags',
+    'backupBegin', 'blockCopy', 'blockJobAbort', 'blockRebase',
+    'checkpointCreateXML', 'createWithFlags', 'detachDeviceFlags',
+    'fsFreeze', 'fsThaw', 'getTime', 'managedSave', 'qemuAgentCommand',
+    'resume', 'setAutostart', 'setTime', 'snapshotCreateXML',
     'undefineFlags'))
 AGENT_CALLS = frozenset(('fsFreeze', 'fsThaw', 'getTime', 'qemuAgentCommand',
                          'setTime'))
@@ -152,6 +154,19 @@ class FakeLibvirtd:
         """Return what QEMU has open for writing."""
         return set().union(*(domain.files_in_use()
                              for domain in self.domains.values()))
+
+    def exported(self, socket: str, export: str) -> tuple[
+            fake_disk.Clusters, int]:
+        """Return the content and size of a disk that a QEMU serves.
+
+        :raises KeyError: when no QEMU does
+        """
+        for domain in self.domains.values():
+            job = domain.backup
+            if (job is not None and job.socket == socket
+                    and not job.is_ending):
+                return job.disks[export]
+        raise KeyError(socket)
 
     def held_files(self) -> set[tuple[int, int]]:
         """Return the device and inode of each file that a QEMU has open."""
@@ -415,6 +430,8 @@ _WORDS: dict[str, cabc.Callable[..., str]] = {
     'attachDeviceFlags': _device_words,
     'detachDeviceFlags': _device_words,
     'agentSetResponseTimeout': lambda seconds, flags: str(seconds),
+    'backupBegin': lambda xml, checkpoint, flags: ' '.join(
+        disk.get('name') for disk in etree.fromstring(xml).iter('disk')),
     'blockCopy': _copy_words,
     'blockJobAbort': lambda disk, flags: ' '.join((
         disk, _flags('VIR_DOMAIN_BLOCK_JOB_ABORT_', flags))),

@@ -123,6 +123,8 @@ class FakeQemuImg(qemu_img_module.QemuImg):
     def flat(self, chain: cabc.Sequence[layer_model.Layer],
              image_format: str) -> fake_disk.DiskFile:
         """Return what the guest sees of a chain, as one image."""
+        if chain[0].storage == layer_model.Storage.NBD:
+            return self.served(chain[0], image_format)
         clusters: fake_disk.Clusters = {}
         for layer in reversed(chain):
             if (layer.storage == layer_model.Storage.BLOCK) != (
@@ -133,6 +135,19 @@ class FakeQemuImg(qemu_img_module.QemuImg):
                            f"'host_device' a device: {layer}")
             clusters.update(self._open(layer.path, layer.format).clusters)
         size = fake_disk.DiskFile.load(chain[0].path).virtual_size
+        return fake_disk.DiskFile(image_format, size, clusters=clusters)
+
+    def served(self, layer: layer_model.Layer,
+               image_format: str) -> fake_disk.DiskFile:
+        """Return a disk that a QEMU serves, as an image."""
+        described = layer.protocol()
+        try:
+            clusters, size = self._libvirtd.exported(
+                described['server']['path'], described['export'])
+        except KeyError as exc:
+            raise errors.StorageError(
+                reason=f'Failed to connect to {layer.path}: No such file or '
+                       'directory') from exc
         return fake_disk.DiskFile(image_format, size, clusters=clusters)
 
     def _open(self, path: str, image_format: str) -> fake_disk.DiskFile:

@@ -78,7 +78,8 @@ class Hooks(dict[str, Hook]):
 
 
 # What has an edge of its own.
-EDGES = {('host', 'domain'), ('domain', 'block_device')}
+EDGES = {('host', 'domain'), ('domain', 'backup_job'),
+         ('domain', 'block_device')}
 
 
 class Edge:

@@ -53,7 +53,7 @@ from tests.functional import disguise
 # Calls that change nothing. One that is not named here counts as an act, so
 # a new one adds kills until this list is changed.
 LIBVIRT_READS = frozenset((
-    'UUIDString', 'name', 'ID', 'isActive', 'isPersistent',
+    'UUIDString', 'name', 'ID', 'backupGetXMLDesc', 'isActive', 'isPersistent',
     'hasManagedSaveImage', 'state', 'XMLDesc', 'jobStats', 'autostart',
     'listAllSnapshots', 'listAllCheckpoints', 'blockInfo', 'blockJobInfo',
     'getTime'))

@@ -32,6 +32,7 @@ UNDEFINED_WITH_MIRROR = 'libvirt blockRebase'
 MIRROR = 'write UndefineDomain undone'
 FROZEN = 'libvirt fsFreeze'
 ENDED_AND_FROZEN = 'libvirt blockJobAbort'
+BACKED_UP = 'libvirt backupBegin'
 SAVED = 'libvirt managedSave'
 COMMITTED = 'write committed'
 
@@ -54,6 +55,10 @@ def is_frozen(guest: guest_domain.Guest) -> bool:
     return json.loads(libvirt_qemu.qemuAgentCommand(
         guest.domain, '{"execute": "guest-fsfreeze-status"}',
         base.AGENT_TIMEOUT, 0))['return'] == 'frozen'
+
+
+def is_backed_up(guest: guest_domain.Guest) -> bool:
+    return 'nova_snap-' in guest.domain.backupGetXMLDesc()
 
 
 def is_saved(guest: guest_domain.Guest) -> bool:
@@ -200,6 +205,24 @@ class LiveCopyKillsTestCase(kills.KillTest):
     def test_killed_between_any_two_acts(self):
         guest = self.guest(shared=True)
         self.sweep(guest, *self.image_create(guest, LIVE[:3]))
+
+
+class BackupKillsTestCase(kills.KillTest):
+    """The live flow that reads the disk while a backup job holds it."""
+
+    HARM = {'libvirt fsFreeze': is_frozen, BACKED_UP: is_backed_up}
+
+    def setUp(self):
+        super().setUp()
+        self.options['nova_snap']['live_method'] = 'backup'
+        self.running = self.agent_guest()
+        self.arguments = self.image_create(self.running, LIVE)
+
+    def test_killed_between_any_two_acts(self):
+        self.sweep(self.running, *self.arguments)
+
+    def test_recovery_is_killed_too(self):
+        self.sweep_recovery(self.running, *self.arguments, after=BACKED_UP)
 
 
 class ColdKillsTestCase(kills.KillTest):

@@ -48,7 +48,7 @@ ADAPTERS = ('services', 'hypervisor')
 OURS = ('nova_snap.', 'tests.', 'bench.')
 
 # Of the model, those that read XML.
-READ_XML = ('domain.py', 'hostdev.py', 'nova.py', 'secret.py')
+READ_XML = ('backup.py', 'domain.py', 'hostdev.py', 'nova.py', 'secret.py')
 
 # Of keystoneauth1, what the options need: how they are loaded, what they
 # make and what they raise. The network is for services alone.
@@ -110,7 +110,7 @@ def _allowed(path):
     """Name what a file of a pure room may import besides Python."""
     more = {'journal': ('nova_snap.folder', 'nova_snap.journal')}.get(
         path.relative_to(PACKAGE).parts[0], ())
-    if path.name in READ_XML and 'model' in path.parts:
+    if path.name in READ_XML and path.parent.name == 'model':
         more += ('lxml',)
     return WITHIN_PURE + more
 

@@ -35,6 +35,7 @@ from nova_snap import conf as conf_module
 from nova_snap.driver import interface
 from nova_snap.journal import store as store_module
 from tests.fakes import calls as fake_calls
+from tests.fakes import export as fake_export
 from tests.fakes.glance import server as glance_server
 from tests.fakes import node as fake_node
 from tests.fakes import qemu_img as fake_qemu_img
@@ -101,12 +102,15 @@ class SceneTestCase(test.TestCase):
         self.calls = fake_calls.Calls(
             before_each=self.fake.libvirtd.live_on)
         self.libvirt = wire.Libvirtd(self.fake.libvirtd, self.calls)
+        qemu_img = fake_qemu_img.FakeQemuImg(
+            self.fake.libvirtd, self.calls, self.fake.block_devices)
         for name, new in (
                 ('libvirt.openAuth', self.libvirt.open_auth),
                 *wire.NODE,
                 ('nova_snap.host.qemu_img.QemuImg',
-                 lambda *limits: fake_qemu_img.FakeQemuImg(
-                     self.fake.libvirtd, self.calls, ())),
+                 lambda *limits: qemu_img),
+                ('nova_snap.steps.export.Exports',
+                 lambda *_: fake_export.FakeExports(qemu_img, self.calls)),
                 ('nova_snap.clock.Clock',
                  lambda: self.fake.clock)):
             self.useFixture(fixtures.MonkeyPatch(name, new))

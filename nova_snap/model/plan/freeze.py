@@ -34,7 +34,7 @@ def freeze(request: request_model.Request, facts: plan_model.Facts,
 
     :raises Unsupported: when it must be and cannot be
     """
-    if method not in (plan_model.Method.LIVE, plan_model.Method.VOLUMES):
+    if method not in (*plan_model.LIVE_METHODS, plan_model.Method.VOLUMES):
         # Saved or stopped, a guest writes nothing: there is no freeze in
         # these flows, as there is none in Nova's, also where the image says
         # os_require_quiesce.

@@ -17,6 +17,7 @@ import functools
 
 from nova_snap.model import domain as domain_model
 from nova_snap.model import layer as layer_model
+from nova_snap.model.plan import backup as backup_plan
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model.plan import freeze as freeze_plan
 from nova_snap.model.plan import image_format as format_plan
@@ -67,25 +68,35 @@ def make_plan(request: request_model.Request,
                   if method == plan_model.Method.COLD else ()),
         need=need, memory=memory,
         save_directory=facts.save_room.path if facts.save_room else '',
-        remarks=remarks)
+        remarks=remarks, qemu_user=facts.domain.qemu_user)
 
 
 def _method(request: request_model.Request,
             settings: settings_model.Settings, facts: plan_model.Facts,
-            disks: cabc.Iterable[plan_model.PlannedDisk]) -> (
+            disks: tuple[plan_model.PlannedDisk, ...]) -> (
                 plan_model.Method):
-    """Apply Nova's rule for live or cold.
+    """Apply Nova's rule for live or cold, but for disks that Nova cannot.
 
+    :raises Unsupported: when it must be by a backup job, and cannot
     :source: nova/virt/libvirt/driver.py LibvirtDriver.snapshot
     """
     if facts.state == domain_model.State.SHUTOFF:
         return plan_model.Method.STOPPED
-    live = (not request.cold
-            and all(disk.active_layer.storage == layer_model.Storage.FILE
-                    for disk in disks)
-            and not settings.ephemeral_storage_encryption
-            and not settings.disable_libvirt_livesnapshot)
-    return plan_model.Method.LIVE if live else plan_model.Method.COLD
+    if (request.cold or settings.ephemeral_storage_encryption
+            or settings.disable_libvirt_livesnapshot):
+        return plan_model.Method.COLD
+    if backup_plan.is_wanted(settings):
+        why = backup_plan.why_not(settings, facts, disks)
+        if why is None:
+            return plan_model.Method.BACKUP
+        if settings.live_method == 'backup':
+            raise plan_model.unsupported(
+                facts, f'[nova_snap]live_method is backup, but {why}. With '
+                       '"auto" such a guest is taken another way')
+    if all(disk.active_layer.storage == layer_model.Storage.FILE
+           for disk in disks):
+        return plan_model.Method.LIVE
+    return plan_model.Method.COLD
 
 
 def _refuse_cold(request: request_model.Request,
@@ -175,10 +186,18 @@ def _image(settings: settings_model.Settings, facts: plan_model.Facts,
         image_id=asked.image_id, name=asked.name, made_by=asked.made_by,
         image_format=image_format, is_format_named=is_named, disk=disk,
         compress=compress,
-        # Of a guest that stands still the disk is read at full speed.
-        is_streamed=(settings.upload == 'stream' and not compress
-                     and image_format in plan_model.STREAMED_FORMATS
-                     and method != plan_model.Method.COLD))
+        is_streamed=(_streams(settings, method) and not compress
+                     and image_format in plan_model.STREAMED_FORMATS))
+
+
+def _streams(settings: settings_model.Settings,
+             method: plan_model.Method) -> bool:
+    """Tell whether disks are read while they are sent."""
+    if method == plan_model.Method.BACKUP:
+        return True
+    # Of a guest that stands still the disk is read at full speed.
+    return (settings.upload == 'stream'
+            and method != plan_model.Method.COLD)
 
 
 def _undefine(settings: settings_model.Settings, facts: plan_model.Facts,

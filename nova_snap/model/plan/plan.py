@@ -47,12 +47,18 @@ class Method(compat.StrEnum):
 
     #: mirrored while the guest runs on
     LIVE = 'live'
+    #: held at one moment by a backup job, and read while the guest runs on
+    BACKUP = 'backup'
     #: memory saved, disk read, guest started again
     COLD = 'cold'
     #: no QEMU process: the disk is read as it lies there
     STOPPED = 'stopped'
     #: by Cinder, of each volume; see :mod:`nova_snap.model.plan.volumes`
     VOLUMES = 'volumes'
+
+
+#: Of a guest that runs on.
+LIVE_METHODS = (Method.LIVE, Method.BACKUP)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +104,7 @@ class Facts:
     :ivar room: where ``snapshots_directory`` lies
     :ivar save_room: where libvirt saves guests; None where that is not known,
         or the guest is off
+    :ivar libvirt_version: of the daemon
     :ivar lost: what the guest needs to start and would not find, in words
     :ivar left_out: what it had and libvirt would start it without, in words
     """
@@ -112,6 +119,7 @@ class Facts:
     room: room_model.Room
     nova_compute_runs: bool
     save_room: room_model.Room | None = None
+    libvirt_version: tuple[int, int, int] = (0, 0, 0)
     lost: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -186,6 +194,7 @@ class Plan:
     :ivar need: what is written into ``snapshots_directory``
     :ivar memory: what of the guest is saved, bytes; 0 unless it is taken cold
     :ivar save_directory: where to; '' where that is not known
+    :ivar qemu_user: uid and gid QEMU runs as, where that is known
     :ivar remarks: what the operator should know before it starts
     """
 
@@ -206,6 +215,7 @@ class Plan:
     memory: int
     save_directory: str
     remarks: tuple[str, ...]
+    qemu_user: tuple[int, int] | None = None
 
     @property
     def disks(self) -> tuple[PlannedDisk, ...]:
@@ -259,14 +269,21 @@ def _what_happens(plan: Plan) -> str:
     if plan.method == Method.COLD:
         return ('the guest is saved, stands still while its disk is read, '
                 f'and is {plan.state} again before the upload')
+    if plan.method == Method.BACKUP:
+        return ('the guest runs on, and stays defined; what it overwrites is '
+                'kept in snapshots_directory while its disk is read; '
+                + _frozen(plan))
     undefined = ('the domain is undefined and defined again at once'
                  if plan.undefine else 'the domain stays defined')
+    return f'the guest runs on; {undefined}; {_frozen(plan)}'
+
+
+def _frozen(plan: Plan) -> str:
     frozen = {(False, False): 'its file systems are not frozen',
               (True, False): 'its file systems are frozen for a moment if '
                              'the guest agent answers',
               (True, True): 'its file systems are frozen for a moment'}
-    return (f'the guest runs on; {undefined}; '
-            + frozen[plan.wants_freeze, plan.requires_freeze])
+    return frozen[plan.wants_freeze, plan.requires_freeze]
 
 
 def refuse_names(request: request_model.Request) -> None:

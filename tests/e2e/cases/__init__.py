@@ -19,6 +19,7 @@ between them.
 import collections.abc
 import dataclasses
 
+from tests.e2e.cases import by_backup
 from tests.e2e.cases import kills
 from tests.e2e.cases import requests
 from tests.e2e.cases import snapshots
@@ -43,6 +44,22 @@ def _raw(_: scenes.Scene) -> compute.Options:
 def _crawling(_: scenes.Scene) -> compute.Options:
     return {'nova_snap': {'bandwidth': stop.CRAWLING},
             'DEFAULT': {'graceful_shutdown_timeout': stop.GRACEFUL_SHUTDOWN}}
+
+
+def _by_backup(_: scenes.Scene) -> compute.Options:
+    return {'nova_snap': {'live_method': 'backup'}}
+
+
+def _slowly_by_backup(scene: scenes.Scene) -> compute.Options:
+    options = dict(scene.slowly())
+    options['nova_snap'] = {**options['nova_snap'], 'live_method': 'backup'}
+    return options
+
+
+def _crawling_by_backup(scene: scenes.Scene) -> compute.Options:
+    options = dict(_crawling(scene))
+    options['nova_snap'] = {**options['nova_snap'], 'live_method': 'backup'}
+    return options
 
 
 def _thawing_soon(_: scenes.Scene) -> compute.Options:
@@ -77,6 +94,13 @@ CASES = (
     Case('killed-in-convert', kills.in_convert, scenes.Scene.slowly),
     Case('killed-in-upload', kills.in_upload, scenes.Scene.slowly),
     Case('stop', stop.stop, _crawling),
+    Case('backup-job-shelve', snapshots.shelve, _by_backup),
+    Case('backup-job-rotation', snapshots.backup, _by_backup),
+    Case('backup-job', by_backup.live, _slowly_by_backup),
+    Case('backup-job-paused', snapshots.paused, _slowly_by_backup),
+    Case('backup-job-killed', by_backup.killed, _slowly_by_backup),
+    Case('backup-job-deleted', by_backup.deleted, _slowly_by_backup),
+    Case('backup-job-stop', by_backup.stopped, _crawling_by_backup),
     Case('volumes', volumes_cases.by_nova, _as_installed),
     Case('volumes-by-command', volumes_cases.by_command, _as_installed),
     Case('api-killed-in-freeze', volumes_cases.api_is_killed, _thawing_soon),

@@ -12,6 +12,7 @@
 
 """nova-compute is stopped during a snapshot, as systemd stops a service."""
 
+import collections.abc
 import time
 
 from tests.e2e import checks
@@ -37,9 +38,15 @@ def stop(scene: scenes.Scene) -> None:
 
     One that is faster than that may end instead.
     """
+    stop_when(scene, scene.server().is_mirrored)
+
+
+def stop_when(scene: scenes.Scene,
+              look: collections.abc.Callable[[], object]) -> None:
+    """Stop nova-compute when there is a block job to be seen."""
     cloud, server = scene.cloud, scene.server()
     qemu_pid = server.qemu_pid()
-    with scenes.watching(server.is_mirrored, cloud.compute.terminate,
+    with scenes.watching(look, cloud.compute.terminate,
                          timeout=scenes.MOMENT_TIMEOUT, what='a block job'):
         before = server.last_record()
         scene.run('nova', 'image-create', server.id, 'stopped')

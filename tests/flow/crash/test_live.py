@@ -46,3 +46,23 @@ class StreamedTestCase(points.CrashTests, flow_scene.FlowTestCase):
     def prepare(self, fake):
         super().prepare(fake)
         fake.set(upload='stream')
+
+
+class BackedUpTestCase(points.CrashTests, flow_scene.FlowTestCase):
+    """Live, held by a backup job and frozen for its start."""
+
+    asked = {'quiesce': 'require'}
+
+    def prepare(self, fake):
+        super().prepare(fake)
+        fake.set(live_method='backup')
+
+
+class BackedUpIntoAFileTestCase(points.CrashTests, flow_scene.FlowTestCase):
+    """Live, held by a backup job, and converted from it."""
+
+    asked = {'image_format': 'vmdk'}
+
+    def prepare(self, fake):
+        super().prepare(fake)
+        fake.set(live_method='backup')

@@ -21,6 +21,7 @@ from oslotest import base
 from nova_snap.flows import recovery
 from nova_snap.journal import record as record_model
 from nova_snap.model import layer as layer_model
+from nova_snap.steps import backup as backup_step
 from nova_snap.steps import freeze as freeze_step
 from nova_snap.steps import hostdev as hostdev_step
 from nova_snap.steps import image as image_step
@@ -34,6 +35,10 @@ from tests.unit import data
 SECRET = 'open-sesame'
 
 STEPS = (
+    backup_step.StartBackup(
+        uuid='u', qemu_id=3, socket='/srv/nova_snap-1/qemu/nbd',
+        scratches=[['vda', '/srv/nova_snap-1/qemu/scratch-vda']],
+        was_running=True),
     freeze_step.BoundAgentWaits(uuid='u', timeout=60),
     freeze_step.FreezeFilesystems(uuid='u', qemu_id=3, timeout=60),
     hostdev_step.DetachHostdev(uuid='u', qemu_id=3, xml='<hostdev/>',
@@ -44,6 +49,7 @@ STEPS = (
     mirror_step.StartMirror(uuid='u', qemu_id=3, target_dev='vda',
                        path='/srv/nova_snap-1/delta', bandwidth=7,
                        transient_job=False),
+    scratch_step.LendDirectory(path='/srv/nova_snap-1/qemu', uid=64055),
     scratch_step.MakeScratch(path='/srv/nova_snap-1'),
     undefine_step.UndefineDomain(
         uuid='u', qemu_id=3,

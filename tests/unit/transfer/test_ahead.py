@@ -11,7 +11,6 @@
 #    under the License.
 
 import threading
-import time
 
 import hypothesis
 from hypothesis import strategies
@@ -44,19 +43,21 @@ class AheadTestCase(base.BaseTestCase):
             made.close()
 
     def test_some_is_made_before_it_is_asked_for_and_no_more(self):
-        asked = []
+        asked, enough = [], threading.Event()
 
         def chunks():
             for number in range(100):
                 asked.append(number)
+                if number == ahead.DEPTH:
+                    enough.set()
                 yield b'%d' % number
 
         made = self.ahead(chunks())
-        deadline = time.monotonic() + SOON
-        while len(asked) < ahead.DEPTH and time.monotonic() < deadline:
-            time.sleep(0.001)
         self.assertEqual(b'0', made.next())
-        self.assertLessEqual(len(asked), ahead.DEPTH + 2)
+        self.assertTrue(enough.wait(SOON))
+        # It waits for room now, but for what it had in its hands.
+        self.assertEqual(b'1', made.next())
+        self.assertLessEqual(len(asked), ahead.DEPTH + 3)
 
     def test_an_error_comes_behind_what_was_made_before(self):
         def chunks():

@@ -1,0 +1,163 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The live snapshot of a guest that is never undefined: a backup job.
+
+::
+
+    guest   writes ......................................................>
+    agent     freeze | thaw
+    job              begins ====== disks as they were, over NBD ====| ends
+    scratch          what the guest overwrites, before it does ====== |
+    image                  read ====== sent ====== proven whole ===== | commit
+
+The moment at which the job begins is the point in time of all its disks.
+There is no delta, and no flat image but where the format needs one.
+
+:source: libvirt docs/kbase/live_full_disk_backup.rst; docs/formatbackup.rst
+"""
+
+import collections.abc as cabc
+import contextlib
+import os
+
+from oslo_log import log as logging
+
+from nova_snap import errors
+from nova_snap.flows import frozen as frozen_module
+from nova_snap.flows import image as image_flow
+from nova_snap.flows import image_format as format_flow
+from nova_snap.flows import room as room_flow
+from nova_snap.model import domain as domain_model
+from nova_snap.model import layer as layer_model
+from nova_snap.model.plan import backup as backup_plan
+from nova_snap.model.plan import plan as plan_model
+from nova_snap.model import result as result_model
+from nova_snap.steps import backup as backup_step
+from nova_snap.steps import scratch as scratch_step
+from nova_snap.steps import world as world_module
+
+LOG = logging.getLogger(__name__)
+
+# With the target of the disk.
+SCRATCH_NAME = 'scratch-{}'
+# Between two looks at the guest and at the free space: a guest that stands
+# paused goes on within a second.
+LOOK_SECONDS = 0.5
+
+
+def run(txn: world_module.Transaction, plan: plan_model.Plan,
+        scratch: str) -> result_model.Result:
+    """Take the snapshot.
+
+    :raises SnapError: with the guest as it was, and nothing left
+    """
+    world = txn.world
+    backup = _step(plan, os.path.join(scratch, backup_plan.DIRECTORY))
+    with txn.hold(scratch_step.MakeScratch(scratch)), \
+            txn.hold(scratch_step.LendDirectory(
+                os.path.dirname(backup.socket),
+                plan.qemu_user[0] if plan.qemu_user else None)), \
+            txn.hold(backup, start=False) as job:
+        with frozen_module.frozen(txn, plan) as freeze:
+            job.start()
+        consistency = freeze.consistency()
+        guard = _Guard(world, plan, backup)
+        with guard.watching(), contextlib.ExitStack() as opened:
+            image_flow.refuse_other_chains(world, plan)
+            plan = format_flow.settled(
+                world, plan, [(_layer(backup, disk),) for disk in plan.disks])
+            sources = [opened.enter_context(image_flow.exported(
+                world, image, _layer(backup, image.disk), scratch))
+                for image in plan.images]
+            return image_flow.deliver(txn, plan, sources, consistency,
+                                      check=job.release_early)
+
+
+def _step(plan: plan_model.Plan, directory: str) -> backup_step.StartBackup:
+    return backup_step.StartBackup(
+        uuid=plan.instance_uuid, qemu_id=plan.qemu_id,
+        socket=os.path.join(directory, backup_plan.SOCKET),
+        scratches=[[disk.target_dev, os.path.join(
+            directory, SCRATCH_NAME.format(disk.target_dev))]
+            for disk in plan.disks],
+        was_running=plan.state == domain_model.State.RUNNING)
+
+
+def _layer(backup: backup_step.StartBackup,
+           disk: plan_model.PlannedDisk) -> layer_model.Layer:
+    """Return a disk as the job exports it."""
+    return layer_model.Layer.exported(backup.socket, disk.target_dev)
+
+
+class _Guard:
+    """Ends the job rather than let the guest pay for it.
+
+    It looks while the disks are read: an upload may hang, and the guest
+    writes on. It writes nothing into the journal; the flow lets the job go.
+    """
+
+    def __init__(self, world: world_module.World, plan: plan_model.Plan,
+                 backup: backup_step.StartBackup) -> None:
+        self._world = world
+        self._name = plan.instance_name
+        self._backup = backup
+        self._failure: errors.SnapError | None = None
+
+    @contextlib.contextmanager
+    def watching(self) -> cabc.Iterator[None]:
+        """Look after the guest for the block, and say why that failed.
+
+        :raises SpaceReserveReached: when the job was ended for the room
+        :raises BackupFailed: when it is not there any more
+        """
+        try:
+            with self._world.clock.every(LOOK_SECONDS, self._look):
+                yield
+        except errors.StorageError as exc:
+            raise self._why(exc) from exc
+
+    def _why(self, exc: errors.SnapError) -> errors.SnapError:
+        if self._failure is not None:
+            return self._failure
+        try:
+            lost = self._backup.why_lost(self._world)
+        except errors.HypervisorError as unknown:
+            LOG.debug('It is not known whether %s has its job: %s',
+                      self._name, unknown)
+            return exc
+        return exc if lost is None else self._backup.failed(lost)
+
+    def _look(self) -> None:
+        """End the job when the guest waits, or room is short."""
+        world = self._world
+        try:
+            self._failure = self._failure or self._reason()
+            if self._failure is not None:
+                # Again at the next look, should it fail.
+                self._backup.undo(world)
+        except errors.SnapError as exc:
+            LOG.warning('The backup job of %s is not looked after: %s',
+                        self._name, exc)
+
+    def _reason(self) -> errors.SnapError | None:
+        world = self._world
+        try:
+            room_flow.refuse_to_fill(world)
+        except errors.SpaceReserveReached as exc:
+            return exc
+        if (self._backup.was_running
+                and world.host.domain(self._backup.uuid).has_io_error()):
+            return self._backup.failed(
+                'the guest could not write: is the file system of '
+                f'{os.path.dirname(self._backup.socket)} full?')
+        return None
