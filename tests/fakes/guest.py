@@ -112,6 +112,10 @@ class FakeGuest:
         self._records += 1
         self._written[str(self._records % CLUSTERS)] = f'{self._records}'
 
+    def begin(self, first: bytes) -> None:
+        """Let it write how its disk begins; QEMU has it in memory yet."""
+        self._written[fake_disk.FIRST] = first.hex()
+
     @property
     def runs(self) -> bool:
         """Tell whether programs run in it."""
