@@ -182,7 +182,7 @@ class HypervisorError(SnapError):
     template = 'libvirt refused %(call)s for %(instance)s: %(reason)s'
 
     instance: str
-    call: str
+    call: str = ''
     code: int | None = None
 
 
@@ -192,14 +192,11 @@ class DomainGone(HypervisorError):
     template = 'Instance %(instance)s is gone from libvirt (at %(call)s)'
 
 
-@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class QuiesceFailed(HypervisorError):
     """The guest was not frozen, or not to the end."""
 
     template = ('The file systems of %(instance)s could not be frozen: '
                 '%(reason)s')
-
-    call: str = ''
 
 
 class ThawFailed(QuiesceFailed):
@@ -219,7 +216,6 @@ class HostdevStuck(HypervisorError):
                 '%(reason)s')
 
     hostdev: str
-    call: str = ''
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
@@ -230,16 +226,12 @@ class HostdevLost(HypervisorError):
                 '%(instance)s: %(reason)s')
 
     hostdev: str
-    call: str = ''
 
 
-@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class ManagedSaveFailed(HypervisorError):
     """libvirt did not save the guest's memory; the guest goes on."""
 
     template = 'The memory of %(instance)s could not be saved: %(reason)s'
-
-    call: str = ''
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
@@ -250,7 +242,6 @@ class MirrorFailed(HypervisorError):
                 '%(reason)s')
 
     target_dev: str
-    call: str = ''
 
 
 class MirrorTimeout(MirrorFailed):
@@ -261,13 +252,10 @@ class BlockJobLost(MirrorFailed):
     """The copy job is not there any more."""
 
 
-@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class BackupFailed(HypervisorError):
     """The backup job did not start, or its disks cannot be read any more."""
 
     template = 'The backup job of %(instance)s failed: %(reason)s'
-
-    call: str = ''
 
 
 class StorageError(SnapError):
