@@ -398,7 +398,7 @@ class UploadTestCase(base.BaseTestCase):
             os.truncate(self.path, done)
 
         # More than is read ahead.
-        os.truncate(self.path, (ahead.DEPTH + 4) * wire_module.CHUNK_BYTES)
+        os.truncate(self.path, (ahead.DEPTH + 4) * source_module.CHUNK_BYTES)
         self.fails(errors.StorageError, progress=shrink)
 
         self.assertEqual(1, len(self.puts()))
