@@ -173,6 +173,13 @@ def evict(*paths: pathlib.Path) -> None:
             os.close(descriptor)
 
 
+def warm(path: pathlib.Path) -> None:
+    """Read a file into the host's page cache."""
+    with path.open('rb', buffering=0) as file:
+        while file.read(units.MiB):
+            pass
+
+
 def fill(path: pathlib.Path, shape: Shape, *, changed: bool) -> None:
     """Write the pieces of one layer into a raw file."""
     source = random.Random(f'{shape.name} {changed}')
