@@ -136,6 +136,14 @@ class RowTestCase(base.BaseTestCase):
         looks = [(number, 80 * MIB + number, 9, 2) for number in range(10)]
         self.assertEqual([], row.grown(looks, {'domains': (1, 1)}))
 
+    def test_what_comes_and_goes_has_not_grown(self):
+        looks = [(number, 80 * MIB, 5 + number % 3, 2)
+                 for number in range(3, 13)]
+        self.assertEqual([], row.grown(looks, {}))
+
+    def test_one_look_says_nothing(self):
+        self.assertEqual([], row.grown([(1, 80 * MIB, 5, 2)], {}))
+
     def test_what_has_grown_is_named(self):
         looks = [(number, (80 + number * 2) * MIB, 9 + number, 2)
                  for number in range(10)]
