@@ -146,9 +146,12 @@ class Files:
 
         :raises StorageError: when that is not allowed, or it is a link
         """
+        above, name = os.path.split(path)
         try:
-            with folder_module.opened(path, follow=False) as folder:
-                os.fchown(folder.descriptor, os.geteuid(), -1)
+            # What was opened without reading it cannot be given away.
+            with folder_module.opened(above, follow=False) as folder, \
+                    folder.below(name) as lent:
+                os.fchown(lent.descriptor, os.geteuid(), -1)
         except FileNotFoundError:
             return
         except OSError as exc:
