@@ -25,7 +25,6 @@ from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap.flows import image as image_flow
-from nova_snap.flows import image_format as format_flow
 from nova_snap.model import consistency as consistency_model
 from nova_snap.model import domain as domain_model
 from nova_snap.model.plan import plan as plan_model
@@ -50,14 +49,11 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
         # The guest does not stand still while it waits for its turn.
         with txn.world.disk_turn(), _without_hostdevs(txn, plan), \
                 _saved(txn, plan):
-            rest = image_flow.AtRest(txn.world, plan)
-            plan = format_flow.settled(txn.world, plan)
-            sources = opened.enter_context(
-                image_flow.sources(txn.world, plan, scratch))
-            rest.check()
+            images = opened.enter_context(
+                image_flow.at_rest(txn.world, plan, scratch))
         _refuse_missing(txn.world, plan)
         _set_clock(txn, plan)
-        return image_flow.deliver(txn, plan, sources,
+        return image_flow.deliver(txn, images.plan, images.sources,
                                   consistency_model.NOT_FROZEN)
 
 

@@ -20,6 +20,7 @@ import collections.abc as cabc
 import contextlib
 import http
 import os
+import typing as ty
 
 from oslo_log import log as logging
 
@@ -52,7 +53,7 @@ SOCKET_NAME = 'nbd-{}'
 Chain = cabc.Sequence[layer_model.Layer]
 
 
-class AtRest:
+class _AtRest:
     """The disks of a guest that must not start while they are read.
 
     qemu-img's lock keeps a guest from its disk, but not on each file system.
@@ -83,22 +84,38 @@ class AtRest:
                        'snapshot again')
 
 
+class Opened(ty.NamedTuple):
+    """The images of disks at rest, to be read.
+
+    :ivar plan: with the formats that Glance takes
+    :ivar sources: of the plan's images, in their order
+    :ivar check: raises StorageError when the guest has run since
+    """
+
+    plan: plan_model.Plan
+    sources: list[stream.Source]
+    check: cabc.Callable[[], None]
+
+
 @contextlib.contextmanager
-def sources(world: world_module.World, plan: plan_model.Plan,
-            scratch: str) -> cabc.Iterator[list[stream.Source]]:
+def at_rest(world: world_module.World, plan: plan_model.Plan,
+            scratch: str) -> cabc.Iterator[Opened]:
     """Have the image of each disk, as it lies there, for the block.
 
     In a turn at the disk, which the caller has: its guest may stand still.
 
-    :returns: one for each of the plan's images, in their order
-    :raises StorageError: when a disk is in use, or when one image cannot be
-        written
+    :raises StorageError: when a disk is in use or was changed, or when one
+        image cannot be written
     :raises ImageUnsafe: when what was written refers to another file
     """
+    rest = _AtRest(world, plan)
+    plan = format_flow.settled(world, plan)
     with contextlib.ExitStack() as opened:
-        yield [opened.enter_context(
+        sources = [opened.enter_context(
             source(world, image, image.disk.chain, scratch))
             for image in plan.images]
+        rest.check()
+        yield Opened(plan, sources, rest.check)
 
 
 @contextlib.contextmanager

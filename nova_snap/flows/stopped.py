@@ -22,7 +22,6 @@ from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap.flows import image as image_flow
-from nova_snap.flows import image_format as format_flow
 from nova_snap.model import consistency as consistency_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import remedy
@@ -66,14 +65,11 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
         on it is refused
     :raises SnapError: with the guest as it was, and nothing left
     """
-    with txn.hold(scratch_step.MakeScratch(scratch)):
-        rest = image_flow.AtRest(txn.world, plan)
-        with contextlib.ExitStack() as opened:
-            with txn.world.disk_turn():
-                plan = format_flow.settled(txn.world, plan)
-                sources = opened.enter_context(
-                    image_flow.sources(txn.world, plan, scratch))
-                rest.check()
-            return image_flow.deliver(
-                txn, plan, sources, consistency_model.NOT_FROZEN,
-                check=rest.check if plan.is_streamed else None)
+    with txn.hold(scratch_step.MakeScratch(scratch)), \
+            contextlib.ExitStack() as opened:
+        with txn.world.disk_turn():
+            images = opened.enter_context(
+                image_flow.at_rest(txn.world, plan, scratch))
+        return image_flow.deliver(
+            txn, images.plan, images.sources, consistency_model.NOT_FROZEN,
+            check=images.check if images.plan.is_streamed else None)

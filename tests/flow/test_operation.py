@@ -12,6 +12,7 @@
 
 """How every operation begins, and how its images stay or go together."""
 
+import contextlib
 import dataclasses
 
 import ddt
@@ -85,11 +86,13 @@ class SeveralImagesTestCase(flow_scene.FlowTestCase):
             for image in made.images:
                 txn.artifact(image_step.CreateImage(_record_of(image)))
             scratch = str(fake.snapshots / 'nova_snap-test')
-            with txn.hold(scratch_step.MakeScratch(scratch)):
-                with image_flow.sources(node.world, made,
-                                        scratch) as sources:
-                    return image_flow.deliver(txn, made, sources,
-                                              consistency_model.NOT_FROZEN)
+            with txn.hold(scratch_step.MakeScratch(scratch)), \
+                    contextlib.ExitStack() as opened:
+                sources = [opened.enter_context(image_flow.source(
+                    node.world, image, image.disk.chain, scratch))
+                    for image in made.images]
+                return image_flow.deliver(txn, made, sources,
+                                          consistency_model.NOT_FROZEN)
 
     def plan(self, node):
         """Make a plan of two disks: the second is the first once more."""
