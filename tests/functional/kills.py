@@ -26,6 +26,7 @@ import libvirt
 
 from tests.functional import base
 from tests.functional import children
+from tests.lab import errors
 from tests.lab.guest import domain as guest_domain
 from tests.lab import process
 from tests.lab import proof
@@ -39,6 +40,9 @@ AGENT_TIMEOUT = 30
 
 # VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK
 AGENT_WAITS_FOR_EVER = '-2'
+
+# What a sweep raises where a guest is not as it was.
+WENT_WRONG = (AssertionError, errors.LabError)
 
 PROC = pathlib.Path('/proc')
 
