@@ -79,14 +79,13 @@ def _saved(txn: world_module.Transaction,
            plan: plan_model.Plan) -> cabc.Iterator[None]:
     """Have the guest saved for the block, and then as it was."""
     world = txn.world
-    started = world.clock.monotonic()
+    saved = world.clock.stopwatch()
     with txn.hold(memory_step.SaveMemory(
             uuid=plan.instance_uuid, qemu_id=plan.qemu_id,
             paused=plan.state == domain_model.State.PAUSED,
             timeout=world.settings.save_timeout)):
         yield
-    LOG.info('Guest %s saved for %.1f s', plan.instance_name,
-             world.clock.monotonic() - started)
+    LOG.info('Guest %s saved for %.1f s', plan.instance_name, saved.seconds())
 
 
 def _refuse_missing(world: world_module.World,

@@ -166,7 +166,7 @@ def frozen(txn: world_module.Transaction, plan: Frozen,
     """
     world = txn.world
     held = Freeze(plan, watchdog)
-    started = world.clock.monotonic()
+    watch = world.clock.stopwatch()
     try:
         with contextlib.ExitStack() as thaw:
             if plan.wants_freeze:
@@ -175,7 +175,7 @@ def frozen(txn: world_module.Transaction, plan: Frozen,
     finally:
         if held.step is not None:
             LOG.info('Guest %s frozen for %.2f s', plan.instance_name,
-                     world.clock.monotonic() - started)
+                     watch.seconds())
 
 
 def _freeze(txn: world_module.Transaction, plan: Frozen,

@@ -79,7 +79,6 @@ def take(node: world_module.Node,
         record stays and "nova-snap recover" tries again
     :raises SnapError: otherwise, with the guest as it was, nothing left
     """
-    clock = node.world.clock
     with operation.begun(node, request.instance_uuid,
                          nova_is_stopped=request.nova_is_stopped) as begun:
         made = plan(node, request)
@@ -99,14 +98,14 @@ def take(node: world_module.Node,
                 txn = stack.enter_context(begun.transaction(
                     made.method, made.instance_name, images, reservations,
                     asks_agent=made.method in ASK_AGENT))
-            started = clock.monotonic()
+            watch = node.world.clock.stopwatch()
             LOG.info('Snapshot %s of %s starts (%s)', ids,
                      made.instance_name, made.method)
             result = run(txn)
         # Another one may have taken the place of an image.
         ids = ', '.join(image.image_id for image in result.images)
         LOG.info('Snapshot %s of %s done in %.1f s', ids,
-                 made.instance_name, clock.monotonic() - started)
+                 made.instance_name, watch.seconds())
     return result
 
 

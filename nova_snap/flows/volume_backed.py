@@ -211,13 +211,13 @@ def _wait(world: world_module.World, plan: VolumePlan,
     """Wait until all of them are made; Cinder is at them at once."""
     volumes = world.volumes.acting_in(plan.project_id)
     world.observer.begins(phase_model.Phase.VOLUMES)
-    deadline = (world.clock.monotonic()
-                + world.settings.volume_snapshot_timeout)
+    waited = world.clock.stopwatch()
     done = 0
     for step, attached in zip(made, plan.volumes, strict=True):
         world.observer.advances(done, plan.size_bytes)
         volume_snapshot_step.wait_created(
-            world, volumes, step, deadline - world.clock.monotonic(),
+            world, volumes, step,
+            world.settings.volume_snapshot_timeout - waited.seconds(),
             check=check)
         done += attached.volume.size_gib * units.GiB
     world.observer.advances(done, plan.size_bytes)

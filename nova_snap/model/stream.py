@@ -24,19 +24,6 @@ import typing as ty
 Progress: ty.TypeAlias = cabc.Callable[[int, int], None]
 
 
-class Clock(ty.Protocol):
-    """Seconds that pass; the module ``time`` is one."""
-
-    def monotonic(self) -> float:
-        """Return seconds since some fixed moment."""
-
-    def time(self) -> float:
-        """Return seconds since the epoch."""
-
-    def sleep(self, seconds: float, /) -> None:
-        """Wait."""
-
-
 class Reader(ty.Protocol):
     """One pass over a source, from its first byte."""
 

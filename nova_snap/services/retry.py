@@ -18,8 +18,8 @@ import typing as ty
 
 from oslo_log import log as logging
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
-from nova_snap.model import stream
 
 LOG = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Attempts:
     :param num_retries: attempts after the first one
     """
 
-    def __init__(self, num_retries: int, clock: stream.Clock) -> None:
+    def __init__(self, num_retries: int, clock: clock_module.Clock) -> None:
         self._left = num_retries
         self._clock = clock
         self._pause = FIRST_PAUSE_SECONDS
@@ -63,7 +63,7 @@ class Retry:
     """
 
     num_retries: int
-    clock: stream.Clock
+    clock: clock_module.Clock
 
     def call(self, ask: cabc.Callable[[], Result]) -> Result:
         """Ask, and ask again while the service is silent.

@@ -15,6 +15,7 @@
 import collections.abc as cabc
 import contextlib
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.host import qemu_nbd as qemu_nbd_module
 from nova_snap.model import layer as layer_model
@@ -37,7 +38,7 @@ class Exports:
     @contextlib.contextmanager
     def source(self, chain: cabc.Sequence[layer_model.Layer], *,
                image_format: str, virtual_size: int, socket: str,
-               bandwidth: int, clock: stream.Clock
+               bandwidth: int, clock: clock_module.Clock
                ) -> cabc.Iterator[stream.Source]:
         """Have an image of a chain for the block; it is read as it is sent.
 
@@ -56,7 +57,7 @@ class Exports:
 
     def served(self, socket: str, export: str, *, image_format: str,
                virtual_size: int, bandwidth: int,
-               clock: stream.Clock) -> stream.Source:
+               clock: clock_module.Clock) -> stream.Source:
         """Return an image of a disk that a server has; see :meth:`source`.
 
         :param export: the name of the disk there; '' is the default one

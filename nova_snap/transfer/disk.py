@@ -14,9 +14,9 @@
 
 import collections.abc as cabc
 import contextlib
-import time
 import typing as ty
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.model import pieces as pieces_model
 from nova_snap.model import stream
@@ -50,14 +50,16 @@ class DiskSource:
     """
 
     def __init__(self, layout: pieces_model.Layout, connect: Connect, *,
-                 bandwidth: int = 0, clock: stream.Clock = time) -> None:
+                 bandwidth: int = 0,
+                 clock: clock_module.Clock | None = None) -> None:
         """Know the disk; nothing is read yet.
 
         :param bandwidth: bytes per second for all passes; 0 is no limit
         """
         self._layout = layout
         self._connect = connect
-        self._limit = rate.Limit(bandwidth, clock) if bandwidth else None
+        self._limit = (rate.Limit(bandwidth, clock or clock_module.Clock())
+                       if bandwidth else None)
 
     @property
     def size_bytes(self) -> int:

@@ -24,9 +24,9 @@ import contextlib
 import os
 import socket
 import struct
-import time
 import typing as ty
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
 
 # Seconds for one answer. Linux gives a disk 30 before it resets it; a server
@@ -60,7 +60,7 @@ class Wire:
         self._path = path
         self._export = export
         self._timeout = timeout
-        self._deadline = 0.0
+        self._waited = clock_module.Clock().stopwatch()
         self._socket: socket.socket | None = None
 
     def failed(self, reason: str) -> errors.ExportFailed:
@@ -81,7 +81,7 @@ class Wire:
 
     def restart_deadline(self) -> None:
         """Give the server its time from now on."""
-        self._deadline = time.monotonic() + self._timeout
+        self._waited.restart()
 
     @contextlib.contextmanager
     def conversation(self) -> cabc.Iterator[None]:
@@ -122,7 +122,7 @@ class Wire:
 
     def _timed(self) -> socket.socket:
         """Return the socket, which waits until the deadline."""
-        left = self._deadline - time.monotonic()
+        left = self._timeout - self._waited.seconds()
         if left <= 0:
             raise TimeoutError
         assert self._socket is not None

@@ -12,7 +12,7 @@
 
 """Keep a flow of bytes below a rate."""
 
-from nova_snap.model import stream
+from nova_snap import clock as clock_module
 
 # Seconds of flow that may go at once. Shorter, and the sleeps are too short
 # to be kept by a busy host; longer, and the link is taken in gusts.
@@ -25,7 +25,8 @@ class Limit:
     One limit may be shared by several readers: together they stay below it.
     """
 
-    def __init__(self, bytes_per_second: int, clock: stream.Clock) -> None:
+    def __init__(self, bytes_per_second: int,
+                 clock: clock_module.Clock) -> None:
         self._rate = bytes_per_second
         self._clock = clock
         self.burst_bytes = max(1, int(bytes_per_second * BURST_SECONDS))

@@ -21,10 +21,10 @@ import collections.abc as cabc
 import contextlib
 import hashlib
 import os
-import time
 import types
 import typing as ty
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.model import stream
 from nova_snap.transfer import ahead
@@ -61,14 +61,15 @@ class FileSource:
     """
 
     def __init__(self, path: str, *, bandwidth: int = 0,
-                 clock: stream.Clock = time) -> None:
+                 clock: clock_module.Clock | None = None) -> None:
         """Look at the file.
 
         :param bandwidth: bytes per second for all passes; 0 is no limit
         :raises StorageError: when it cannot be looked at
         """
         self.path = path
-        self._limit = rate.Limit(bandwidth, clock) if bandwidth else None
+        self._limit = (rate.Limit(bandwidth, clock or clock_module.Clock())
+                       if bandwidth else None)
         with _translated(path):
             self._size = os.stat(path).st_size
 

@@ -15,6 +15,7 @@
 import collections.abc as cabc
 import contextlib
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.model import layer as layer_model
 from nova_snap.model import pieces as pieces_model
@@ -38,7 +39,7 @@ class FakeExports(export_module.Exports):
     @contextlib.contextmanager
     def source(self, chain: cabc.Sequence[layer_model.Layer], *,
                image_format: str, virtual_size: int, socket: str,
-               bandwidth: int, clock: stream.Clock
+               bandwidth: int, clock: clock_module.Clock
                ) -> cabc.Iterator[stream.Source]:
         def serve() -> bytes:
             return self._qemu_img.flat(chain, image_format).to_bytes()
@@ -55,7 +56,7 @@ class FakeExports(export_module.Exports):
 
     def served(self, socket: str, export: str, *, image_format: str,
                virtual_size: int, bandwidth: int,
-               clock: stream.Clock) -> stream.Source:
+               clock: clock_module.Clock) -> stream.Source:
         layer = layer_model.Layer.exported(socket, export)
 
         def ask() -> bytes:

@@ -19,16 +19,15 @@ and what an answer that was lost on its way said can be looked up.
 
 import collections.abc as cabc
 import http
-import time
 import typing as ty
 
 from keystoneauth1 import plugin as ksa_plugin
 from keystoneauth1 import session as ksa_session
 from oslo_log import log as logging
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.model import remedy
-from nova_snap.model import stream
 from nova_snap.model import volumes as volumes_model
 from nova_snap.services.cinder import client as client_module
 from nova_snap.services import retry
@@ -60,7 +59,7 @@ class Volumes:
     def __init__(self, session: ksa_session.Session,
                  options: cabc.Mapping[str, ty.Any], *,
                  policy: sessions.Policy | None = None,
-                 clock: stream.Clock = time,
+                 clock: clock_module.Clock | None = None,
                  auth: ksa_plugin.BaseAuthPlugin | None = None) -> None:
         """Remember how Cinder is reached.
 
@@ -71,10 +70,10 @@ class Volumes:
         self._session = session
         self._options = options
         self._policy = policy or sessions.Policy()
-        self._clock = clock
+        self._clock = clock or clock_module.Clock()
         self._client = client_module.Client(session, options,
                                             auth or session.auth)
-        self._retry = retry.Retry(self._policy.num_retries, clock)
+        self._retry = retry.Retry(self._policy.num_retries, self._clock)
         self._others: dict[str, Volumes] = {}
 
     def check(self) -> None:

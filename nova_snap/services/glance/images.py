@@ -19,12 +19,12 @@ can be looked up.
 
 import collections.abc as cabc
 import http
-import time
 import typing as ty
 
 from keystoneauth1 import session as ksa_session
 from oslo_log import log as logging
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.model import image as image_model
 from nova_snap.model import stream
@@ -49,7 +49,7 @@ class Images:
     def __init__(self, session: ksa_session.Session,
                  options: cabc.Mapping[str, ty.Any], *,
                  policy: sessions.Policy | None = None,
-                 clock: stream.Clock = time,
+                 clock: clock_module.Clock | None = None,
                  us: identity.Identity | None = None) -> None:
         """Remember how Glance is reached.
 
@@ -59,8 +59,8 @@ class Images:
         self._us = us
         self._policy = policy or sessions.Policy()
         self._wire = wire_module.Wire(session, options, self._policy.timeouts)
-        self._clock = clock
-        self._retry = retry.Retry(self._policy.num_retries, clock)
+        self._clock = clock or clock_module.Clock()
+        self._retry = retry.Retry(self._policy.num_retries, self._clock)
 
     def check(self, owner: str | None = None) -> None:
         """See that Glance answers and takes our credentials.

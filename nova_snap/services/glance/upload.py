@@ -30,6 +30,7 @@ import time
 
 from oslo_log import log as logging
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.model import image as image_model
 from nova_snap.model import stream
@@ -67,7 +68,8 @@ class Upload:
 
     def __init__(self, wire: wire_module.Wire, image_id: str,
                  source: stream.Source, *, policy: sessions.Policy,
-                 clock: stream.Clock, is_replaceable: bool = False) -> None:
+                 clock: clock_module.Clock,
+                 is_replaceable: bool = False) -> None:
         """Remember what is sent.
 
         :param is_replaceable: the data can be sent to another image, so that
@@ -144,32 +146,33 @@ class Upload:
         :raises ImageGone: when it was deleted
         :raises ImageServiceError: when it got a state that ends there
         """
-        deadline = stuck_at = self._clock.monotonic() + self._patience()
-        look_again = FIRST_LOOK_SECONDS
+        patience = self._patience()
+        waited = self._clock.stopwatch()
+        stuck: clock_module.Stopwatch | None = None
         is_said = False
-        while True:
-            until = deadline
+        failure: errors.ImageServiceError | None = None
+        for _ in self._clock.looks(patience, first_pause=FIRST_LOOK_SECONDS,
+                                   longest_pause=LONGEST_LOOK_SECONDS):
             try:
                 image = self._wire.look(self._image_id)
             except errors.ImageServiceUnavailable as exc:
                 failure = exc
-            else:
-                if image is not None and image.status in wanted:
-                    return image
-                failure = self._stuck(image)
-                if self._is_replaceable:
-                    # From the first of these answers on.
-                    stuck_at = min(stuck_at,
-                                   self._clock.monotonic() + self._let_go())
-                until = stuck_at
-                if look_again > SAID_AFTER_SECONDS and not is_said:
-                    is_said = True
-                    self._say(failure, until)
-            left = until - self._clock.monotonic()
+                continue
+            if image is not None and image.status in wanted:
+                return image
+            failure = self._stuck(image)
+            left = patience - waited.seconds()
+            if self._is_replaceable:
+                # From the first of these answers on.
+                stuck = stuck or self._clock.stopwatch()
+                left = min(left, self._let_go() - stuck.seconds())
             if left <= 0:
-                raise failure
-            self._clock.sleep(min(look_again, left))
-            look_again = min(2 * look_again, LONGEST_LOOK_SECONDS)
+                break
+            if waited.seconds() > SAID_AFTER_SECONDS and not is_said:
+                is_said = True
+                self._say(failure, left)
+        assert failure is not None
+        raise failure
 
     def _stuck(self, image: image_model.Image | None) -> errors.ImageStuck:
         """Return what is wrong with an image that Glance has to let go of.
@@ -208,8 +211,7 @@ class Upload:
         return max(timeouts.settle,
                    timeouts.after_last_byte(self._source.size_bytes))
 
-    def _say(self, stuck: errors.ImageStuck, until: float) -> None:
-        left = until - self._clock.monotonic()
+    def _say(self, stuck: errors.ImageStuck, left: float) -> None:
         then = time.strftime('%H:%M:%S',
                              time.localtime(self._clock.time() + left))
         LOG.warning('The upload of image %s ended (%s), and the image is '

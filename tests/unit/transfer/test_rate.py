@@ -14,19 +14,7 @@ import ddt
 from oslotest import base
 
 from nova_snap.transfer import rate
-
-
-class Clock:
-    """A clock on which nothing but sleep passes time."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def monotonic(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
+from tests.unit import clock as unit_clock
 
 
 @ddt.ddt
@@ -34,7 +22,7 @@ class LimitTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        self.clock = Clock()
+        self.clock = unit_clock.Clock()
 
     def elapsed(self):
         return self.clock.now - 1000

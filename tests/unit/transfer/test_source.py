@@ -19,7 +19,7 @@ from oslotest import base
 from nova_snap import errors
 from nova_snap.transfer import ahead
 from nova_snap.transfer import source as source_module
-from tests.unit.transfer import test_rate
+from tests.unit import clock as unit_clock
 
 DATA = bytes(range(256)) * 1000
 
@@ -78,7 +78,7 @@ class SourceTestCase(base.BaseTestCase):
                           (256000, 256000)], told)
 
     def test_it_keeps_below_the_bandwidth_over_all_passes(self):
-        clock = test_rate.Clock()
+        clock = unit_clock.Clock()
         sent = source_module.FileSource(self.path, bandwidth=1000, clock=clock)
 
         for _ in range(2):
@@ -88,14 +88,14 @@ class SourceTestCase(base.BaseTestCase):
         self.assertAlmostEqual((2 * 256000 - 500) / 1000, clock.now - 1000)
 
     def test_a_limited_flow_is_even(self):
-        clock = test_rate.Clock()
+        clock = unit_clock.Clock()
         sent = source_module.FileSource(self.path, bandwidth=1000, clock=clock)
 
         with sent.open() as reader:
             self.assertEqual(500, len(reader.read()))
 
     def test_another_hash_takes_a_pass_at_full_speed(self):
-        clock = test_rate.Clock()
+        clock = unit_clock.Clock()
         sent = source_module.FileSource(self.path, bandwidth=1, clock=clock)
 
         self.assertEqual(hashlib.sha256(DATA).hexdigest(),
