@@ -86,7 +86,7 @@ class Files:
         except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:
-            # Not known: this process may not look there.
+            # Not known: this process is not let in there.
             return False
         return False
 

@@ -28,7 +28,7 @@ class BackupLife:
     """How backup jobs of a guest will go.
 
     :ivar ends_after: looks from the abort until it has ended; None is never
-    :ivar is_denied: QEMU may not make its socket, in spite of its mode
+    :ivar is_denied: QEMU is not let make its socket, in spite of its mode
     """
 
     ends_after: int | None = 1

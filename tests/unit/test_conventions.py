@@ -61,7 +61,9 @@ NOT_PLAIN = re.compile(
     r"(?<![A-Za-z'])(?i:nobody|somebody|whoever|meanwhile)(?![a-z'])"
     r'|\b[Bb]eside\b|\b(is|are) told\b|\b[Dd]emand that\b')
 WRITTEN = ('nova_snap', 'tests', 'bench', 'doc/source', 'releasenotes/notes',
-           'etc', 'tools', 'README.rst', 'CONTRIBUTING.rst')
+           'etc', 'tools', 'devstack', '.ci', 'README.rst', 'CONTRIBUTING.rst',
+           'pyproject.toml', 'tox.ini', 'setup.cfg', 'requirements.txt',
+           'test-requirements.txt', 'lint-requirements.txt')
 # Where they are listed: in this file, and in CONTRIBUTING from here on.
 LISTS_WORDS = pathlib.Path(__file__)
 HOW_TO_WRITE = 'Write plain English\n'
