@@ -170,7 +170,6 @@ class Domain:
     uuid: str
     name: str
     type: str
-    os_type: str
     drives: tuple[Disk, ...]
     agent: str
     hostdevs: tuple[hostdev_model.Hostdev, ...]
@@ -227,7 +226,6 @@ def parse(xml: str) -> Domain:
         uuid=_text(root, './uuid'),
         name=_text(root, './name'),
         type=root.get('type', ''),
-        os_type=_text(root, './os/type'),
         drives=tuple(_disk(e) for e in root.findall('./devices/disk')),
         agent=_agent(root),
         hostdevs=tuple(hostdev_model.find(root)),

@@ -32,12 +32,9 @@ class NovaMetadata:
     """
 
     name: str
-    flavor_name: str
     flavor_disk_gib: int
-    flavor_memory_mib: int
     image_uuid: str | None
     image_container_format: str | None
-    image_disk_format: str | None
     image_min_disk: int
     image_min_ram: int
     image_properties: cabc.Mapping[str, str]
@@ -79,12 +76,9 @@ def _metadata(instance: etree._Element, prefix: str) -> NovaMetadata:
 
     return NovaMetadata(
         name=text('name'),
-        flavor_name=attribute('flavor', 'name'),
         flavor_disk_gib=number('flavor/disk'),
-        flavor_memory_mib=number('flavor/memory'),
         image_uuid=attribute('image', 'uuid') or None,
         image_container_format=text('image/containerFormat') or None,
-        image_disk_format=text('image/diskFormat') or None,
         image_min_disk=number('image/minDisk'),
         image_min_ram=number('image/minRam'),
         image_properties=_image_properties(instance, prefix),

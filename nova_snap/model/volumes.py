@@ -56,7 +56,6 @@ class Volume:
     description: str | None
     status: str
     size_gib: int
-    volume_type: str | None
     project_id: str | None
     attachments: cabc.Mapping[str, str]
     image_metadata: cabc.Mapping[str, str]
@@ -70,7 +69,6 @@ class Volume:
             description=answer.get('description'),
             status=answer['status'],
             size_gib=answer['size'],
-            volume_type=answer.get('volume_type'),
             project_id=answer.get('os-vol-tenant-attr:tenant_id'),
             attachments={one['server_id']: one.get('device') or ''
                          for one in answer.get('attachments') or ()},

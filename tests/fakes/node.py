@@ -285,7 +285,7 @@ def _make_volumes(folder: pathlib.Path, spec: GuestSpec,
         volume = volumes_model.Volume(
             volume_id=volume_id(number), name=f'volume {number}',
             description='of the guest', status='in-use',
-            size_gib=number + 1, volume_type='fast', project_id=PROJECT,
+            size_gib=number + 1, project_id=PROJECT,
             attachments={UUID: f'/dev/vd{string.ascii_lowercase[number]}'},
             image_metadata={'os_distro': 'debian', 'image_id': BASE_IMAGE}
             if number == 0 else {})

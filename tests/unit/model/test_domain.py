@@ -325,14 +325,13 @@ class GuestTestCase(base.BaseTestCase):
     def test_the_user_of_qemu(self, file, user):
         self.assertEqual(user, data.domain(file).qemu_user)
 
-    def test_a_guest_is_read_with_its_names_and_types(self):
+    def test_a_guest_is_read_with_its_names_and_type(self):
         guest = data.nova34_domain('image-backed.inactive')
         self.assertEqual(
             ('0a608a7f-a14f-42bf-bf80-ca5745ad69d0', 'instance-00000009',
-             'qemu', 'hvm'),
-            (guest.uuid, guest.name, guest.type, guest.os_type))
-        self.assertEqual(('lxc', 'exe'), (data.domain('lxc.live').type,
-                                          data.domain('lxc.live').os_type))
+             'qemu'),
+            (guest.uuid, guest.name, guest.type))
+        self.assertEqual('lxc', data.domain('lxc.live').type)
 
     def test_a_password_is_not_among_the_values(self):
         xml = data.xml('secrets.inactive')
@@ -346,10 +345,9 @@ class NovaTestCase(base.BaseTestCase):
     def test_what_nova_34_writes_is_read(self):
         self.assertEqual(
             nova_model.NovaMetadata(
-                name='rec', flavor_name='t.256', flavor_disk_gib=1,
-                flavor_memory_mib=256,
+                name='rec', flavor_disk_gib=1,
                 image_uuid='79d8dbda-718c-4c51-bec7-e75a0c43e97a',
-                image_container_format='bare', image_disk_format='qcow2',
+                image_container_format='bare',
                 image_min_disk=1, image_min_ram=0,
                 image_properties={'hw_qemu_guest_agent': 'True',
                                   'os_command_line': 'console=ttyS0',
@@ -369,18 +367,15 @@ class NovaTestCase(base.BaseTestCase):
     def test_the_first_version_of_the_metadata_is_read(self):
         nova = data.domain('nova-metadata-1.0.live').nova
         self.assertEqual(
-            ('old', 'm1.tiny', 1, 512, 'image',
-             '79d8dbda-718c-4c51-bec7-e75a0c43e97a'),
-            (nova.name, nova.flavor_name, nova.flavor_disk_gib,
-             nova.flavor_memory_mib, nova.root_type, nova.root_uuid))
+            ('old', 1, 'image', '79d8dbda-718c-4c51-bec7-e75a0c43e97a'),
+            (nova.name, nova.flavor_disk_gib, nova.root_type,
+             nova.root_uuid))
         self.assertIsNone(nova.image_uuid)
         self.assertEqual({}, nova.image_properties)
 
     def test_metadata_that_makes_no_sense_says_nothing(self):
         nova = data.domain('nova-metadata-odd.live').nova
-        self.assertEqual((0, 0, 0), (nova.flavor_memory_mib,
-                                     nova.flavor_disk_gib,
-                                     nova.image_min_disk))
+        self.assertEqual((0, 0), (nova.flavor_disk_gib, nova.image_min_disk))
         self.assertEqual({'os_distro': '', 'hw_qemu_guest_agent': 'True'},
                          nova.image_properties)
         self.assertEqual(('', '', ''),

@@ -19,9 +19,8 @@ from nova_snap.model import inheritance
 from nova_snap.model import nova as nova_model
 
 NOVA = nova_model.NovaMetadata(
-    name='web', flavor_name='m1.small', flavor_disk_gib=20,
-    flavor_memory_mib=2048, image_uuid='base', image_container_format='bare',
-    image_disk_format='qcow2', image_min_disk=1, image_min_ram=0,
+    name='web', flavor_disk_gib=20, image_uuid='base',
+    image_container_format='bare', image_min_disk=1, image_min_ram=0,
     image_properties={}, user_uuid='user', user_name='ann',
     project_uuid='project', project_name='shop', root_type='image',
     root_uuid='base')

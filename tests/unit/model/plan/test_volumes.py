@@ -71,8 +71,8 @@ def _request(name=ASKED.name, made_by=ASKED.made_by, **changes):
 def _volume(disk, **changes):
     return dataclasses.replace(volumes_model.Volume(
         volume_id=disk.volume_id, name='', description=None, status='in-use',
-        size_gib=1, volume_type='nfs',
-        project_id='c7e3e11fa81048d9865ef08026b4db9c', attachments={
+        size_gib=1, project_id='c7e3e11fa81048d9865ef08026b4db9c',
+        attachments={
             REQUEST.instance_uuid: f'/dev/{disk.target_dev}'},
         image_metadata=IMAGE_METADATA), **changes)
 

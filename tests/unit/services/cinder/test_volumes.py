@@ -43,7 +43,7 @@ class LookTestCase(VolumesBase):
         self.assertEqual(
             volumes_model.Volume(
                 volume_id=VOLUME, name='root', description='of mine',
-                status='in-use', size_gib=3, volume_type='fast',
+                status='in-use', size_gib=3,
                 project_id=fake_cinder.PROJECT,
                 attachments={'an-instance': '/dev/vda'},
                 image_metadata={'os_distro': 'debian', 'min_disk': '1'}),
