@@ -73,4 +73,4 @@ def deleted(scene: scenes.Scene) -> None:
 
 def stopped(scene: scenes.Scene) -> None:
     """The service is stopped while the disk is read."""
-    stop.stop_when(scene, lambda: _is_backed_up(scene.server()))
+    stop.stop_when(scene, _is_backed_up)

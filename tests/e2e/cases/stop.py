@@ -17,6 +17,7 @@ import time
 
 from tests.e2e import checks
 from tests.e2e import scene as scenes
+from tests.e2e import server as server_module
 from tests.e2e import waiting
 
 # Seconds. Nova waits half a minute less for what is under way to end by
@@ -38,15 +39,16 @@ def stop(scene: scenes.Scene) -> None:
 
     One that is faster than that may end instead.
     """
-    stop_when(scene, scene.server().is_mirrored)
+    stop_when(scene, server_module.Server.is_mirrored)
 
 
 def stop_when(scene: scenes.Scene,
-              look: collections.abc.Callable[[], object]) -> None:
+              look: collections.abc.Callable[[server_module.Server], object]
+              ) -> None:
     """Stop nova-compute when there is a block job to be seen."""
     cloud, server = scene.cloud, scene.server()
     qemu_pid = server.qemu_pid()
-    with scenes.watching(look, cloud.compute.terminate,
+    with scenes.watching(lambda: look(server), cloud.compute.terminate,
                          timeout=scenes.MOMENT_TIMEOUT, what='a block job'):
         before = server.last_record()
         scene.run('nova', 'image-create', server.id, 'stopped')
