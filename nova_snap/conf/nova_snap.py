@@ -80,6 +80,23 @@ Related options:
 * ``[libvirt]snapshot_image_format``
 * ``[libvirt]snapshot_compression``
 """),
+    cfg.StrOpt('compression_type',
+               default='zlib',
+               choices=[
+                   ('zlib', 'what every QEMU reads'),
+                   ('zstd', 'several times as fast, read since QEMU 5.1'),
+               ],
+               help="""
+How images are compressed where ``[libvirt]snapshot_compression`` asks for it.
+
+The guest is not affected. With ``zstd`` the work takes a fraction of the
+processor time, and the image is somewhat smaller. Every host that reads the
+image needs a QEMU of 5.1 or later that was built with zstd.
+
+Related options:
+
+* ``[libvirt]snapshot_compression``
+"""),
     cfg.StrOpt('journal_dir',
                default='$state_path/nova_snap',
                help="""

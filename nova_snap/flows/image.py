@@ -192,7 +192,8 @@ def extract(world: world_module.World, image: plan_model.PlannedImage,
     disk = image.disk
     path = os.path.join(scratch, f'{FLAT_NAME}-{disk.target_dev}')
     conversion = qemu_img_module.Conversion(
-        image_format=image.image_format, compress=image.compress,
+        image_format=image.image_format,
+        compression=world.settings.compression_type if image.compress else '',
         bandwidth=world.settings.bandwidth,
         expected=min(disk.virtual_size, disk.allocated),
         stall_timeout=world.settings.stall_timeout)

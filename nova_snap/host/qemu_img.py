@@ -49,6 +49,11 @@ CHECK = ('qemu-img check -f qcow2 -- "$1" 2>&1'
 CUT_SHORT = 'exceeding the end of the file'
 CHECKED = 'were found on the image'
 PROGRESS_SECONDS = 0.2
+# Reads and writes under way at the same time, the most that qemu-img has, and
+# for formats whose clusters need not be written in the disk's order.
+# :source: qemu-img(1) convert -m, -W
+COROUTINES = '16'
+OUT_OF_ORDER = ('raw', 'qcow2')
 FILE_MODE = 0o600
 # What stat(2) counts st_blocks in.
 STAT_BLOCK = 512
@@ -82,13 +87,14 @@ class Info:
 class Conversion:
     """How a flat image is made.
 
+    :ivar compression: 'zlib' or 'zstd'; '' for none
     :ivar bandwidth: bytes per second, 0 for no limit
     :ivar expected: bytes it will take on disk, for the progress alone
     :ivar stall_timeout: seconds in which at least one byte is moved
     """
 
     image_format: str
-    compress: bool
+    compression: str
     bandwidth: int
     expected: int
     stall_timeout: int
@@ -201,8 +207,11 @@ class QemuImg:
         :source: nova/privsep/qemu.py unprivileged_convert_image
         """
         command = ['-O', conversion.image_format]
-        if conversion.compress:
-            command.append('-c')
+        if conversion.image_format in OUT_OF_ORDER:
+            command += ['-W', '-m', COROUTINES]
+        if conversion.compression:
+            command += ['-c', '-o',
+                        f'compression_type={conversion.compression}']
         if conversion.bandwidth:
             command += ['-r', str(conversion.bandwidth)]
         command += ['json:' + json.dumps(describe(chain))]

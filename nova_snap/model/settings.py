@@ -56,6 +56,7 @@ class Settings:
     journal_dir: str
     live_method: str
     upload: str
+    compression_type: str
     ready_timeout: int
     stall_timeout: int
     freeze_timeout: int

@@ -69,7 +69,7 @@ class QemuImgContract:
 
     def conversion(self, image_format: str) -> qemu_img_module.Conversion:
         return qemu_img_module.Conversion(
-            image_format=image_format, compress=False, bandwidth=0,
+            image_format=image_format, compression='', bandwidth=0,
             expected=SIZE, stall_timeout=60)
 
     def convert(self, chain: list[layer_model.Layer],

@@ -340,7 +340,8 @@ def _settings(folder: pathlib.Path) -> settings_model.Settings:
         non_inheritable_image_properties=frozenset(),
         glance_num_retries=3, cinder_http_retries=3,
         volume_snapshot_timeout=60, journal_dir=str(folder / 'journal'),
-        live_method='rebase', upload='file', ready_timeout=30,
+        live_method='rebase', upload='file',
+        compression_type='zlib', ready_timeout=30,
         stall_timeout=10, freeze_timeout=10, quiesce_limit=30,
         detach_timeout=20, save_timeout=60, lock_timeout=10, bandwidth=0,
         verify_upload=True, space_reserve=units.MiB)

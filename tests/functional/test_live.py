@@ -107,7 +107,9 @@ class LiveTest(base.FunctionalTest):
         self.assertEqual(guest_build.DISK_SIZE, image['virtual_size'])
         self._assert_data(path, image_format)
 
-    def test_compressed_image_is_smaller_and_sound(self):
+    @ddt.data('zlib', 'zstd')
+    def test_compressed_image_is_smaller_and_sound(self, compression):
+        self.options['nova_snap']['compression_type'] = compression
         guest = self.guest(shared=True)
         # So that both images have the same content.
         guest.domain.suspend()

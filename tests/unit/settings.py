@@ -30,6 +30,7 @@ DEFAULTS = settings_model.Settings(
     cinder_http_retries=3, volume_snapshot_timeout=300,
     journal_dir='/srv/state/nova_snap', live_method='rebase',
     upload='file',
+    compression_type='zlib',
     ready_timeout=10800, stall_timeout=120, freeze_timeout=60,
     quiesce_limit=120,
     detach_timeout=60, save_timeout=1800, lock_timeout=5, bandwidth=0,

@@ -71,6 +71,7 @@ class DefaultsTestCase(ConfTestCase):
                 journal_dir='/var/lib/nova/nova_snap',
                 live_method='rebase',
                 upload='file',
+                compression_type='zlib',
                 ready_timeout=3 * 60 * 60,
                 stall_timeout=2 * 60,
                 freeze_timeout=60,

@@ -36,7 +36,8 @@ BLOCK = layer_model.Layer(
     '/dev/vg/base', 'raw', storage=layer_model.Storage.BLOCK
 )
 
-FLAT = qemu_img_module.Conversion(image_format='qcow2', compress=False,
+FASTER = ('-W', '-m', '16')
+FLAT = qemu_img_module.Conversion(image_format='qcow2', compression='',
                            bandwidth=0, expected=100, stall_timeout=60)
 # Long enough for some looks at it.
 LOOKS_SECONDS = 1
@@ -285,9 +286,10 @@ class ConvertTestCase(base.BaseTestCase):
                 path, flags & ~os.O_DIRECT, *rest, **options)))
 
     @ddt.named_data(
-        ['qcow2', {}, ['-O', 'qcow2']],
-        ['qcow2, compressed', {'compress': True}, ['-O', 'qcow2', '-c']],
-        ['raw', {'image_format': 'raw'}, ['-O', 'raw']],
+        ['qcow2', {}, ['-O', 'qcow2', *FASTER]],
+        ['qcow2, compressed', {'compression': 'zstd'},
+         ['-O', 'qcow2', *FASTER, '-c', '-o', 'compression_type=zstd']],
+        ['raw', {'image_format': 'raw'}, ['-O', 'raw', *FASTER]],
         ['vmdk, at a rate', {'image_format': 'vmdk', 'bandwidth': 1000},
          ['-O', 'vmdk', '-r', '1000']],
     )

@@ -192,7 +192,7 @@ for word; do case $word in /*) file=$word;; esac; done
 
     def convert(self):
         self.tool.convert((), str(self.path), qemu_img_module.Conversion(
-            image_format='raw', compress=False, bandwidth=0, expected=1,
+            image_format='raw', compression='', bandwidth=0, expected=1,
             stall_timeout=60), progress=lambda done, total: None)
 
     def test_it_does_not_write_where_a_link_leads_to(self):
