@@ -174,6 +174,9 @@ def _describe(result: result_model.Result,
         'seconds': round(seconds, 2),
         'remarks': list(result.plan.remarks),
     }
+    for name in ('frozen_seconds', 'scratch_bytes'):
+        if getattr(result, name) is not None:
+            described[name] = getattr(result, name)
     if result.volume_snapshots:
         described['volume_snapshots'] = list(result.volume_snapshots)
     return described

@@ -28,6 +28,8 @@ There is no delta, and no flat image but where the format needs one.
 
 import collections.abc as cabc
 import contextlib
+import dataclasses
+import functools
 import os
 
 from oslo_log import log as logging
@@ -45,6 +47,7 @@ from nova_snap.model import result as result_model
 from nova_snap.steps import backup as backup_step
 from nova_snap.steps import scratch as scratch_step
 from nova_snap.steps import world as world_module
+from nova_snap import units
 
 LOG = logging.getLogger(__name__)
 
@@ -71,7 +74,7 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
         with frozen_module.frozen(txn, plan) as freeze:
             job.start()
         consistency = freeze.consistency()
-        guard = _Guard(world, plan, backup)
+        guard, used = _Guard(world, plan, backup), list[int]()
         with guard.watching(), contextlib.ExitStack() as opened:
             image_flow.refuse_other_chains(world, plan)
             plan = format_flow.settled(
@@ -79,8 +82,21 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
             sources = [opened.enter_context(image_flow.exported(
                 world, image, _layer(backup, image.disk), scratch))
                 for image in plan.images]
-            return image_flow.deliver(txn, plan, sources, consistency,
-                                      check=job.release_early)
+            result = image_flow.deliver(
+                txn, plan, sources, consistency,
+                check=functools.partial(_end, txn.world, job, used))
+    return dataclasses.replace(result, frozen_seconds=freeze.seconds,
+                               scratch_bytes=sum(used))
+
+
+def _end(world: world_module.World, job: world_module.Held,
+         used: list[int]) -> None:
+    """End the job, and note what its scratch files have taken."""
+    assert isinstance(job.step, backup_step.StartBackup)
+    used.append(world.files.written_bytes(os.path.dirname(job.step.socket)))
+    LOG.info('The scratch files of %s have taken %s', job.step.uuid,
+             units.format_bytes(used[-1]))
+    job.release_early()
 
 
 def _step(plan: plan_model.Plan, directory: str) -> backup_step.StartBackup:

@@ -115,12 +115,14 @@ class Freeze:
     """How a guest is held while the block of :func:`frozen` runs.
 
     :ivar step: what holds it; None when it is not frozen
+    :ivar seconds: how long it was held, after the block; None if it was not
     """
 
     def __init__(self, plan: Frozen, watchdog: Watchdog | None) -> None:
         self._plan = plan
         self._watchdog = watchdog
         self.step: freeze_step.FreezeFilesystems | None = None
+        self.seconds: float | None = None
 
     def consistency(self) -> str:
         """Tell, after the block, whether the thaw found the guest frozen.
@@ -174,8 +176,9 @@ def frozen(txn: world_module.Transaction, plan: Frozen,
             yield held
     finally:
         if held.step is not None:
+            held.seconds = watch.seconds()
             LOG.info('Guest %s frozen for %.2f s', plan.instance_name,
-                     watch.seconds())
+                     held.seconds)
 
 
 def _freeze(txn: world_module.Transaction, plan: Frozen,

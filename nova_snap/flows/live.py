@@ -29,6 +29,7 @@ stops: delta and backing file together are the disk at that moment.
 """
 
 import contextlib
+import dataclasses
 import os
 
 from oslo_log import log as logging
@@ -70,7 +71,8 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
         backing = image.disk.chain[1:]
         world.qemu_img.create_overlay(delta.path, image.disk.virtual_size,
                                       backing[0] if backing else None)
-        consistency = _copy(txn, plan, image.disk, delta.path)
+        freeze = _copy(txn, plan, image.disk, delta.path)
+        consistency = freeze.consistency()
         world.files.own(delta.path)
         with contextlib.ExitStack() as opened:
             with world.disk_turn():
@@ -81,12 +83,14 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
             # Its room is given back before the upload, which may take long,
             # or with the last program that reads it.
             world.files.remove(delta.path)
-            return image_flow.deliver(txn, plan, [source], consistency)
+            result = image_flow.deliver(txn, plan, [source], consistency)
+    return dataclasses.replace(result, frozen_seconds=freeze.seconds)
 
 
 def _copy(txn: world_module.Transaction, plan: plan_model.Plan,
-          disk: plan_model.PlannedDisk, delta: str) -> str:
-    """Make the delta the disk at one moment; return how consistent it is."""
+          disk: plan_model.PlannedDisk,
+          delta: str) -> frozen_module.Freeze:
+    """Make the delta the disk at one moment; return how it was held."""
     world = txn.world
     domain = world.host.domain(plan.instance_uuid)
     mirror = mirror_step.StartMirror(
@@ -121,7 +125,7 @@ def _copy(txn: world_module.Transaction, plan: plan_model.Plan,
                 if freeze.step else world.settings.stall_timeout)
         # The guest need not wait for this.
         _check_end(device, events.ending(disk.target_dev))
-    return freeze.consistency()
+    return freeze
 
 
 def _check_end(device: blockjob.BlockDevice,

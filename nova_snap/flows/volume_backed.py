@@ -92,7 +92,8 @@ def run(txn: world_module.Transaction, *, plan: VolumePlan,
 
     :raises SnapError: with the guest as it was, and nothing left
     """
-    snapshots, consistency = _snapshot(txn, plan, spec.name)
+    snapshots, freeze = _snapshot(txn, plan, spec.name)
+    consistency = freeze.consistency()
     entries = plan.mapping(snapshots)
     txn.artifact(image_step.CreateImage(dataclasses.replace(
         spec, properties={
@@ -103,7 +104,8 @@ def run(txn: world_module.Transaction, *, plan: VolumePlan,
     image = upload_flow.upload(txn, spec.image_id, source_module.NoData(),
                                consistency)
     upload_flow.commit(txn)
-    return result_model.Result((image,), plan, consistency, snapshots)
+    return result_model.Result((image,), plan, consistency, snapshots,
+                               frozen_seconds=freeze.seconds)
 
 
 def _read(world: world_module.World,
@@ -148,11 +150,11 @@ def _acting(world: world_module.World,
 
 
 def _snapshot(txn: world_module.Transaction, plan: VolumePlan,
-              image_name: str) -> tuple[tuple[str, ...], str]:
+              image_name: str) -> tuple[tuple[str, ...],
+                                        frozen_module.Freeze]:
     """Make a snapshot of each volume within one freeze.
 
-    :returns: their ids, in the order of the volumes, and how consistent they
-        are with each other
+    :returns: their ids, in the order of the volumes, and the freeze
     """
     world = txn.world
     watchdog = frozen_module.Watchdog(world, plan,
@@ -167,7 +169,7 @@ def _snapshot(txn: world_module.Transaction, plan: VolumePlan,
             made.append(_request(txn, plan, attached, image_name))
         _wait(world, plan, made, check)
     ids = tuple(one.snapshot_id for one in made if one.snapshot_id)
-    return ids, freeze.consistency()
+    return ids, freeze
 
 
 def _go_on() -> None:

@@ -27,12 +27,18 @@ class Result:
 
     :ivar images: in the order of the plan's
     :ivar volume_snapshots: the ids of those that an image names
+    :ivar frozen_seconds: how long the guest was frozen, from the question to
+        its agent to the agent's answer; None for one that was not
+    :ivar scratch_bytes: what the data took that a guest overwrote while a
+        backup job held them; None where there was none
     """
 
     images: tuple[image_model.Image, ...]
     plan: plan_model.Plan | volumes_plan.VolumePlan
     consistency: str
     volume_snapshots: tuple[str, ...] = ()
+    frozen_seconds: float | None = None
+    scratch_bytes: int | None = None
 
     @property
     def file_systems(self) -> str:

@@ -45,6 +45,8 @@ class OrderTestCase(BackupTest):
         self.assertEqual(
             list(ORDER), [name for name in names if name in ORDER])
         self.assertEqual('frozen', result.consistency)
+        self.assertIsNotNone(result.frozen_seconds)
+        self.assertIsNotNone(result.scratch_bytes)
         self.assert_guest_untouched(before)
         self.assert_all_or_nothing()
 

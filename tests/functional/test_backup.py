@@ -14,6 +14,7 @@
 
 from concurrent import futures
 import dataclasses
+import json
 import os
 import signal
 import threading
@@ -138,8 +139,14 @@ class GuestsTestCase(BackupTest):
 
     def test_by_the_command(self):
         guest = self.guest(shared=True)
-        done = self.nova_snap('image-create', guest.spec.name, 'command')
+        done = self.nova_snap('image-create', guest.spec.name, 'command',
+                              '--json')
         self.assertEqual(0, done.returncode, done.stderr)
+        said = json.loads(done.stdout)
+        self.assertEqual('backup', said['method'])
+        # QEMU has made a scratch file, whatever the guest has written.
+        self.assertGreater(said['scratch_bytes'], 0)
+        self.assertNotIn('frozen_seconds', said)
 
 
 class GuestComesFirstTestCase(BackupTest):
