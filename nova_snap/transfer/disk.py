@@ -23,6 +23,11 @@ from nova_snap.model import stream
 from nova_snap.transfer import ahead
 from nova_snap.transfer import rate
 from nova_snap.transfer import source as source_module
+from nova_snap import units
+
+# Bytes that are hashed and sent at once, but at the end: of a disk in many
+# small pieces each would be a call of its own.
+LEAST_SENT = 256 * units.KiB
 
 Range: ty.TypeAlias = tuple[int, int]
 
@@ -99,15 +104,23 @@ class DiskReader(ahead.AheadReader):
 
 def _image(layout: pieces_model.Layout,
            disk: Disk) -> cabc.Iterator[bytes]:
-    """Yield the whole image, each chunk in a buffer of its own.
+    """Yield the whole image in chunks that are worth a call each.
 
     :raises StorageError: when there is less of it
     """
     done = 0
+    small = bytearray()
     for chunk in _chunks(layout, disk):
-        if chunk:
-            done += len(chunk)
+        done += len(chunk)
+        if not small and len(chunk) >= LEAST_SENT:
             yield bytes(chunk)
+            continue
+        small += chunk
+        if len(small) >= LEAST_SENT:
+            yield bytes(small)
+            small.clear()
+    if small:
+        yield bytes(small)
     if done != layout.size_bytes:
         raise errors.StorageError(
             reason=f'The image of the disk ended after {done} bytes of '
