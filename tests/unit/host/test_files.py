@@ -164,53 +164,6 @@ class ScratchTestCase(FilesTestCase):
         self.assertFalse(self.path.exists())
 
 
-class LentTestCase(FilesTestCase):
-
-    QEMU = 64055
-
-    def setUp(self):
-        super().setUp()
-        if os.geteuid() != 0:
-            self.skipTest('only root gives a directory to another user')
-        self.path = self.folder / 'nova_snap-1'
-        self.files.make_scratch(str(self.path))
-        self.lent = self.path / 'qemu'
-
-    def test_what_qemu_makes_there_is_of_our_group(self):
-        os.umask(0o077)
-        self.files.make_lent(str(self.lent), self.QEMU)
-        figures = self.lent.stat()
-        self.assertEqual((self.QEMU, os.getegid()),
-                         (figures.st_uid, figures.st_gid))
-        self.assertEqual(0o2770, self.mode(self.lent))
-
-    def test_without_a_user_it_is_ours(self):
-        self.files.make_lent(str(self.lent), None)
-        self.assertEqual(os.geteuid(), self.lent.stat().st_uid)
-
-    def test_it_is_taken_back_and_removed(self):
-        self.files.make_lent(str(self.lent), self.QEMU)
-        (self.lent / 'nbd').touch()
-        self.files.take_back(str(self.lent))
-        self.assertEqual(os.geteuid(), self.lent.stat().st_uid)
-        self.files.remove_scratch(str(self.path))
-        self.assertFalse(self.path.exists())
-
-    def test_one_that_is_absent_is_ours(self):
-        self.files.take_back(str(self.lent))
-        self.path.rmdir()
-        self.files.take_back(str(self.lent))
-
-    def test_a_link_in_its_place_is_refused(self):
-        other = self.folder / 'other'
-        other.mkdir()
-        os.chown(other, self.QEMU, -1)
-        self.lent.symlink_to(other)
-        self.assertRaises(errors.StorageError, self.files.take_back,
-                          str(self.lent))
-        self.assertEqual(self.QEMU, other.stat().st_uid)
-
-
 @ddt.ddt
 class OneFileTestCase(FilesTestCase):
 

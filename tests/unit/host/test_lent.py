@@ -11,53 +11,53 @@
 #    under the License.
 
 import os
-import pathlib
-import stat
-
-import fixtures
-from oslotest import base
 
 from nova_snap import errors
-from nova_snap.host import files as files_module
-
-QEMU = 4242
+from tests.unit.host import test_files
 
 
-class LentTestCase(base.BaseTestCase):
-    """A directory where QEMU writes, and we do not."""
+class LentTestCase(test_files.FilesTestCase):
+
+    QEMU = 64055
 
     def setUp(self):
         super().setUp()
-        self.path = pathlib.Path(
-            self.useFixture(fixtures.TempDir()).path, 'qemu')
-        self.files = files_module.Files()
-
-    def owner(self):
-        return self.path.stat().st_uid
-
-    def test_without_a_known_user_it_is_ours_and_taken_back(self):
-        self.files.make_lent(str(self.path), None)
-        self.assertEqual((os.geteuid(), files_module.LENT_MODE),
-                         (self.owner(), stat.S_IMODE(
-                             self.path.stat().st_mode)))
-        self.files.take_back(str(self.path))
-        self.assertEqual(os.geteuid(), self.owner())
-
-    def test_it_is_qemus_and_taken_back(self):
         if os.geteuid() != 0:
-            self.skipTest('only root can give directories away')
-        self.files.make_lent(str(self.path), QEMU)
-        self.assertEqual(QEMU, self.owner())
-        self.files.take_back(str(self.path))
-        self.assertEqual(0, self.owner())
+            self.skipTest('only root gives a directory to another user')
+        self.path = self.folder / 'nova_snap-1'
+        self.files.make_scratch(str(self.path))
+        self.lent = self.path / 'qemu'
 
-    def test_one_that_is_gone_is_taken_back(self):
-        self.files.take_back(str(self.path))
-        self.files.take_back(str(self.path / 'below'))
+    def test_what_qemu_makes_there_is_of_our_group(self):
+        os.umask(0o077)
+        self.files.make_lent(str(self.lent), self.QEMU)
+        figures = self.lent.stat()
+        self.assertEqual((self.QEMU, os.getegid()),
+                         (figures.st_uid, figures.st_gid))
+        self.assertEqual(0o2770, self.mode(self.lent))
 
-    def test_a_link_in_its_place_is_not_followed(self):
-        other = self.path.with_name('other')
+    def test_without_a_user_it_is_ours(self):
+        self.files.make_lent(str(self.lent), None)
+        self.assertEqual(os.geteuid(), self.lent.stat().st_uid)
+
+    def test_it_is_taken_back_and_removed(self):
+        self.files.make_lent(str(self.lent), self.QEMU)
+        (self.lent / 'nbd').touch()
+        self.files.take_back(str(self.lent))
+        self.assertEqual(os.geteuid(), self.lent.stat().st_uid)
+        self.files.remove_scratch(str(self.path))
+        self.assertFalse(self.path.exists())
+
+    def test_one_that_is_absent_is_ours(self):
+        self.files.take_back(str(self.lent))
+        self.path.rmdir()
+        self.files.take_back(str(self.lent))
+
+    def test_a_link_in_its_place_is_refused(self):
+        other = self.folder / 'other'
         other.mkdir()
-        self.path.symlink_to(other)
+        os.chown(other, self.QEMU, -1)
+        self.lent.symlink_to(other)
         self.assertRaises(errors.StorageError, self.files.take_back,
-                          str(self.path))
+                          str(self.lent))
+        self.assertEqual(self.QEMU, other.stat().st_uid)
