@@ -134,7 +134,7 @@ class CannotTestCase(QuiescedTestCase):
         self.assertEqual([], self.records())
 
     @ddt.data(fake_calls.When.BEFORE, fake_calls.When.AFTER)
-    def test_killed(self, when):
+    def test_killed_anywhere_in_the_freeze_recovery_thaws(self, when):
         for call in ('agentSetResponseTimeout', 'getTime', 'fsFreeze',
                      'journal write FreezeFilesystems intent',
                      'journal write FreezeFilesystems done'):

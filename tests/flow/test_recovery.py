@@ -66,7 +66,7 @@ class LeftTestCase(flow_scene.FlowTestCase):
             ['d-frozen', 'c-saved', 'a-runs', 'b-thawed'],
             [finding.record.id for finding in recovery.look(process.node)])
 
-    def test_order(self):
+    def test_a_guest_is_thawed_before_its_mirror_is_ended(self):
         self.fake.guest.create()
         self.die('blockJobAbort', quiesce='require')
         process = self.fake.process()

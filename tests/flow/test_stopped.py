@@ -25,7 +25,7 @@ from tests.flow import scene as flow_scene
 
 class StoppedTestCase(flow_scene.FlowTestCase):
 
-    def test_order(self):
+    def test_nothing_is_done_to_the_guest(self):
         before = self.state()
         process = self.fake.process()
 
@@ -260,7 +260,7 @@ class ChainTestCase(flow_scene.FlowTestCase):
         self.take()
         self.assert_all_or_nothing()
 
-    def test_circle(self):
+    def test_a_chain_that_is_a_circle_is_refused(self):
         base = fake_disk.DiskFile.load(self.fake.disks[1])
         base.format = 'qcow2'
         base.backing, base.backing_format = self.fake.disks[0], 'qcow2'

@@ -97,7 +97,7 @@ class GuestsTestCase(BackupTest):
         self.assertFalse(result.plan.is_streamed)
 
     @ddt.data('raw', 'qcow2', 'qcow2-chain-of-3')
-    def test_disk(self, kind):
+    def test_the_image_is_the_disk(self, kind):
         self.take_and_prove(self.guest(kind))
 
     def test_frozen_for_the_start_of_the_job(self):

@@ -56,7 +56,7 @@ class UsageTestCase(children.ChildTest):
         (('recover',), ('--nova-is-stopped', '--json')),
         (('check',), ('--json',)))
     @ddt.unpack
-    def test_help(self, words, says):
+    def test_the_help_names_each_argument(self, words, says):
         ended = self.child(*words, '--help')
         self.assertEqual(DONE, ended.code)
         for text in says:
@@ -91,7 +91,7 @@ class UsageTestCase(children.ChildTest):
             self.assertIn('is not valid UTF-8', ended.stderr)
             self.assertNotIn('Traceback', ended.stderr)
 
-    def test_version(self):
+    def test_the_version_is_a_number(self):
         ended = self.nova_snap('--version')
         self.assertEqual(DONE, ended.returncode)
         self.assertRegex(ended.stdout, r'^\d+\.\d+')
@@ -282,7 +282,7 @@ class LookingTestCase(children.ChildTest):
         super().setUp()
         self.running = self.guest(shared=True)
 
-    def test_list(self):
+    def test_each_instance_is_listed_with_its_plan(self):
         off = self.guest(boot=False)
         with self.lab.libvirtd.connection() as connection:
             connection.defineXML(re.sub(r"<disk type='file'.*?</disk>", '',

@@ -80,14 +80,14 @@ class CancelledTestCase(base.FunctionalTest):
         (UPLOAD, signal.SIGINT), (MIRROR, signal.SIGTERM),
         (UPLOAD, signal.SIGTERM), (CONVERT, signal.SIGHUP))
     @ddt.unpack
-    def test_live(self, phase, number):
+    def test_a_live_snapshot_is_taken_back(self, phase, number):
         command = self.start(phase)
         command.send_signal(number)
         self.assertIn(CANCELLING, self.assert_cancelled(command))
 
     @ddt.data((CONVERT, signal.SIGINT), (UPLOAD, signal.SIGTERM))
     @ddt.unpack
-    def test_cold(self, phase, number):
+    def test_a_cold_snapshot_is_taken_back(self, phase, number):
         command = self.start(phase, '--cold')
         self.assertEqual(phase == UPLOAD,
                          bool(self.running.domain.isActive()))

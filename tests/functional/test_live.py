@@ -72,7 +72,7 @@ class LiveTest(base.FunctionalTest):
         ('raw', 'raw', 'raw'),
         ('qcow2 without a backing file', 'qcow2', 'qcow2'))
     @ddt.unpack
-    def test_disk(self, kind: str, image_format: str) -> None:
+    def test_the_image_is_the_disk(self, kind: str, image_format: str) -> None:
         image, path = self._take(self.guest(kind, shared=True))
         self.assertEqual(image_format, image['disk_format'])
         self._assert_data(path, image_format)
@@ -100,7 +100,7 @@ class LiveTest(base.FunctionalTest):
         guest_copy.assert_boots(self.lab.libvirtd, path, image['disk_format'])
 
     @ddt.data('raw', 'vmdk', 'vdi')
-    def test_format(self, image_format):
+    def test_the_image_has_the_named_format(self, image_format):
         guest = self.guest(shared=True)
         image, path = self._take(guest, image_format=image_format)
         self.assertEqual(image_format, image['disk_format'])

@@ -42,7 +42,7 @@ WITHIN_PURE = ('nova_snap.compat', 'nova_snap.errors', 'nova_snap.model',
                'nova_snap.units')
 
 # They raise what happened; what it means for a snapshot is the plan's to say.
-ADAPTERS = ('services', 'hypervisor')
+ADAPTERS = ('services', 'hypervisor', 'host', 'transfer')
 
 # Whose modules have one alias each.
 OURS = ('nova_snap.', 'tests.', 'bench.')

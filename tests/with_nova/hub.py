@@ -77,14 +77,14 @@ class EndTestCase(HubTestCase):
         connection = self.driver._host.get_connection()
         self.assertIsInstance(connection, eventlet.tpool.Proxy)
 
-    def test_well(self):
+    def test_a_snapshot_that_goes_well(self):
         self.snapshot(self.driver)
         self.assertEqual('active',
                          self.glance.images[scene.IMAGE]['status'])
         self.assertEqual({}, self.fake.libvirtd.listeners)
         self.assert_guest_whole()
 
-    def test_badly(self):
+    def test_a_snapshot_that_fails(self):
         self.guest.mirror_life.fails_at_end = 'No space left on device'
         self.assertRaises(translation.SnapshotFailed, self.snapshot,
                           self.driver)

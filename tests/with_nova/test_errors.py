@@ -54,11 +54,11 @@ class CallbackTestCase(scene.SceneTestCase):
         self.assertEqual('queued', self.glance.images[IMAGE]['status'])
 
     @ddt.data(*range(1, CALLBACKS + 1))
-    def test_live(self, number):
+    def test_each_call_of_a_live_snapshot(self, number):
         self.raise_at(number, CALLBACK_ERRORS['deleting']())
 
     @ddt.data(*range(1, CALLBACKS + 1))
-    def test_cold(self, number):
+    def test_each_call_of_a_cold_snapshot(self, number):
         self.flags(disable_libvirt_livesnapshot=True, group='workarounds')
         self.raise_at(number, CALLBACK_ERRORS['another state']())
 

@@ -110,7 +110,7 @@ class ContractTestCase(QuiesceTestCase):
         self.fake.delete_guest()
         self.assert_fails(self.quiesce)
 
-    def test_twice(self):
+    def test_a_second_freeze_is_refused(self):
         self.quiesce()
         self.assert_fails(self.quiesce)
         self.unquiesce()

@@ -120,7 +120,7 @@ class GuestTestCase(LeftTestCase):
             self.fake.reboot_host()
 
     @ddt.data(LIVE, COLD)
-    def test_deleted(self, call):
+    def test_a_deleted_instance_stays_down(self, call):
         self.leave(call)
         self.read().destroy()
         self.start()
@@ -154,7 +154,7 @@ class GuestTestCase(LeftTestCase):
             **values}).create()
 
     @ddt.data('accepted', 'pre-migrating', 'done')
-    def test_evacuated(self, status):
+    def test_an_evacuated_instance_stays_down(self, status):
         self.leave(LIVE)
         self.evacuate(status=status)
         self.start()

@@ -71,7 +71,7 @@ class CallersTestCase(SnapshotTestCase):
              *UPLOADED, (None, 'image_uploading')], self.saved)
         self.assert_done()
 
-    def test_backup(self):
+    def test_a_backup_has_the_states_of_novas(self):
         manager = self.start_manager()
         self.set_state('image_backup')
         manager.backup_instance(self.context, IMAGE, self.instance, 'daily',
@@ -80,7 +80,7 @@ class CallersTestCase(SnapshotTestCase):
                           *UPLOADED, (None, 'image_uploading')], self.saved)
         self.assert_done()
 
-    def test_shelve(self):
+    def test_a_shelved_instance_has_the_states_of_novas(self):
         # Nova holds a lock of the instance's name all the time.
         self.shelve(self.start_manager())
         shelving = 'shelving_image_'
@@ -106,7 +106,7 @@ class CallersTestCase(SnapshotTestCase):
         self.assert_done()
         self.assertEqual(3, self.guest.state()[0])
 
-    def test_cold(self):
+    def test_a_cold_snapshot_is_done(self):
         self.flags(disable_libvirt_livesnapshot=True, group='workarounds')
         self.image_create(self.start_manager())
         self.assertIn('managedSave', self.calls.names())

@@ -26,7 +26,7 @@ from tests.unit.cmd import scene
 @ddt.ddt
 class StatusTestCase(scene.CommandTestCase):
 
-    def test_nothing(self):
+    def test_nothing_left_is_said_in_words(self):
         said = self.run_command('status')
         self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertEqual('Nothing is under way and nothing was left\n',
@@ -70,7 +70,7 @@ class StatusTestCase(scene.CommandTestCase):
         ['of another host', {'host': 'node-2'}, 'node-2'],
         ['of another machine', {'machine_id': 'other'}, 'other'],
     )
-    def test_one(self, changes, word):
+    def test_a_record_is_foreign(self, changes, word):
         self.leave(self.undefined(), **changes)
         [found] = self.run_command('status', '--json').json()
         self.assertEqual('foreign', found['outcome'])
@@ -100,7 +100,7 @@ class StatusTestCase(scene.CommandTestCase):
 
 class RecoverTestCase(scene.CommandTestCase):
 
-    def test_nothing(self):
+    def test_nothing_left_is_said_in_words(self):
         said = self.run_command('recover')
         self.assertEqual(main_module.ExitCode.DONE, said.code)
         self.assertEqual('Nothing was left\n', said.out)

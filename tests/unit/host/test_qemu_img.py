@@ -312,7 +312,7 @@ class ConvertTestCase(base.BaseTestCase):
          'none'],
         ['through it elsewhere', 'without_direct_io', 'writeback'],
     )
-    def test_written(self, file_system, mode):
+    def test_it_writes(self, file_system, mode):
         seen = self.useFixture(program.Program('qemu-img'))
         getattr(self, file_system)()
         self.convert()

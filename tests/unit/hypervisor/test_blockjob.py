@@ -194,7 +194,7 @@ class WaitReadyTestCase(base.BaseTestCase):
          [(0, 100), (100, 100)]],
         ['though nothing counts', ['uncounted', 'uncounted', 'ready'], []],
     )
-    def test_ready(self, looks, told):
+    def test_it_is_ready(self, looks, told):
         self.assertEqual(told, self.wait(*looks))
 
     @ddt.named_data(
@@ -203,7 +203,7 @@ class WaitReadyTestCase(base.BaseTestCase):
         ['at its end, which is no success', [100, 'gone']],
         ['as another that went its place', [10, 'foreign']],
     )
-    def test_lost(self, looks):
+    def test_a_job_that_is_gone_is_lost(self, looks):
         error = self.assertRaises(errors.BlockJobLost, self.wait, *looks)
         self.assertIn('vda', str(error))
         self.assertIn('an-instance', str(error))

@@ -150,7 +150,7 @@ class CallsTestCase(base.BaseTestCase):
                                   self.connection)
         self.assertIn(call, str(error))
 
-    def test_versions(self):
+    def test_a_version_is_asked_once(self):
         self.raw.getLibVersion.return_value = 9_000_000
         self.raw.getVersion.return_value = 7_002_013
         for _ in range(2):

@@ -63,7 +63,7 @@ class CallsTestCase(DomainTestCase):
         ['a save', 'managed_save', (), 'managedSave', (0,)],
         ['the end of a save', 'abort_job', (), 'abortJob', ()],
     )
-    def test_is(self, method, given, call, expected):
+    def test_libvirt_is_asked_for(self, method, given, call, expected):
         getattr(self.handle, call).return_value = 1
         getattr(self.domain, method)(*given)
         getattr(self.handle, call).assert_called_once_with(*expected)

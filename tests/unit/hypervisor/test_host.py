@@ -51,7 +51,7 @@ class LookupTestCase(base.BaseTestCase):
         self.assertEqual(UUID, self.host.lookup('guest').uuid)
         self.connection.lookupByName.assert_called_once_with('guest')
 
-    def test_unknown(self):
+    def test_an_unknown_instance_is_gone(self):
         self.refuse('lookupByUUIDString', 'VIR_ERR_INVALID_ARG')
         self.refuse('lookupByName', 'VIR_ERR_NO_DOMAIN')
         error = self.assertRaises(errors.DomainGone, self.host.lookup,
@@ -67,7 +67,7 @@ class LookupTestCase(base.BaseTestCase):
         self.assertNotIsInstance(error, errors.DomainGone)
         self.assertIn(call, str(error))
 
-    def test_all(self):
+    def test_each_domain_is_listed(self):
         self.connection.listAllDomains.return_value = [
             fake_connection.make_domain()]
         self.assertEqual([UUID], [domain.uuid for domain

@@ -70,7 +70,7 @@ class ParseTestCase(base.BaseTestCase):
     def test_no_names_are_all(self):
         self.assertEqual((), options_module.parse(['unit', '--']).names)
 
-    def test_releases(self):
+    def test_each_named_release_is_wanted(self):
         told = options_module.parse(['nova', '--release', '34.0.0',
                                      '--release', '35.0.0', '--', 'test_a'])
         self.assertEqual(('34.0.0', '35.0.0'), told.releases)

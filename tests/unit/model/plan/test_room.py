@@ -95,7 +95,7 @@ class FlatImageTestCase(base.BaseTestCase):
         ('a block device, of which it is not known what is in it',
          {'storage': layer_model.Storage.BLOCK}, 0, TOP + BASE + TABLES),
     )
-    def test_counts(self, facts, least, likely):
+    def test_it_counts(self, facts, least, likely):
         self.assertEqual(room_model.Need(least, likely),
                          room_plan.flat_image(image(**facts)))
 
