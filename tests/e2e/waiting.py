@@ -13,10 +13,9 @@
 """Wait for what an API says: a look costs it a hundred milliseconds."""
 
 import collections.abc
-import time
 import typing as ty
 
-from tests.lab import errors
+from tests.lab import process
 
 # Seconds between two looks.
 POLL = 0.3
@@ -31,9 +30,4 @@ def wait_until(look: collections.abc.Callable[[], Found], *, timeout: float,
     :param timeout: seconds
     :raises LabError: when there is nothing in time
     """
-    deadline = time.monotonic() + timeout
-    while not (found := look()):
-        if time.monotonic() > deadline:
-            raise errors.LabError(f'{what}: not within {timeout:.0f} s')
-        time.sleep(poll)
-    return found
+    return process.wait_until(look, timeout=timeout, what=what, poll=poll)

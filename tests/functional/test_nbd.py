@@ -25,6 +25,7 @@ from oslotest import base
 from nova_snap import errors
 from nova_snap.transfer import nbd
 from nova_snap import units
+from tests.lab import process
 
 # Seconds for a server to listen, and to end.
 TIMEOUT = 30
@@ -53,11 +54,10 @@ class ServerTestCase(base.BaseTestCase):
                                   stderr=subprocess.DEVNULL)
         self.addCleanup(server.wait, TIMEOUT)
         self.addCleanup(server.terminate)
-        deadline = time.monotonic() + TIMEOUT
-        while not self.is_listening():
-            self.assertIsNone(server.poll(), command)
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.02)
+        process.wait_until(
+            lambda: server.poll() is not None or self.is_listening(),
+            timeout=TIMEOUT, what=f'the socket of {command[0]}')
+        self.assertIsNone(server.poll(), command)
         return server
 
     def is_listening(self):

@@ -19,6 +19,7 @@ import pathlib
 import signal
 import subprocess
 import time
+import typing as ty
 
 from tests.lab import errors
 from tests.lab import place
@@ -33,6 +34,8 @@ POLL = 0.05
 
 # Bytes of a log that are shown when a daemon does not start.
 LOG_TAIL = 2000
+
+Found = ty.TypeVar('Found')
 
 
 def run(argv: collections.abc.Sequence[str], *,
@@ -55,17 +58,20 @@ def run(argv: collections.abc.Sequence[str], *,
     return done.stdout
 
 
-def wait_until(true: collections.abc.Callable[[], object], *,
-               timeout: float, what: str) -> None:
-    """Wait until a condition holds.
+def wait_until(look: collections.abc.Callable[[], Found], *,
+               timeout: float, what: str, poll: float = POLL) -> Found:
+    """Look until there is something to see, or true, and return it.
 
-    :raises LabError: when it does not hold in time
+    :param timeout: seconds
+    :param poll: seconds between two looks
+    :raises LabError: when there is nothing in time
     """
     deadline = time.monotonic() + timeout
-    while not true():
+    while not (found := look()):
         if time.monotonic() > deadline:
             raise errors.LabError(f'{what}: not within {timeout} s')
-        time.sleep(POLL)
+        time.sleep(poll)
+    return found
 
 
 def start_ticks(pid: int) -> str | None:

@@ -12,7 +12,6 @@
 """What a dead nova-compute left, settled by init_host() of the next one."""
 
 import threading
-import time
 from unittest import mock
 
 import ddt
@@ -32,6 +31,7 @@ from nova_snap.model import request as request_model
 from nova_snap.steps import image as image_step
 from tests.fakes import calls as fake_calls
 from tests.fakes.glance import record as image_record
+from tests.lab import process
 from tests.with_nova import scene
 
 CONF = nova.conf.CONF
@@ -312,9 +312,8 @@ class StartTestCase(LeftTestCase):
         self.assertIn('goes on while nova-compute runs',
                       self.stdlog.logger.output)
         released.set()
-        deadline = time.monotonic() + scene.PATIENCE_SECONDS
-        while not self.lines() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        process.wait_until(self.lines, timeout=scene.PATIENCE_SECONDS,
+                           what='the line of the guest that is back')
         self.assert_guest_whole()
 
     def test_nova_starts_no_guest_that_is_about_to_come_back(self):
