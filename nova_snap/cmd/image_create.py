@@ -46,11 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('name', metavar='NAME', type=_text,
                         help='name of the image in Glance, of at most '
                              f'{plan_model.IMAGE_NAME_LENGTH} characters')
+    _add_disks(parser)
     parser.add_argument('--dry-run', action='store_true',
                         help='say what would be done, and do nothing')
-    parser.add_argument('--disk', metavar='TARGET', type=_text,
-                        help='take this disk, as libvirt names its target '
-                             '("vdb"), instead of the root disk')
     parser.add_argument('--format', choices=plan_model.IMAGE_FORMATS,
                         help='disk format of the image (default: '
                              '[libvirt]snapshot_image_format, else that of '
@@ -70,6 +68,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              'stops for a cold snapshot')
     parser.add_argument('--json', action='store_true',
                         help='print the result for a program to read')
+
+
+def _add_disks(parser: argparse.ArgumentParser) -> None:
+    disks = parser.add_mutually_exclusive_group()
+    disks.add_argument('--disk', metavar='TARGET', type=_text,
+                       help='take this disk, as libvirt names its target '
+                            '("vdb"), instead of the root disk')
+    disks.add_argument('--all-disks', action='store_true',
+                       help='take all disks of this host as they are at one '
+                            'moment, without volumes; the image of the root '
+                            'disk has the NAME, that of another disk '
+                            'NAME-TARGET')
 
 
 def _text(word: str) -> str:
@@ -107,6 +117,7 @@ def run(arguments: argparse.Namespace,
         instance_uuid=_uuid(node.world.host, arguments.instance),
         images=(request_model.RequestedImage(str(uuid.uuid4()),
                                              arguments.name),),
+        set_id=str(uuid.uuid4()) if arguments.all_disks else None,
         disk=arguments.disk, image_format=arguments.format,
         cold=arguments.cold, quiesce=arguments.quiesce,
         nova_is_stopped=arguments.nova_is_stopped,

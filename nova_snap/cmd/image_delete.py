@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what image-delete takes."""
     parser.epilog = EPILOG
     parser.add_argument('image', metavar='IMAGE',
-                        help='id of a volume-backed image, as image-create '
-                             'prints it')
+                        help='id of a volume-backed image, or of one of a set '
+                             '(--all-disks), as image-create prints it')
     parser.add_argument('--yes', action='store_true',
                         help='do not ask; without a terminal nothing is '
                              'deleted otherwise')
@@ -56,13 +56,15 @@ def run(arguments: argparse.Namespace,
     if not arguments.yes:
         _ask()
     image_delete_flow.run(node.world, deletion)
-    with show.report(f'Image {deletion.image.image_id} is deleted'):
+    with show.report('\n'.join(f'Image {image.image_id} is deleted'
+                               for image in deletion.images)):
         if arguments.json:
             show.as_json({
                 'image': deletion.image.image_id,
+                'images': [image.image_id for image in deletion.images],
                 'volume_snapshots': [one.snapshot_id
                                      for one in deletion.snapshots],
-                'gone_before': list(deletion.gone)})
+                'gone_before': [*deletion.gone, *deletion.disks_gone]})
         else:
             show.out('deleted')
 

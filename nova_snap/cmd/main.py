@@ -49,7 +49,8 @@ examples:
   nova-snap list                        what would a snapshot of each do?
   nova-snap image-create --dry-run VM1 nightly
   nova-snap image-create VM1 nightly    take it
-  nova-snap image-delete IMAGE          a volume-backed one, all of it
+  nova-snap image-create --all-disks VM1 nightly
+  nova-snap image-delete IMAGE          a volume-backed one or a set, all of it
   nova-snap status                      what is under way, what was left?
   nova-snap recover                     settle what a killed process left
 
@@ -95,7 +96,8 @@ SUBCOMMANDS = {
         'take a snapshot of an instance and leave an image in Glance',
         image_create.add_arguments, image_create.run),
     'image-delete': Subcommand(
-        'delete a volume-backed image with the snapshots it names',
+        'delete a volume-backed image with the snapshots it names, or a set '
+        'of images',
         image_delete.add_arguments, image_delete.run),
     'list': Subcommand(
         'list the instances and what a snapshot of each would do',

@@ -37,8 +37,8 @@ from nova_snap.driver import runtime as runtime_module
 from nova_snap.driver import translation
 from nova_snap.flows import frozen_by_nova
 from nova_snap.flows import snapshot
-from nova_snap.model import consistency as consistency_model
 from nova_snap.model import domain as domain_model
+from nova_snap.model import inheritance
 from nova_snap.model.plan import backup as backup_plan
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model import request as request_model
@@ -233,7 +233,7 @@ class LibvirtDriver(driver.LibvirtDriver):
         """
         properties = self._image_api.get(context, image_id)['properties']
         kept = {name: value for name, value in properties.items()
-                if name not in consistency_model.PROPERTIES}
+                if name not in inheritance.SAID_OF_ONE}
         if kept == properties:
             return
         try:

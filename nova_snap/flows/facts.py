@@ -56,7 +56,6 @@ def read(node: world_module.Node,
     domain = world.host.domain(request.instance_uuid)
     model = domain.model()
     state = domain.state()
-    wanted = disk_plan.wanted(request, model)
     is_cinders = disk_plan.is_volume_backed(request, model)
     # Where it is Cinder's nothing is written on the node.
     room = (room_model.Room(world.settings.snapshots_directory, 0)
@@ -67,10 +66,11 @@ def read(node: world_module.Node,
         is_persistent=domain.is_persistent(),
         has_managed_save=domain.has_managed_save(),
         job=None if state == State.SHUTOFF else domain.job(),
-        disks=() if wanted is None else (
-            _disk(world, domain, model, wanted, state,
+        disks=tuple(
+            _disk(world, domain, model, disk, state,
                   left=None if is_cinders else left,
-                  image_format=format_plan.named(request, world.settings)),),
+                  image_format=format_plan.named(request, world.settings))
+            for disk in disk_plan.wanted(request, model)),
         room=room,
         save_room=(None if state == State.SHUTOFF or is_cinders
                    else room_flow.of_saves(node)),

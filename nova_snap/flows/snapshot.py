@@ -88,9 +88,8 @@ def take(node: world_module.Node,
             node.world.settings.snapshots_directory,
             files_module.SCRATCH_PREFIX + begun.record_id)
         run = _prepare(node.world, request, made, scratch)
-        ids = ', '.join(image.image_id for image in request.images)
-        images = [record_model.Image(image.image_id, image.name)
-                  for image in request.images]
+        images = _images(request, made)
+        ids = ', '.join(image.id for image in images)
         with contextlib.ExitStack() as stack:
             with node.locks.room():
                 # As it is when no other operation can reserve any more.
@@ -107,6 +106,15 @@ def take(node: world_module.Node,
         LOG.info('Snapshot %s of %s done in %.1f s', ids,
                  made.instance_name, watch.seconds())
     return result
+
+
+def _images(request: request_model.Request,
+            made: plan_model.Plan | volumes_plan.VolumePlan) -> (
+                list[record_model.Image]):
+    images = (request.images if isinstance(made, volumes_plan.VolumePlan)
+              else made.images)
+    return [record_model.Image(image.image_id, image.name)
+            for image in images]
 
 
 def _reservations(node: world_module.Node,
@@ -173,9 +181,9 @@ def _records(world: world_module.World, request: request_model.Request,
     if nova is not None and nova.image_uuid:
         base = world.images.get(nova.image_uuid)
     return [image_step.CreateImage(image_model.snapshot_spec(
-        request, asked,
+        request, request_model.RequestedImage(
+            planned.image_id, planned.name, place=planned.place),
         image_model.Origin(planned.disk.virtual_size, nova, base),
         disk_format=planned.image_format,
         non_inheritable=world.settings.non_inheritable_image_properties
-    ).to_dict()) for asked, planned
-        in zip(request.images, made.images, strict=True)]
+    ).to_dict()) for planned in made.images]

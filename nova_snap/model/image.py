@@ -24,6 +24,7 @@ import typing as ty
 
 from nova_snap import errors
 from nova_snap.model import consistency as consistency_model
+from nova_snap.model import image_set
 from nova_snap.model import inheritance
 from nova_snap.model import nova as nova_model
 from nova_snap.model import request as request_model
@@ -51,7 +52,7 @@ OURS = frozenset({
     'image_type',
     'instance_uuid',
     'owner_id',
-}) | consistency_model.PROPERTIES
+}) | inheritance.SAID_OF_ONE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +175,8 @@ def snapshot_spec(request: request_model.Request,
                   'instance_uuid': request.instance_uuid,
                   # Until more is known.
                   **consistency_model.say(asked.image_id,
-                                          consistency_model.NOT_FROZEN)}
+                                          consistency_model.NOT_FROZEN),
+                  **image_set.say(asked.image_id, asked.place)}
     if nova is not None:
         base = origin.base.properties if origin.base else {}
         properties = {**inheritance.inherited(nova, base, non_inheritable),

@@ -21,14 +21,17 @@ import re
 import typing as ty
 
 from nova_snap.model import consistency as consistency_model
+from nova_snap.model import image_set
 from nova_snap.model import nova as nova_model
 
 Properties: ty.TypeAlias = cabc.Mapping[str, str]
 
-# What Nova lets neither an operator nor an image hand on, and what we say of
-# one image alone.
+# What we say of one image alone.
+SAID_OF_ONE = consistency_model.PROPERTIES | image_set.PROPERTIES
+
+# That, and what Nova lets neither an operator nor an image hand on.
 # :source: nova/compute/utils.py NON_INHERITABLE_IMAGE_PROPERTIES
-NEVER_INHERITED = consistency_model.PROPERTIES | frozenset({
+NEVER_INHERITED = SAID_OF_ONE | frozenset({
     'cinder_encryption_key_deletion_policy',
     'cinder_encryption_key_id',
     'img_signature',

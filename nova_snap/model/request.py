@@ -16,6 +16,7 @@ import collections.abc as cabc
 import dataclasses
 
 from nova_snap import compat
+from nova_snap.model import image_set
 
 
 class Party(compat.StrEnum):
@@ -32,19 +33,24 @@ class RequestedImage:
 
     :ivar image_id: chosen by the door, so that a crash cannot hide the image
     :ivar owner: the project whose image it is, where its record is made
+    :ivar place: in a set of images; None for one alone
     """
 
     image_id: str
     name: str
     made_by: Party = Party.US
     owner: str | None = None
+    place: image_set.Place | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
     """One snapshot of one instance.
 
-    :ivar images: one for each disk that is wanted, the root disk first
+    :ivar images: the one that is wanted; a plan for a set has one for each
+        disk, the root disk first
+    :ivar set_id: all local disks are wanted, as images of this set; None for
+        one disk
     :ivar disk: the target of another disk than the root disk, or of the one
         that the door knows to be the root disk
     :ivar image_format: None for what the options and the source say
@@ -58,6 +64,7 @@ class Request:
 
     instance_uuid: str
     images: tuple[RequestedImage, ...]
+    set_id: str | None = None
     disk: str | None = None
     image_format: str | None = None
     cold: bool = False

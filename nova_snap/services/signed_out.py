@@ -42,6 +42,10 @@ class SignedOut(images_module.Images):
     def get(self, image_id: str) -> image_model.Image | None:
         raise self._reason
 
+    def find(self, properties: cabc.Mapping[str, str]) -> (
+            list[image_model.Image]):
+        raise self._reason
+
     def create(self, spec: image_model.ImageSpec) -> image_model.Image:
         raise self._reason
 

@@ -17,6 +17,7 @@ import typing as ty
 
 from nova_snap.model import consistency as consistency_model
 from nova_snap.model import image as image_model
+from nova_snap.model import image_set
 from nova_snap.model import request as request_model
 from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
@@ -36,9 +37,11 @@ class CreateImage(step_module.Step):
 
         :param word: how consistent it is
         """
+        properties = self.spec['properties']
+        place = image_set.said(self.spec['image_id'], properties)
         return CreateImage({
             **self.spec, 'image_id': image_id, 'properties': {
-                **self.spec['properties'],
+                **properties, **image_set.say(image_id, place),
                 **consistency_model.say(image_id, word)}})
 
     def do(self, world: world_module.World) -> None:

@@ -227,6 +227,18 @@ class RecordContract(GlanceContract):
         # That it is absent is what was asked for.
         self.side.images.delete(image_id)
 
+    def test_it_is_found_by_a_property_hidden_or_not(self):
+        shown, hidden, other = self.queued(), self.queued(), self.queued()
+        for image_id, colour in ((shown, 'blue'), (hidden, 'blue'),
+                                 (other, 'red')):
+            self.side.images.set_properties(image_id, {'colour': colour})
+        self.assertEqual(200, self.patch(hidden, {
+            'op': 'replace', 'path': '/os_hidden', 'value': True}))
+        found = self.side.images.find({'colour': 'blue'})
+        self.assertEqual({shown, hidden}, {one.image_id for one in found})
+        self.assertEqual(self.side.images.get(shown), next(
+            one for one in found if one.image_id == shown))
+
     def test_deleted_it_is_gone(self):
         image_id = self.queued()
         self.assertEqual(204, self.side.ask('DELETE', f'/{image_id}')[0])

@@ -51,13 +51,19 @@ BLOCK_JOB_TYPES = {
 
 @dataclasses.dataclass(frozen=True)
 class Moment:
-    """The disk as it was when a copy was taken.
+    """The disks as they were when a copy was taken.
 
+    :ivar disks: what was on each, by its target, the first disk first
     :ivar frozen: nothing was under way in the guest's file systems
     """
 
-    content: fake_disk.Clusters
+    disks: dict[str, fake_disk.Clusters]
     frozen: bool
+
+    @property
+    def content(self) -> fake_disk.Clusters:
+        """Return what was on the first disk."""
+        return next(iter(self.disks.values()))
 
 
 class Host(ty.Protocol):
@@ -101,20 +107,25 @@ class FakeGuest:
         self.mirrors: dict[str, fake_mirror.FakeMirror] = {}
         self.hostdevs = fake_hostdev.FakeHostdevs(self)
         self._records = 0
-        self._written: fake_disk.Clusters = {}
+        self._written: dict[str, fake_disk.Clusters] = {}
         self._backing: dict[str, list[tuple[str, str]]] = {}
         self.held: set[tuple[int, int]] = set()
 
     def live_on(self) -> None:
-        """Write a record, if the guest can."""
+        """Write a record, to each disk in turn, if the guest can."""
         if self.now != RUNNING or self.agent.frozen:
             return
         self._records += 1
-        self._written[str(self._records % CLUSTERS)] = f'{self._records}'
+        targets = list(self._backing)
+        self._write(targets[self._records % len(targets)],
+                    str(self._records % CLUSTERS), f'{self._records}')
 
     def begin(self, first: bytes) -> None:
         """Let it write how its disk begins; QEMU has it in memory yet."""
-        self._written[fake_disk.FIRST] = first.hex()
+        self._write(next(iter(self._backing)), fake_disk.FIRST, first.hex())
+
+    def _write(self, target: str, cluster: str, what: str) -> None:
+        self._written.setdefault(target, {})[cluster] = what
 
     @property
     def runs(self) -> bool:
@@ -131,33 +142,42 @@ class FakeGuest:
 
     def content(self) -> fake_disk.Clusters:
         """Return what the guest sees on its first disk."""
+        return next(iter(self.contents().values()))
+
+    def contents(self) -> dict[str, fake_disk.Clusters]:
+        """Return what the guest sees on each disk, by its target."""
         self.flush()
-        return fake_disk.content(*self._root())
+        return {target: fake_disk.content(*layer)
+                for target, layer in self._disks().items()}
 
     def files_in_use(self) -> set[str]:
         """Return what its QEMU process has open for writing."""
         if self.live is None:
             return set()
-        return {self._root()[0], *(m.path for m in self.mirrors.values())}
+        return {*(path for path, _ in self._disks().values()),
+                *(m.path for m in self.mirrors.values())}
 
-    def _root(self) -> tuple[str, str]:
-        return active_layer(self.tree.find("./devices/disk[@device='disk']"))
+    def _disks(self) -> dict[str, tuple[str, str]]:
+        """Return the active layer of each disk, by its target."""
+        return {element.find('./target').get('dev'): active_layer(element)
+                for element in self.tree.findall(
+                    "./devices/disk[@device='disk']")}
 
     def flush(self) -> None:
         """Let QEMU write out what the guest wrote; only it has the file."""
-        if self._written:
-            path, _ = self._root()
+        disks = self._disks() if self._written else {}
+        for target, clusters in self._written.items():
+            path, _ = disks[target]
             file = fake_disk.DiskFile.load(path)
-            file.clusters.update(self._written)
+            file.clusters.update(clusters)
             file.save(path)
-            self._written.clear()
+        self._written.clear()
 
     def find_layers(self) -> None:
         """Look at the chains of all disks, as libvirt does at a start."""
         self._backing = {
-            element.find('./target').get('dev'): list(
-                fake_disk.layers(*active_layer(element)))[1:]
-            for element in self.tree.findall("./devices/disk[@device='disk']")}
+            target: list(fake_disk.layers(*layer))[1:]
+            for target, layer in self._disks().items()}
         paths = [self._source(target) for target in self._backing]
         paths += [path for layers in self._backing.values()
                   for path, _ in layers if not fake_disk.is_address(path)]
@@ -274,7 +294,7 @@ class FakeGuest:
     def put_overlay(self, target: str, path: str) -> None:
         """Make a file over the active layer of a disk."""
         self.flush()
-        below, below_format = self._root()
+        below, below_format = self._disks()[target]
         fake_disk.DiskFile(
             'qcow2', fake_disk.DiskFile.load(below).virtual_size,
             backing=below, backing_format=below_format).save(path)
@@ -345,7 +365,7 @@ class FakeGuest:
 
     def remember_moment(self) -> None:
         self._host.moments.append(
-            Moment(self.content(), self.agent.frozen))
+            Moment(self.contents(), self.agent.frozen))
 
     # Its agent
 

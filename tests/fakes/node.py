@@ -56,6 +56,7 @@ class GuestSpec:
 
     :ivar layers: of its root disk, with the active one
     :ivar properties: of Nova's image, in the words of Nova's objects
+    :ivar second: it has another disk, a raw file: vdb
     :ivar volumes: how many Cinder volumes it has instead of that disk
     :ivar volume_type: of their disks in libvirt: 'block' or 'file'
     """
@@ -70,6 +71,7 @@ class GuestSpec:
     nvram: str = ''
     hostdev: str = ''
     launch_security: str = ''
+    second: bool = False
     volumes: int = 0
     volume_type: str = 'block'
 
@@ -257,7 +259,10 @@ def volume_id(number: int) -> str:
 def _disks_xml(spec: GuestSpec, disks: tuple[str, ...]) -> str:
     """Write the disks; the root disk alone has layers, unless of volumes."""
     if not spec.volumes:
-        return _disk_xml(disks[0], 'vda', spec.driver_format, 'file', '')
+        second = (_disk_xml(disks[-1], 'vdb', 'raw', 'file', '')
+                  if spec.second else '')
+        return _disk_xml(disks[0], 'vda', spec.driver_format, 'file',
+                         '') + second
     return ''.join(
         _disk_xml(path, f'vd{string.ascii_lowercase[number]}', 'raw',
                   spec.volume_type, f'<serial>{volume_id(number)}</serial>')
@@ -298,7 +303,10 @@ def _fill(template: str, /, **values: str) -> str:
 
 
 def _make_disks(folder: pathlib.Path, spec: GuestSpec) -> list[str]:
-    """Make a root disk of layers; the active one comes first."""
+    """Make a root disk of layers; the active one comes first.
+
+    A second disk comes last.
+    """
     paths = [folder / 'disk', *(folder / f'base{number}'
                                 for number in range(1, spec.layers))]
     for number in reversed(range(spec.layers)):
@@ -315,6 +323,10 @@ def _make_disks(folder: pathlib.Path, spec: GuestSpec) -> list[str]:
             # One cluster is of this layer alone.
             clusters={f'layer {number}': 'there', 'top': f'{number}'},
         ).save(str(paths[number]))
+    if spec.second:
+        paths.append(folder / 'second')
+        fake_disk.DiskFile('raw', 2 * DISK_BYTES, clusters={
+            'second': 'there'}).save(str(paths[-1]))
     return [str(path) for path in paths]
 
 

@@ -18,6 +18,7 @@ import typing as ty
 
 from nova_snap.model import block_device
 from nova_snap.model import consistency as consistency_model
+from nova_snap.model import image_set
 from tests.fakes import agent as fake_agent
 from tests.fakes import disk as fake_disk
 from tests.fakes.glance import record as image_record
@@ -97,7 +98,7 @@ def neither_all_nor_nothing(fake: fake_node.FakeNode) -> list[str]:
             continue
         image = fake_disk.DiskFile.from_bytes(stored.data)
         said = consistency_model.said(stored['id'], stored.properties)
-        if not _is_of_some_moment(fake, image, said):
+        if not _moments(fake, stored):
             wrong.append('the image holds what the guest never had, or was '
                          f'not {said}: {image}')
         if image.format != stored['disk_format']:
@@ -105,7 +106,7 @@ def neither_all_nor_nothing(fake: fake_node.FakeNode) -> list[str]:
                          f'{image.format}')
         if image.backing or image.data_file:
             wrong.append('the image refers to another file')
-    return wrong
+    return wrong + _wrong_set(fake)
 
 
 def named(fake: fake_node.FakeNode) -> set[str]:
@@ -135,16 +136,39 @@ def _wrong_volumes(fake: fake_node.FakeNode,
     return wrong
 
 
-def _is_of_some_moment(fake: fake_node.FakeNode, image: fake_disk.DiskFile,
-                       said: str | None) -> bool:
+def _wrong_set(fake: fake_node.FakeNode) -> list[str]:
+    """Say what is wrong with the images of a set, if there are any."""
+    places = {image_id: place for image_id, stored
+              in fake.glance.stored.items()
+              if (place := image_set.said(image_id, stored.properties))}
+    if not places:
+        return []
+    moments = [_moments(fake, fake.glance.stored[image_id])
+               for image_id in places]
+    wrong = []
+    if not any(all(moment in of_one for of_one in moments)
+               for moment in moments[0]):
+        wrong.append('the images of the set are of several moments')
+    (disks,) = {(place.set_id, place.disks) for place in places.values()}
+    if {place.disk for place in places.values()} != set(disks[1]):
+        wrong.append(f'there is not an image of each of {disks}')
+    return wrong
+
+
+def _moments(fake: fake_node.FakeNode,
+             stored: image_record.Stored) -> list[fake_guest.Moment]:
+    """Return the moments that an image may be of."""
+    image = fake_disk.DiskFile.from_bytes(stored.data or b'')
+    said = consistency_model.said(stored['id'], stored.properties)
+    place = image_set.said(stored['id'], stored.properties)
     moments = fake.libvirtd.moments
     if not moments and fake.guest.live is None:
-        moments = [fake_guest.Moment(fake.guest.content(), False)]
+        moments = [fake_guest.Moment(fake.guest.contents(), False)]
     # Frozen by another client it is better than we say, never worse.
-    return any(
-        image.clusters == moment.content
-        and (moment.frozen or said != consistency_model.FROZEN)
-        for moment in moments)
+    return [moment for moment in moments
+            if image.clusters == (moment.disks[place.disk] if place
+                                  else moment.content)
+            and (moment.frozen or said != consistency_model.FROZEN)]
 
 
 def _named(known: ty.Iterable[ty.Any]) -> tuple[tuple[str, str], ...]:

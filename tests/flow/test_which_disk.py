@@ -94,7 +94,8 @@ class NamedDiskTestCase(WhichDiskTestCase):
         self.add('vdb')
         if runs:
             self.fake.guest.create()
-        self.assertEqual(('vdb', {'is': 'vdb'}), self.taken(disk='vdb'))
+        target, content = self.taken(disk='vdb')
+        self.assertEqual(('vdb', 'vdb'), (target, content['is']))
 
     def test_it_is_not_called_the_root_disk(self):
         self.add('vdb')

@@ -64,7 +64,7 @@ ACTORS: dict[type, frozenset[str]] = {
         'is_held', 'is_missing', 'written_bytes')),
     qemu_img_module.QemuImg: frozenset((
         'first_bytes', 'info', 'is_cut_short', 'measure')),
-    images_module.Images: frozenset(('check', 'get')),
+    images_module.Images: frozenset(('check', 'find', 'get')),
     volumes_module.Volumes: frozenset((
         'check', 'project_id', 'acting_in', 'volume', 'limits', 'snapshot',
         'find_snapshot')),

@@ -21,6 +21,8 @@ from nova.compute import utils as compute_utils
 from nova import objects
 
 from nova_snap.model import consistency as consistency_model
+from nova_snap.model import image_set
+from nova_snap.model import inheritance
 from tests.contract import first_bytes
 from tests.fakes import disk as fake_disk
 from tests.fakes import node as fake_node
@@ -246,10 +248,12 @@ class LeftToNovaTestCase(SnapshotTestCase):
     def test_what_was_said_of_another_image_is_taken_away(self):
         self.glance.images[IMAGE].update(
             consistency_model.say('another', consistency_model.FROZEN))
+        self.glance.images[IMAGE].update(image_set.say(
+            'another', image_set.Place('a-set', 'vda', ('vda', 'vdb'))))
         self.plug('block', dev='/dev/nova/root')
         self.assert_novas(self.start_driver())
         self.assertEqual(
-            set(), consistency_model.PROPERTIES
+            set(), inheritance.SAID_OF_ONE
             & self.glance.images[IMAGE].keys())
 
     def test_a_disk_in_ceph(self):

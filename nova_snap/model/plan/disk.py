@@ -14,6 +14,7 @@
 
 from nova_snap.model import domain as domain_model
 from nova_snap.model import layer as layer_model
+from nova_snap.model.plan import all_disks
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import remedy
 from nova_snap.model import request as request_model
@@ -25,12 +26,17 @@ SOURCE_FORMATS = ('raw', 'qcow2')
 
 
 def wanted(request: request_model.Request,
-           domain: domain_model.Domain) -> domain_model.Disk | None:
-    """Return the disk that an image is to be made of, if there is one."""
+           domain: domain_model.Domain) -> tuple[domain_model.Disk, ...]:
+    """Return the disks that images are to be made of, the root disk first.
+
+    None where the domain has no such disk.
+    """
+    if request.set_id is not None:
+        return all_disks.local(domain)
     if request.disk is None:
-        return domain.root_disk
-    return next((disk for disk in domain.drives
-                 if disk.target_dev == request.disk), None)
+        return () if domain.root_disk is None else (domain.root_disk,)
+    return tuple(disk for disk in domain.drives
+                 if disk.target_dev == request.disk)[:1]
 
 
 def in_rescue(domain: domain_model.Domain) -> str:
@@ -70,6 +76,9 @@ def planned(request: request_model.Request,
 
 def _why_no_disk(request: request_model.Request,
                  facts: plan_model.Facts) -> str:
+    if request.set_id is not None:
+        return ('it has no disk on this host for --all-disks, only volumes '
+                'or none at all; leave it out')
     targets = _targets(facts.domain)
     if request.disk is None or not targets:
         return 'it has no disk'
@@ -162,7 +171,7 @@ def is_volume_backed(request: request_model.Request,
                      domain: domain_model.Domain) -> bool:
     """Tell whether an image is asked of a root disk that is a volume.
 
-    That is so for guests of Nova's only.
+    That is so for guests of Nova's only. A set has no volumes.
 
     Nova 34.0 was seen to write the type 'image' for such a guest too, with
     no image's UUID. Only disks that are volumes have a serial number, or an
@@ -172,7 +181,9 @@ def is_volume_backed(request: request_model.Request,
         in nova/virt/libvirt/volume/
     """
     nova, disk = domain.nova, domain.root_disk
-    if nova is None or disk is None or disk != wanted(request, domain):
+    if nova is None or disk is None or (disk,) != wanted(request, domain):
+        return False
+    if request.set_id is not None:
         return False
     return (nova.root_type == 'volume'
             or (nova.root_type == 'image' and not nova.root_uuid)

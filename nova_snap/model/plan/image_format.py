@@ -57,9 +57,14 @@ def as_qcow2(instance: str, image: plan_model.PlannedImage) -> str:
     if image.made_by == request_model.Party.NOVA:
         return ('set [libvirt]snapshot_image_format = qcow2 in nova.conf and '
                 'restart nova-compute')
-    command = ['nova-snap', 'image-create', instance, image.name,
+    name = image.name
+    if image.place is not None and not image.disk.is_root:
+        name = name.removesuffix(f'-{image.place.disk}')
+    command = ['nova-snap', 'image-create', instance, name,
                '--format', 'qcow2']
-    if not image.disk.is_root:
+    if image.place is not None:
+        command += ['--all-disks']
+    elif not image.disk.is_root:
         command += ['--disk', image.disk.target_dev]
     return f'run "{shlex.join(command)}"'
 

@@ -17,6 +17,7 @@ import functools
 
 from nova_snap.model import domain as domain_model
 from nova_snap.model import layer as layer_model
+from nova_snap.model.plan import all_disks
 from nova_snap.model.plan import backup as backup_plan
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model.plan import freeze as freeze_plan
@@ -38,6 +39,7 @@ def make_plan(request: request_model.Request,
     :raises InstanceBusy: when something else is at work on the guest
     :raises NotEnoughSpace: when what is surely written does not fit
     """
+    request = all_disks.spelled_out(request, facts)
     plan_model.refuse_names(request)
     disks = disk_plan.planned(request, settings, facts)
     plan_model.refuse_if_busy(facts)
@@ -53,6 +55,7 @@ def make_plan(request: request_model.Request,
                              'see this operation')
     remarks += format_plan.remarks_on_headers(facts) + format_remarks
     remarks += _remarks_on_discs(facts, method)
+    remarks += all_disks.remarks(request, facts.domain)
     need = room_plan.need(images, method)
     remarks += room_plan.refuse_without(settings, facts.room, need)
     memory = (facts.domain.memory if method == plan_model.Method.COLD else 0)
@@ -85,10 +88,15 @@ def _method(request: request_model.Request,
     if (request.cold or settings.ephemeral_storage_encryption
             or settings.disable_libvirt_livesnapshot):
         return plan_model.Method.COLD
-    if backup_plan.is_wanted(settings):
+    if request.set_id is not None or backup_plan.is_wanted(settings):
         why = backup_plan.why_not(settings, facts, disks)
         if why is None:
             return plan_model.Method.BACKUP
+        if request.set_id is not None:
+            raise plan_model.unsupported(
+                facts, 'the disks of a running guest are taken at one moment '
+                       f'by a backup job, but {why}. Take it with --cold, or '
+                       'stop the guest first')
         if settings.live_method == 'backup':
             raise plan_model.unsupported(
                 facts, f'[nova_snap]live_method is backup, but {why}. With '
@@ -185,7 +193,7 @@ def _image(settings: settings_model.Settings, facts: plan_model.Facts,
     return plan_model.PlannedImage(
         image_id=asked.image_id, name=asked.name, made_by=asked.made_by,
         image_format=image_format, is_format_named=is_named, disk=disk,
-        compress=compress,
+        compress=compress, place=asked.place,
         is_streamed=(_streams(settings, method) and not compress
                      and image_format in plan_model.STREAMED_FORMATS))
 

@@ -23,6 +23,7 @@ from nova_snap import compat
 from nova_snap import errors
 from nova_snap.model import domain as domain_model
 from nova_snap.model import hostdev as hostdev_model
+from nova_snap.model import image_set
 from nova_snap.model import layer as layer_model
 from nova_snap.model import nova as nova_model
 from nova_snap.model import request as request_model
@@ -164,6 +165,7 @@ class PlannedImage:
     :ivar is_format_named: the operator has named the format
     :ivar is_streamed: it is made while it is sent, and never a file
     :ivar recorded_as: the format in its record, where that is another one
+    :ivar place: in a set of images; None for one alone
     """
 
     image_id: str
@@ -175,6 +177,7 @@ class PlannedImage:
     is_streamed: bool
     disk: PlannedDisk
     recorded_as: str | None = None
+    place: image_set.Place | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,15 +239,20 @@ class Plan:
             _what_happens(self),
             *(f'{device} is taken out of the guest before and put back after'
               for device in self.hostdevs),
-            *(f'image format {image.image_format}'
-              + (', compressed' if image.compress else '')
-              + (', made while it is sent' if image.is_streamed else '')
-              for image in self.images),
+            *(_image(image) for image in self.images),
             f'some {units.format_bytes(self.need.likely)} are written to '
             'snapshots_directory',
             *_saved(self),
         ]
         return (*lines, *self.remarks)
+
+
+def _image(image: PlannedImage) -> str:
+    which = '' if image.place is None else (
+        f'image {image.name} of {image.place.disk}: ')
+    return (f'{which}image format {image.image_format}'
+            + (', compressed' if image.compress else '')
+            + (', made while it is sent' if image.is_streamed else ''))
 
 
 def _layers(disk: PlannedDisk) -> str:
@@ -264,14 +272,16 @@ def _saved(plan: Plan) -> tuple[str, ...]:
 
 
 def _what_happens(plan: Plan) -> str:
+    disks = 'its disk is' if len(plan.images) == 1 else 'its disks are'
     if plan.method == Method.STOPPED:
-        return 'the guest has no QEMU process: its disk is read as it is'
+        return (f'the guest has no QEMU process: {disks} read as '
+                + ('it is' if len(plan.images) == 1 else 'they are'))
     if plan.method == Method.COLD:
-        return ('the guest is saved, stands still while its disk is read, '
+        return (f'the guest is saved, stands still while {disks} read, '
                 f'and is {plan.state} again before the upload')
     if plan.method == Method.BACKUP:
         return ('the guest runs on, and stays defined; what it overwrites is '
-                'kept in snapshots_directory while its disk is read; '
+                f'kept in snapshots_directory while {disks} read; '
                 + _frozen(plan))
     undefined = ('the domain is undefined and defined again at once'
                  if plan.undefine else 'the domain stays defined')

@@ -89,6 +89,16 @@ class Images:
         """
         return self._retry.call(lambda: self._wire.look(image_id))
 
+    def find(self, properties: cabc.Mapping[str, str]) -> (
+            list[image_model.Image]):
+        """Return all images with these properties, as far as we see them.
+
+        :raises ImageServiceUnavailable: when Glance stays silent
+        :raises ImageServiceRefused: when it does not let us look
+        :raises ImageServiceError: when what answers is no Glance
+        """
+        return self._retry.call(lambda: self._wire.find(properties))
+
     def create(self, spec: image_model.ImageSpec) -> image_model.Image:
         """Make the record of an image; its data is sent later.
 

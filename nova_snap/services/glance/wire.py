@@ -123,6 +123,20 @@ class Wire:
         except errors.ImageGone:
             return None
 
+    def find(self, properties: cabc.Mapping[str, str]) -> (
+            list[image_model.Image]):
+        """Return all images that we see and that have these properties.
+
+        :source: glance/api/v2/images.py get_filters, _get_filters
+        """
+        with self._records('list images') as images:
+            return [
+                image_model.Image.from_glance(answer)
+                for os_hidden in ('false', 'true')
+                for answer in images.list(filters={
+                    **properties, 'visibility': 'all',
+                    'os_hidden': os_hidden})]
+
     def post(self, spec: image_model.ImageSpec) -> image_model.Image:
         """Make the record."""
         values = {

@@ -38,6 +38,10 @@ SCHEMA = {'name': 'image', 'additionalProperties': {'type': 'string'},
 # The id of an image, and whether its data is meant.
 IMAGE = re.compile('/v2/images/([^/]+)(/file)?')
 
+# What says how images are listed, and not which.
+HOW = frozenset(('limit', 'marker', 'sort', 'sort_dir', 'sort_key',
+                 'visibility', 'os_hidden'))
+
 # What Glance says no with, as webob writes it.
 PAGE = """\
 <html>
@@ -75,12 +79,23 @@ def _answer(glance: glance_store.FakeGlance,
         return _answer_image(glance, request, image[1])
     match request.method, request.path:
         case 'GET', '/v2/images':
-            return fake_http.Answer(200, {'images': glance.listing()})
+            return _answer_list(glance, request)
         case 'POST', '/v2/images':
             return fake_http.Answer(201, glance.create(request.json()))
         case 'GET', '/v2/schemas/image':
             return fake_http.Answer(200, SCHEMA)
     raise fake_http.Refused(404, f'{request.path} is nowhere')
+
+
+def _answer_list(glance: glance_store.FakeGlance,
+                 request: fake_http.Request) -> fake_http.Answer:
+    """Answer with all images that are asked for, in one page."""
+    wants_hidden = request.query.get('os_hidden', 'false') == 'true'
+    return fake_http.Answer(200, {'images': [
+        stored for stored in glance.listing({
+            name: value for name, value in request.query.items()
+            if name not in HOW})
+        if stored.get('os_hidden', False) == wants_hidden]})
 
 
 def _answer_image(glance: glance_store.FakeGlance, request: fake_http.Request,

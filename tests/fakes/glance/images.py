@@ -50,6 +50,12 @@ class FakeImages(images_module.Images):
 
         return self._make('get', look, changes=False)
 
+    def find(self, properties: cabc.Mapping[str, str]) -> (
+            list[image_model.Image]):
+        return self._make('find', lambda: [
+            image_model.Image.from_glance(stored)
+            for stored in self._glance.listing(properties)], changes=False)
+
     def create(self, spec: image_model.ImageSpec) -> image_model.Image:
         def create() -> image_model.Image:
             if spec.image_id not in self._glance.images:

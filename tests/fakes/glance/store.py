@@ -120,10 +120,17 @@ class FakeGlance:
 
     # What Glance is asked for
 
-    def listing(self) -> list[image_record.Stored]:
-        """Return all images."""
+    def listing(self, properties: cabc.Mapping[str, str] | None = None) -> (
+            list[image_record.Stored]):
+        """Return all images, or those with these properties."""
         self._let()
-        return list(self.images.values())
+        return [stored for stored in self.images.values()
+                if self._is_seen(stored)
+                and all(stored.get(name) == value for name, value
+                        in (properties or {}).items())]
+
+    def _is_seen(self, stored: image_record.Stored) -> bool:
+        return self.project in (None, stored.get('owner', self.project))
 
     def find(self, image_id: str) -> image_record.Stored:
         """Return an image.
@@ -132,8 +139,7 @@ class FakeGlance:
         """
         self._let()
         stored = self.images.get(image_id)
-        if stored is None or self.project not in (
-                None, stored.get('owner', self.project)):
+        if stored is None or not self._is_seen(stored):
             # :source: glance/api/v2/policy.py ImageAPIPolicy
             raise fake_http.Refused(
                 404, f'No image found with ID {image_id}')

@@ -160,7 +160,7 @@ class KillTests(Crashes):
             wrong = run.wrong()
             if outcomes - {recovery.Outcome.SETTLED}:
                 wrong.append(f'recovery: {outcomes}')
-            if left and run.images() != stays:
+            if left and run.images() != stays * self.makes:
                 wrong.append(f'an image stays is {stays}, images: '
                              f'{run.images()}')
             problems += _at(when, call, wrong)

@@ -102,7 +102,8 @@ class AskedTestCase(DeleteTestCase):
     def test_a_program_reads_it(self):
         found = self.delete('--yes', '--json').json()
         self.assertEqual(
-            {'image': self.image_id, 'gone_before': [],
+            {'image': self.image_id, 'images': [self.image_id],
+             'gone_before': [],
              'volume_snapshots': list(self.ids.values())}, found)
 
     def test_nothing_else_goes(self):

@@ -20,6 +20,7 @@ from oslotest import base
 from nova_snap import errors
 from nova_snap.model import consistency as consistency_model
 from nova_snap.model import image as image_model
+from nova_snap.model import inheritance
 from nova_snap.model import request as request_model
 from nova_snap import units
 from tests.unit.model import test_inheritance
@@ -229,7 +230,8 @@ class SnapshotSpecTestCase(base.BaseTestCase):
     @ddt.data('instance_uuid', 'image_type', 'base_image_ref', 'owner_id',
               'image_state', 'image_location', 'status', 'id', 'owner',
               'location', 'os_hash_value', 'stores', 'os_glance_x',
-              'img_signature', 'cinder_encryption_key_id')
+              'img_signature', 'cinder_encryption_key_id',
+              *inheritance.SAID_OF_ONE)
     def test_the_request_may_not_set(self, name):
         refused = self.assertRaises(
             errors.Refused, self.spec, _nova(),

@@ -50,8 +50,11 @@ class InheritedTestCase(base.BaseTestCase):
               'cinder_encryption_key_id', 'img_signature',
               'img_signature_certificate_uuid',
               'img_signature_hash_method', 'img_signature_key_type',
-              'os_glance_stage_host', 'os_glance_importing_to_stores')
-    def test_what_nova_never_hands_on_is_left_out(self, name):
+              'os_glance_stage_host', 'os_glance_importing_to_stores',
+              'nova_snap_consistency', 'nova_snap_consistency_of',
+              'nova_snap_set', 'nova_snap_set_disks', 'nova_snap_set_of',
+              'nova_snap_disk')
+    def test_what_is_never_handed_on_is_left_out(self, name):
         self.assertEqual({}, self.inherited({name: 'x'}))
         self.assertEqual({}, self.inherited({}, {name: 'x'}))
         self.assertTrue(inheritance.is_withheld(name))
