@@ -72,7 +72,7 @@ an image of the first kind only.
 
 An image is always uploaded from a file where it is neither qcow2 nor raw,
 where it is compressed, and where the guest stands still until its disk has
-been read (a cold snapshot).
+been read: in a cold snapshot, unless the file system can clone the disk.
 
 Related options:
 

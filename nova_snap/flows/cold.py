@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The cold snapshot: the guest stands still while its disk is read.
+"""The cold snapshot: the guest stands still while its disk is read or cloned.
 
 It is back, in the state it was in and with all its devices, before the
 upload begins.
@@ -49,10 +49,16 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
         # The guest does not stand still while it waits for its turn.
         with txn.world.disk_turn(), _without_hostdevs(txn, plan), \
                 _saved(txn, plan):
-            images = opened.enter_context(
-                image_flow.at_rest(txn.world, plan, scratch))
+            chains = image_flow.cloned(txn.world, plan, scratch)
+            if chains is None:
+                images = opened.enter_context(
+                    image_flow.at_rest(txn.world, plan, scratch))
         _refuse_missing(txn.world, plan)
         _set_clock(txn, plan)
+        if chains is not None:
+            with txn.world.disk_turn():
+                images = opened.enter_context(
+                    image_flow.kept(txn.world, plan, chains, scratch))
         return image_flow.deliver(txn, images.plan, images.sources,
                                   consistency_model.NOT_FROZEN)
 

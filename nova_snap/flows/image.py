@@ -18,6 +18,7 @@ and looked at, uploaded, and then committed, all of them at once.
 
 import collections.abc as cabc
 import contextlib
+import dataclasses
 import http
 import os
 import typing as ty
@@ -47,6 +48,8 @@ LOG = logging.getLogger(__name__)
 
 # With the target of the disk, where there are several.
 FLAT_NAME = 'image'
+# Of the active layer, with the target of the disk.
+CLONE_NAME = 'clone-{}'
 # A socket's path has 107 bytes at most.
 SOCKET_NAME = 'nbd-{}'
 
@@ -116,6 +119,52 @@ def at_rest(world: world_module.World, plan: plan_model.Plan,
             for image in plan.images]
         rest.check()
         yield Opened(plan, sources, rest.check)
+
+
+def cloned(world: world_module.World, plan: plan_model.Plan,
+           scratch: str) -> list[Chain] | None:
+    """Keep the disks of a guest that is saved: it need not wait any longer.
+
+    :returns: the chain of each, over a clone of its active layer; None where
+        the file system has no clones
+    :raises StorageError: when a disk was changed, or the guest has run since
+    """
+    rest = _AtRest(world, plan)
+    chains: list[Chain] = []
+    for disk in plan.disks:
+        active, *backing = disk.chain
+        path = os.path.join(scratch, CLONE_NAME.format(disk.target_dev))
+        # In use all the same, it is left to qemu-img to refuse.
+        if (active.storage != layer_model.Storage.FILE
+                or world.files.is_held(active.path)
+                or not world.files.clone(active.path, path)):
+            return None
+        chains.append((layer_model.Layer(path, active.format), *backing))
+    rest.check()
+    return chains
+
+
+@contextlib.contextmanager
+def kept(world: world_module.World, plan: plan_model.Plan,
+         chains: cabc.Sequence[Chain],
+         scratch: str) -> cabc.Iterator[Opened]:
+    """Have the image of each disk that was kept, for the block.
+
+    :param chains: of :func:`cloned`
+    :raises StorageError: when one image cannot be written
+    """
+    plan = format_flow.settled(world, plan, chains)
+    if world.settings.upload == 'stream':
+        plan = dataclasses.replace(plan, images=tuple(
+            dataclasses.replace(image, is_streamed=(
+                not image.compress
+                and image.image_format in plan_model.STREAMED_FORMATS))
+            for image in plan.images))
+    with contextlib.ExitStack() as opened:
+        yield Opened(plan, [
+            opened.enter_context(source(world, image, chain, scratch))
+            for image, chain in zip(plan.images, chains, strict=True)],
+            lambda: None)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import collections.abc as cabc
 import functools
 import inspect
 import os
+import shutil
 import typing as ty
 
 from nova_snap import errors
@@ -47,14 +48,17 @@ class FakeFiles(files_module.Files):
         None for what is so
     :param block_devices: files that are to be taken for one
     :param held: tells by device and inode what QEMUs have open
+    :param has_clones: its file system has; none that a test lies on need
     """
 
     def __init__(self, calls: fake_calls.Calls,
                  free: Free,
                  block_devices: cabc.Collection[str] = (),
                  held: cabc.Callable[
-                     [], set[tuple[int, int]]] = set) -> None:
+                     [], set[tuple[int, int]]] = set, *,
+                 has_clones: bool = False) -> None:
         super().__init__()
+        self._has_clones = has_clones
         self._held = held
         self._block_devices = block_devices
         self._free = free
@@ -75,6 +79,11 @@ class FakeFiles(files_module.Files):
         if super().head_of_cached(path, cache) is None:
             return None
         return fake_disk.DiskFile.load(path).head()
+
+    def clone(self, path: str, target: str) -> bool:
+        if self._has_clones:
+            shutil.copyfile(path, target)
+        return self._has_clones
 
     def is_held(self, path: str) -> bool:
         try:

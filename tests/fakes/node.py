@@ -83,6 +83,7 @@ class FakeNode:
     :ivar free: bytes free for snapshots, or what tells them; None for what
         is so
     :ivar block_devices: files of its disk that are to be taken for one
+    :ivar has_clones: the file system of its disks can share their blocks
     :ivar nova_compute_runs: a nova-compute is on this host
     :ivar why_away: what the door says of Nova's guests; None is nothing
     :ivar said: what the doors were told, in order: a phase with how much of
@@ -101,6 +102,7 @@ class FakeNode:
         self.settings = _settings(folder)
         self.free: fake_files.Free = None
         self.block_devices: set[str] = set()
+        self.has_clones = False
         self.nova_compute_runs = False
         self.why_away: world_module.WhyAway | None = None
         self.host = HOST
@@ -217,7 +219,8 @@ class Process:
             exports=fake_export.FakeExports(qemu_img, self.calls),
             files=fake_files.FakeFiles(self.calls, fake.free,
                                          fake.block_devices,
-                                         fake.libvirtd.held_files),
+                                         fake.libvirtd.held_files,
+                                         has_clones=fake.has_clones),
             images=fake_images.FakeImages(fake.glance, self.calls),
             volumes=fake_volumes.FakeVolumes(fake.cinder, self.calls),
             clock=fake.clock,

@@ -32,6 +32,7 @@ SAVE_TO_START = [
     'journal write SaveMemory intent',
     'libvirt managedSave',
     'journal write SaveMemory done',
+    'files clone disk',
     'qemu-img convert disk:qcow2 base1:raw image-vda:qcow2',
     'libvirt createWithFlags',
     'journal write SaveMemory undone',
@@ -98,6 +99,52 @@ class OrderTestCase(flow_scene.FlowTestCase):
         (moment,) = self.fake.libvirtd.moments
         self.assertEqual(moment.content, self.image().clusters)
         self.assertNotEqual(moment.content, self.fake.guest.content())
+
+
+class ClonedTestCase(flow_scene.FlowTestCase):
+    """On a file system whose files can share their blocks."""
+
+    def setUp(self):
+        super().setUp()
+        self.fake.has_clones = True
+        self.fake.guest.create()
+        self.before = self.state()
+        self.process = self.fake.process()
+
+    def taken(self):
+        result = self.take(self.process, cold=True)
+        self.assert_guest_untouched(self.before)
+        self.assert_all_or_nothing()
+        (moment,) = self.fake.libvirtd.moments
+        self.assertEqual(moment.content, self.image().clusters)
+        return result
+
+    def test_the_guest_is_back_before_its_disk_is_read(self):
+        self.taken()
+        names = [call.name for call in self.process.calls.made]
+        self.assertEqual(
+            ['managedSave', 'clone', 'createWithFlags', 'convert', 'upload'],
+            [name for name in names if name in (
+                'managedSave', 'clone', 'createWithFlags', 'convert',
+                'upload')])
+
+    def test_streamed_it_is_no_file(self):
+        self.fake.set(upload='stream')
+        self.process = self.fake.process()
+        self.assertTrue(self.taken().plan.is_streamed)
+        self.assertNotIn('convert', self.process.calls.names())
+
+    def test_a_disk_that_is_in_use_all_the_same_is_refused(self):
+        self.process.calls.then('managedSave', self.fake.guest.create)
+        self.assertRaises(errors.StorageError, self.take, self.process,
+                          cold=True)
+        self.assertNotIn('clone', self.process.calls.names())
+
+    def test_a_guest_that_was_started_while_it_was_cloned(self):
+        self.process.calls.then('clone', self.fake.guest.create)
+        error = self.assertRaises(errors.StorageError, self.take,
+                                  self.process, cold=True)
+        self.assertIn('started while its disk was read', str(error))
 
 
 @ddt.ddt

@@ -65,6 +65,7 @@ class OrderTestCase(HostdevTestCase):
              'journal write SaveMemory intent',
              'libvirt managedSave',
              'journal write SaveMemory done',
+             'files clone disk',
              'qemu-img convert disk:qcow2 base1:raw image-vda:qcow2',
              'libvirt createWithFlags',
              'journal write SaveMemory undone',

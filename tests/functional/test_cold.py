@@ -12,6 +12,7 @@
 
 """Cold snapshots, and those of guests that have no QEMU process."""
 
+import dataclasses
 import pathlib
 import typing as ty
 
@@ -22,7 +23,9 @@ from nova_snap import units
 from tests.functional import base
 from tests.functional import watch
 from tests.lab.guest import copy as guest_copy
+from tests.lab.guest import disk as guest_disk
 from tests.lab.guest import domain as guest_domain
+from tests.lab import place
 from tests.lab import process
 from tests.lab import proof
 from tests.lab import records
@@ -198,3 +201,39 @@ def _managed_save(guest: guest_domain.Guest) -> pathlib.Path:
     """Name the file in which libvirt keeps a guest's memory."""
     return (guest.libvirtd.folder / 'lib' / 'qemu' / 'save'
             / f'{guest.spec.name}.save')
+
+
+class ClonedTestCase(base.FunctionalTest):
+    """On a file system whose files can share their blocks."""
+
+    def setUp(self):
+        super().setUp()
+        own = self.lab.libvirtd.own_file_system('clones', units.GiB, 'xfs')
+        path = own.__enter__().path
+        self.addCleanup(own.__exit__, None, None, None)
+        self.snapshots = place.make_dir(path / 'snapshots')
+        self.options['libvirt']['snapshots_directory'] = str(self.snapshots)
+        self.options['nova_snap'].update(upload='stream', space_reserve='0')
+        self.running = guest_domain.Guest.create(self.lab.libvirtd)
+        self.addCleanup(self.running.remove)
+        self.running.spec = dataclasses.replace(
+            self.running.spec, disk=guest_disk.make_disk(
+                path / 'instance', 'qcow2-on-raw-base'))
+        self.running.boot()
+
+    def test_the_guest_writes_while_its_disk_is_sent(self):
+        guest = self.running
+        seen, before = base.look(guest), guest.last_record()
+        at_upload = watch.AtUpload(guest)
+        result = self.take(guest, base.Hooks({'images.upload': at_upload}),
+                           cold=True)
+        self.assertEqual('cold', result.plan.method)
+        self.assertTrue(result.plan.is_streamed)
+        self.assertEqual(libvirt.VIR_DOMAIN_RUNNING, at_upload.state)
+        self.assert_guest_untouched(guest, seen, same_process=False)
+        self.assert_nothing_left(result.images[0].image_id)
+        path = self.download(result.images[0].image_id)
+        proof.assert_sound(path, 'qcow2')
+        last = records.check_sequence(proof.read_records(path, 'qcow2'))
+        self.assertGreaterEqual(last, before)
+        self.assertLess(last, guest.last_record())

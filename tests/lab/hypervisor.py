@@ -56,6 +56,11 @@ remote_display_port_min = {first}
 remote_display_port_max = {last}
 """
 
+# What makes a file system in a file, by its kind; files can share their blocks
+# in the second one.
+MAKE = {'ext4': ('mkfs.ext4', '-q', '-F'),
+        'xfs': ('mkfs.xfs', '-q', '-f', '-m', 'reflink=1')}
+
 # The ports that libvirt takes for VNC by default begin here, and there is
 # room for so many blocks below those that the system gives to clients.
 VNC_PORTS = 5900
@@ -200,17 +205,19 @@ class Libvirtd:
             path.rmdir()
 
     @contextlib.contextmanager
-    def own_file_system(self, name: str,
-                        size: int) -> ty.Iterator['FileSystem']:
+    def own_file_system(self, name: str, size: int,
+                        kind: str = 'ext4') -> ty.Iterator['FileSystem']:
         """Mount a real file system of ``size`` bytes, which may come to harm.
 
         It is in a file, and has O_DIRECT.
+
+        :param kind: a key of MAKE
         """
         path = place.make_dir(self._mounts / name)
         image = self._mounts / f'{name}.img'
         with image.open('wb') as file:
             file.truncate(size)
-        process.run(['mkfs.ext4', '-q', '-F', str(image)])
+        process.run([*MAKE[kind], str(image)])
         process.run(['mount', '-o', 'loop', str(image), str(path)])
         found = FileSystem(path)
         try:

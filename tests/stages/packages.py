@@ -29,7 +29,8 @@ BUILD = ('gcc', 'libc6-dev', 'libvirt-dev', 'pkg-config', 'python3-dev',
          'python3-venv')
 # Hypervisor and its tools; what the guest is made with.
 HYPERVISOR = ('qemu-system-x86', 'qemu-utils', 'libvirt-daemon-system',
-              'libvirt-clients', 'mount', 'cpio', 'e2fsprogs', 'kmod',
+              'libvirt-clients', 'mount', 'cpio', 'e2fsprogs', 'xfsprogs',
+              'kmod',
               # Serves disks that are slow, or fail.
               'nbdkit')
 # A Ceph, QEMU's way to it, Cinder's bindings, its message queue and its

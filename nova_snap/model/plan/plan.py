@@ -277,8 +277,9 @@ def _what_happens(plan: Plan) -> str:
         return (f'the guest has no QEMU process: {disks} read as '
                 + ('it is' if len(plan.images) == 1 else 'they are'))
     if plan.method == Method.COLD:
-        return (f'the guest is saved, stands still while {disks} read, '
-                f'and is {plan.state} again before the upload')
+        return (f'the guest is saved, stands still while {disks} read, or '
+                'cloned where their file system can, and is '
+                f'{plan.state} again before the upload')
     if plan.method == Method.BACKUP:
         return ('the guest runs on, and stays defined; what it overwrites is '
                 f'kept in snapshots_directory while {disks} read; '

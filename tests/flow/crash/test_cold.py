@@ -21,6 +21,17 @@ class RunningTestCase(points.CrashTests, flow_scene.FlowTestCase):
     asked = {'cold': True}
 
 
+class ClonedTestCase(points.CrashTests, flow_scene.FlowTestCase):
+    """Where the guest is back before its disk is read."""
+
+    asked = {'cold': True}
+
+    def prepare(self, fake):
+        super().prepare(fake)
+        fake.has_clones = True
+        fake.set(upload='stream')
+
+
 class PausedTestCase(points.CrashTests, flow_scene.FlowTestCase):
 
     asked = {'cold': True}
