@@ -48,6 +48,10 @@ from nova_snap.steps import world as world_module
 
 LOG = logging.getLogger(__name__)
 
+# Between two looks whether the snapshots have ended.
+FIRST_STOP_LOOK_SECONDS = 0.05
+LONGEST_STOP_LOOK_SECONDS = 0.5
+
 # Takes the UUID of an instance whose guest is about to be started.
 PowerUp = cabc.Callable[[str], None]
 
@@ -56,14 +60,15 @@ class Work:
     """The snapshots under way, and the word that they shall end."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._clock = clock_module.Clock()
         self._under_way = 0
         self._stopping = False
         #: how long the end of the snapshots is waited for
         self.stop_seconds: float = systemd.STOP_SECONDS
 
     def __enter__(self) -> 'Work':
-        with self._changed:
+        with self._lock:
             self.check()
             self._under_way += 1
         return self
@@ -71,9 +76,8 @@ class Work:
     def __exit__(self, kind: type[BaseException] | None,
                  exc: BaseException | None,
                  traceback: types.TracebackType | None) -> None:
-        with self._changed:
+        with self._lock:
             self._under_way -= 1
-            self._changed.notify_all()
 
     def check(self) -> None:
         """Go on, or not.
@@ -84,13 +88,20 @@ class Work:
             raise errors.Cancelled(reason='nova-compute stops')
 
     def stop(self) -> None:
-        """End every snapshot at its next step, and wait a while for that."""
-        with self._changed:
+        """End every snapshot at its next step, and wait a while for that.
+
+        It looks, and is not woken: of eventlet's threads none can wake one
+        that waits in another real thread.
+        """
+        with self._lock:
             self._stopping = True
-            if not self._changed.wait_for(lambda: not self._under_way,
-                                          self.stop_seconds):
-                LOG.error('%d snapshots have not ended: what they leave is '
-                          'settled at the next start', self._under_way)
+        for _ in self._clock.looks(self.stop_seconds,
+                                   first_pause=FIRST_STOP_LOOK_SECONDS,
+                                   longest_pause=LONGEST_STOP_LOOK_SECONDS):
+            if not self._under_way:
+                return
+        LOG.error('%d snapshots have not ended: what they leave is settled '
+                  'at the next start', self._under_way)
 
 
 class NovaDomain(domain_module.Domain):
