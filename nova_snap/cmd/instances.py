@@ -13,6 +13,7 @@
 """nova-snap list"""
 
 import argparse
+from concurrent import futures
 import dataclasses
 import functools
 
@@ -26,6 +27,9 @@ from nova_snap.model.plan import plan as plan_model
 from nova_snap.model.plan import volumes as volumes_plan
 from nova_snap.model import request as request_model
 from nova_snap.steps import world as world_module
+
+# Instances that are looked at: most of the time a qemu-img is waited for.
+AT_ONCE = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,11 +47,12 @@ def run(arguments: argparse.Namespace,
     """
     node = runtime.node(signed_in=False)
     # One look at all processes does for all instances.
-    node = dataclasses.replace(
-        node, nova_compute_runs=functools.cache(node.nova_compute_runs))
-    findings = recovery.status(node)
-    rows = [row for domain in node.world.host.domains()
-            if (row := _row(node, domain, findings)) is not None]
+    runs = node.nova_compute_runs()
+    node = dataclasses.replace(node, nova_compute_runs=lambda: runs)
+    look = functools.partial(_row, node, recovery.status(node))
+    with futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        rows = [row for row in pool.map(look, node.world.host.domains())
+                if row is not None]
     if arguments.json:
         keys = ('uuid', 'name', 'state', 'snapshot')
         show.as_json([dict(zip(keys, row, strict=True)) for row in rows])
@@ -55,8 +60,8 @@ def run(arguments: argparse.Namespace,
         show.table(('UUID', 'NAME', 'STATE', 'SNAPSHOT'), rows)
 
 
-def _row(node: world_module.Node, domain: domain_module.Domain,
-         findings: list[recovery.Finding]) -> tuple[str, ...] | None:
+def _row(node: world_module.Node, findings: list[recovery.Finding],
+         domain: domain_module.Domain) -> tuple[str, ...] | None:
     try:
         name, state = domain.name(), domain.state()
     except errors.DomainGone:
