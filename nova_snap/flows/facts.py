@@ -167,7 +167,7 @@ def _allocated(world: world_module.World, domain: domain_module.Domain,
 def _is_closed(layer: layer_model.Layer, state: State) -> bool:
     """Tell whether only the guest's QEMU need have a layer open.
 
-    nova-compute may not open block devices.
+    nova-compute, which is not root, cannot open block devices.
     """
     return (layer.storage == layer_model.Storage.BLOCK
             and state != State.SHUTOFF)

@@ -183,7 +183,8 @@ def _records(world: world_module.World, request: request_model.Request,
     return [image_step.CreateImage(image_model.snapshot_spec(
         request, request_model.RequestedImage(
             planned.image_id, planned.name, place=planned.place),
-        image_model.Origin(planned.disk.virtual_size, nova, base),
+        image_model.Origin(planned.disk.virtual_size, nova, base,
+                           planned.disk.is_root),
         disk_format=planned.image_format,
         non_inheritable=world.settings.non_inheritable_image_properties
     ).to_dict()) for planned in made.images]

@@ -140,11 +140,13 @@ class Origin:
     :ivar virtual_size: bytes of the disk as the guest sees it
     :ivar metadata: None for a guest that Nova did not make
     :ivar base: the image it was booted from as Glance has it today, or None
+    :ivar is_root: the disk is the one that Nova's sizes are about
     """
 
     virtual_size: int
     metadata: nova_model.NovaMetadata | None = None
     base: Image | None = None
+    is_root: bool = True
 
 
 def snapshot_spec(request: request_model.Request,
@@ -186,7 +188,8 @@ def snapshot_spec(request: request_model.Request,
         name=asked.name,
         disk_format=disk_format,
         container_format=(nova and nova.image_container_format) or 'bare',
-        min_disk=(max(nova.image_min_disk, nova.flavor_disk_gib) if nova
+        min_disk=(max(nova.image_min_disk, nova.flavor_disk_gib)
+                  if nova and origin.is_root
                   else units.ceil_gib(origin.virtual_size)),
         min_ram=nova.image_min_ram if nova else 0,
         owner=(nova.project_uuid or None) if nova else None,

@@ -109,6 +109,13 @@ class SnapshotSpecTestCase(base.BaseTestCase):
             image_model.Origin(virtual_size, metadata, base_image),
             disk_format='qcow2', non_inheritable=non_inheritable)
 
+    def test_another_disk_than_the_root_disk_has_its_own_size(self):
+        spec = image_model.snapshot_spec(
+            _request(), ASKED, image_model.Origin(
+                5 * units.GiB + 1, _nova(flavor_disk_gib=1), is_root=False),
+            disk_format='qcow2')
+        self.assertEqual(6, spec.min_disk)
+
     def test_it_is_what_nova_34_wrote(self):
         """The record of an image that a real Nova made, property by property.
 
