@@ -73,7 +73,7 @@ class OrderTestCase(HostdevTestCase):
              'journal write DetachHostdev undone',
              'libvirt attachDeviceFlags hostdev pci 3b:00.1',
              'journal write DetachHostdev undone'],
-            changes[first:first + 16])
+            changes[first:first + 17])
         self.assertLess(changes.index('libvirt attachDeviceFlags hostdev pci '
                                       '3b:00.1'),
                         changes.index('libvirt setTime'))
