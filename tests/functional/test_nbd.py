@@ -65,10 +65,11 @@ class ServerTestCase(base.BaseTestCase):
 
         A socket is there before its server listens.
         """
-        return any(
-            line.endswith(f' {self.socket}\n')
-            and int(line.split()[3], 16) & ACCEPTS_CONNECTIONS
-            for line in open('/proc/net/unix'))
+        with open('/proc/net/unix') as sockets:
+            return any(
+                line.endswith(f' {self.socket}\n')
+                and int(line.split()[3], 16) & ACCEPTS_CONNECTIONS
+                for line in sockets)
 
     def read_disk(self, name='', depth=4):
         """Return a disk's bytes, and how many of them were data."""
