@@ -48,6 +48,8 @@ CHECK = ('qemu-img check -f qcow2 -- "$1" 2>&1'
          f' | head -c {64 * units.KiB}')
 CUT_SHORT = 'exceeding the end of the file'
 CHECKED = 'were found on the image'
+# How each fault begins.
+FAULT = 'qemu-img: '
 PROGRESS_SECONDS = 0.2
 # Reads and writes under way at the same time, the most that qemu-img has, and
 # for formats whose clusters need not be written in the disk's order.
@@ -266,7 +268,7 @@ def _translated(verb: str, path: str,
     try:
         yield
     except processutils.ProcessExecutionError as exc:
-        reason = (exc.stderr or exc.stdout or str(exc)).strip()
+        reason = _first_fault(exc.stderr or exc.stdout or str(exc))
         raise errors.StorageError(
             reason=f'qemu-img could not {verb} {path}: '
                    + reason.replace(target or path, path)) from exc
@@ -274,6 +276,13 @@ def _translated(verb: str, path: str,
         raise errors.StorageError(
             reason=f'qemu-img could not be run: {exc}. It is in the package '
                    'qemu-utils') from exc
+
+
+def _first_fault(said: str) -> str:
+    """Leave out what the other coroutines say when one has failed."""
+    first, *more = said.strip().splitlines() or ['']
+    return '\n'.join([first, *(line for line in more
+                               if not line.startswith(FAULT))])
 
 
 @contextlib.contextmanager

@@ -392,6 +392,15 @@ class ConvertTestCase(base.BaseTestCase):
         self.assertEqual([], [thread for thread in threading.enumerate()
                               if thread.name == 'qemu-img'])
 
+    def test_what_each_coroutine_says_of_a_full_disk_is_said_once(self):
+        self.useFixture(program.Program('qemu-img', (
+            'for at in 3 2 1; do echo "qemu-img: error while writing at byte '
+            '$at: No space left on device" >&2; done; exit 1')))
+        error = self.assertRaises(errors.StorageError, self.convert)
+        self.assertTrue(str(error).endswith(
+            'qemu-img: error while writing at byte 3: No space left on '
+            'device'), str(error))
+
     def test_one_that_stands_still_is_ended(self):
         gate = self.path + '.gate'
         os.mkfifo(gate)
