@@ -49,10 +49,11 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
         # The guest does not stand still while it waits for its turn.
         with txn.world.disk_turn(), _without_hostdevs(txn, plan), \
                 _saved(txn, plan):
-            chains = image_flow.cloned(txn.world, plan, scratch)
+            rest = image_flow.AtRest(txn.world, plan)
+            chains = image_flow.cloned(txn.world, plan, scratch, rest)
             if chains is None:
                 images = opened.enter_context(
-                    image_flow.at_rest(txn.world, plan, scratch))
+                    image_flow.at_rest(txn.world, plan, scratch, rest))
         _refuse_missing(txn.world, plan)
         _set_clock(txn, plan)
         if chains is not None:

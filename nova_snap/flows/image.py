@@ -56,7 +56,7 @@ SOCKET_NAME = 'nbd-{}'
 Chain = cabc.Sequence[layer_model.Layer]
 
 
-class _AtRest:
+class AtRest:
     """The disks of a guest that must not start while they are read.
 
     qemu-img's lock keeps a guest from its disk, but not on each file system.
@@ -101,17 +101,16 @@ class Opened(ty.NamedTuple):
 
 
 @contextlib.contextmanager
-def at_rest(world: world_module.World, plan: plan_model.Plan,
-            scratch: str) -> cabc.Iterator[Opened]:
+def at_rest(world: world_module.World, plan: plan_model.Plan, scratch: str,
+            rest: AtRest) -> cabc.Iterator[Opened]:
     """Have the image of each disk, as it lies there, for the block.
 
     In a turn at the disk, which the caller has: its guest may stand still.
 
-    :raises StorageError: when a disk is in use or was changed, or when one
-        image cannot be written
+    :raises StorageError: when a disk is in use or has changed since, or when
+        one image cannot be written
     :raises ImageUnsafe: when what was written refers to another file
     """
-    rest = _AtRest(world, plan)
     plan = format_flow.settled(world, plan)
     with contextlib.ExitStack() as opened:
         sources = [opened.enter_context(
@@ -121,15 +120,14 @@ def at_rest(world: world_module.World, plan: plan_model.Plan,
         yield Opened(plan, sources, rest.check)
 
 
-def cloned(world: world_module.World, plan: plan_model.Plan,
-           scratch: str) -> list[Chain] | None:
+def cloned(world: world_module.World, plan: plan_model.Plan, scratch: str,
+           rest: AtRest) -> list[Chain] | None:
     """Keep the disks of a guest that is saved: it need not wait any longer.
 
     :returns: the chain of each, over a clone of its active layer; None where
         the file system has no clones
-    :raises StorageError: when a disk was changed, or the guest has run since
+    :raises StorageError: when the guest has run since
     """
-    rest = _AtRest(world, plan)
     chains: list[Chain] = []
     for disk in plan.disks:
         active, *backing = disk.chain

@@ -68,8 +68,9 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
     with txn.hold(scratch_step.MakeScratch(scratch)), \
             contextlib.ExitStack() as opened:
         with txn.world.disk_turn():
-            images = opened.enter_context(
-                image_flow.at_rest(txn.world, plan, scratch))
+            images = opened.enter_context(image_flow.at_rest(
+                txn.world, plan, scratch,
+                image_flow.AtRest(txn.world, plan)))
         return image_flow.deliver(
             txn, images.plan, images.sources, consistency_model.NOT_FROZEN,
             check=images.check if images.plan.is_streamed else None)
