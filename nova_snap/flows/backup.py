@@ -84,17 +84,16 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
                 for image in plan.images]
             result = image_flow.deliver(
                 txn, plan, sources, consistency,
-                check=functools.partial(_end, txn.world, job, used))
+                check=functools.partial(_end, world, backup, job, used))
     return dataclasses.replace(result, frozen_seconds=freeze.seconds,
                                scratch_bytes=sum(used))
 
 
-def _end(world: world_module.World, job: world_module.Held,
-         used: list[int]) -> None:
+def _end(world: world_module.World, backup: backup_step.StartBackup,
+         job: world_module.Held, used: list[int]) -> None:
     """End the job, and note what its scratch files have taken."""
-    assert isinstance(job.step, backup_step.StartBackup)
-    used.append(world.files.written_bytes(os.path.dirname(job.step.socket)))
-    LOG.info('The scratch files of %s have taken %s', job.step.uuid,
+    used.append(world.files.written_bytes(os.path.dirname(backup.socket)))
+    LOG.info('The scratch files of %s have taken %s', backup.uuid,
              units.format_bytes(used[-1]))
     job.release_early()
 

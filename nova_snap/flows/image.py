@@ -154,9 +154,8 @@ def kept(world: world_module.World, plan: plan_model.Plan,
     plan = format_flow.settled(world, plan, chains)
     if world.settings.upload == 'stream':
         plan = dataclasses.replace(plan, images=tuple(
-            dataclasses.replace(image, is_streamed=(
-                not image.compress
-                and image.image_format in plan_model.STREAMED_FORMATS))
+            dataclasses.replace(image, is_streamed=plan_model.can_be_streamed(
+                image.image_format, compress=image.compress))
             for image in plan.images))
     with contextlib.ExitStack() as opened:
         yield Opened(plan, [

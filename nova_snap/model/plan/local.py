@@ -194,8 +194,9 @@ def _image(settings: settings_model.Settings, facts: plan_model.Facts,
         image_id=asked.image_id, name=asked.name, made_by=asked.made_by,
         image_format=image_format, is_format_named=is_named, disk=disk,
         compress=compress, place=asked.place,
-        is_streamed=(_streams(settings, method) and not compress
-                     and image_format in plan_model.STREAMED_FORMATS))
+        is_streamed=(_streams(settings, method)
+                     and plan_model.can_be_streamed(image_format,
+                                                    compress=compress)))
 
 
 def _streams(settings: settings_model.Settings,

@@ -180,6 +180,11 @@ class PlannedImage:
     place: image_set.Place | None = None
 
 
+def can_be_streamed(image_format: str, *, compress: bool) -> bool:
+    """Tell whether an image can be laid out before its disk is read."""
+    return not compress and image_format in STREAMED_FORMATS
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What will be done to the guest.
