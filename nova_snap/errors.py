@@ -56,7 +56,7 @@
     +-- InstanceLocked             another process or thread holds the lock
     +-- JournalError
     |   `-- JournalUnknownVersion
-    +-- UndoFailed                 a hold could not be let go at once
+    +-- UndoFailed                 a step could not be undone at once
     `-- RollbackIncomplete         something is left; its record says what
 
 A class carries the message, an instance carries the facts, each in a field of
@@ -476,7 +476,7 @@ class JournalUnknownVersion(JournalError):
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class UndoFailed(SnapError):
-    """A hold could not be let go where it should; it is tried once more."""
+    """A step could not be undone where it should; it is tried once more."""
 
     template = '%(step)s could not be undone: %(reason)s'
 

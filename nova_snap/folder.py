@@ -197,10 +197,16 @@ class Folder:
         descriptor, as long as that is open.
 
         :param path: of the name, as the others know it
+        """
+        return self.through_us(name) if self.is_anothers else path
+
+    def through_us(self, name: str) -> str:
+        """Return a short path of a name in here, while this is open.
+
+        For a process of our own user, or of root.
+
         :source: proc(5), /proc/pid/fd
         """
-        if not self.is_anothers:
-            return path
         return f'/proc/{os.getpid()}/fd/{self.descriptor}/{name}'
 
     def sync(self) -> None:

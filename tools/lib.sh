@@ -51,3 +51,5 @@ find_python() {
 }
 
 find_python || exit
+# stestr would take it for the Python of the tests.
+export -n PYTHON

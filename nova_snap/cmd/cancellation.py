@@ -34,21 +34,20 @@ class Cancellation:
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
-        self._before: dict[signal.Signals, ty.Any] = {}
+        self._signals: list[signal.Signals] = []
         self._requested = False
 
     def __enter__(self) -> 'Cancellation':
-        self._before = {number: action for number in self.SIGNALS
-                        if (action := signal.getsignal(number))
-                        != signal.SIG_IGN}
+        self._signals = [number for number in self.SIGNALS
+                         if signal.getsignal(number) != signal.SIG_IGN]
         self._set(self._cancel)
         return self
 
     def __exit__(self, kind: type[BaseException] | None,
                  exc: BaseException | None,
                  traceback: types.TracebackType | None) -> None:
-        for number, action in self._before.items():
-            signal.signal(number, action)
+        # All is done, and the exit code says how.
+        self._set(signal.SIG_IGN)
 
     def forbid(self) -> None:
         """Take no cancellation any more: the image is about to stay.
@@ -61,7 +60,7 @@ class Cancellation:
             raise KeyboardInterrupt
 
     def _set(self, action: ty.Any) -> None:
-        for number in self._before:
+        for number in self._signals:
             signal.signal(number, action)
 
     def _cancel(self, number: int, frame: types.FrameType | None) -> None:

@@ -23,11 +23,15 @@ from nova_snap.cmd import shim
 from nova_snap.cmd import show
 from nova_snap.conf import files as conf_files
 from nova_snap import errors
+from nova_snap.flows import into_ceph as into_ceph_flow
 from nova_snap.flows import recovery
 from nova_snap.host import file_systems
 from nova_snap.host import files as files_module
 from nova_snap.host import processes
 from nova_snap.host import systemd
+from nova_snap.model import layer as layer_model
+from nova_snap.model.plan import direct as direct_plan
+from nova_snap.model.plan import into_ceph as into_ceph_plan
 from nova_snap.steps import world as world_module
 from nova_snap import units
 
@@ -143,6 +147,26 @@ def _image_service(node: world_module.Node) -> str:
     return 'Glance answers and takes our credentials'
 
 
+def _delivery(node: world_module.Node) -> str:
+    """Say where images are written, and how they get there."""
+    world = node.world
+    if world.settings.deliver != into_ceph_plan.RBD:
+        return 'images are uploaded to Glance'
+    found, why = into_ceph_flow.find(world)
+    if found is None:
+        raise errors.Refused(
+            reason='Images are uploaded, although [nova_snap]deliver is rbd: '
+                   + why)
+    said = (f'images are written into pool {found.pool} of Ceph cluster '
+            f'{found.fsid} ({why})')
+    if node.nova_compute_runs() and not world.settings.rbd_glance_pool:
+        # It signs in with those credentials alone, not with OS_*.
+        said += (f'; those of nova-compute only if {direct_plan.OPTION} = '
+                 f'{found.pool} is in nova.conf, or a user with the role '
+                 'service in [nova_snap] or [service_user]')
+    return said
+
+
 def _volume_service(node: world_module.Node) -> str:
     try:
         node.world.volumes.check()
@@ -160,6 +184,24 @@ def _nova(node: world_module.Node) -> str:
         return ('a nova-compute runs here: its guests are snapshotted live; '
                 'cold only through Nova')
     return 'no nova-compute runs here'
+
+
+def _ceph(node: world_module.Node) -> str:
+    """Say what Ceph does for guests of Nova's whose disks are there."""
+    settings = node.world.settings
+    if not settings.rbd_user:
+        return 'Ceph is not asked: no [libvirt]rbd_user is set'
+    ceph = node.world.ceph(layer_model.CephClient(
+        settings.rbd_user, settings.images_rbd_ceph_conf))
+    fsid = ceph.fsid()
+    pool, why = direct_plan.pool(settings, direct_plan.Facts(
+        fsid, node.world.images.stores(), parent_pool=None))
+    said = f'Ceph {fsid} answers {ceph.client}: root disks there are '
+    if pool is None:
+        return (f'{said}cloned where the image that they were made of is, and '
+                f'else read and sent ({why})')
+    ceph.check_writable(pool)
+    return f'{said}cloned into pool {pool} ({why})'
 
 
 def _stop_limit(node: world_module.Node) -> str:
@@ -232,5 +274,6 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 LOOKS = (_tools, _hypervisor, _snapshots_directory, _journal,
-         _image_service, _volume_service, _nova, _stop_limit)
+         _image_service, _delivery, _volume_service, _ceph, _nova,
+         _stop_limit)
 LOOKS_AT_CONFIGURATION = (_configuration, _driver)

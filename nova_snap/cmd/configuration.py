@@ -13,6 +13,8 @@
 """Where the command has its options from."""
 
 import argparse
+import itertools
+import os
 import typing as ty
 
 from oslo_config import cfg
@@ -21,6 +23,11 @@ from nova_snap import conf as conf_module
 from nova_snap.conf import files as conf_files
 from nova_snap import errors
 from nova_snap.host import processes
+from nova_snap import lookup
+from nova_snap.model import remedy
+
+# Where an operator puts it.
+CONFIGURATION = '/etc/'
 
 
 class Configuration(ty.NamedTuple):
@@ -52,6 +59,7 @@ def read(arguments: argparse.Namespace) -> Configuration:
     else:
         running = processes.nova_computes()
         of_running, whose = _of_running(running)
+        _refuse_anothers(running, of_running)
         named = conf_files.of_nova_compute(of_running) + conf_files.own()
         here = [one for one in running if not one.is_in_container]
         away = running[0].pid if running and not here else None
@@ -79,6 +87,31 @@ def _of_running(running: list[processes.NovaCompute]) -> tuple[
                        'read different files. Name those that are meant, as '
                        f'on the command line of one of them: {_show(named)}')
     return named[first], f'as nova-compute (PID {first}) reads them'
+
+
+def _refuse_anothers(running: list[processes.NovaCompute],
+                     named: list[conf_files.Named]) -> None:
+    """Refuse, as root, files that another user has named and can change.
+
+    Any user can start a process that looks like a nova-compute, and what
+    these files say is done by root. Below /etc lies what an operator has put
+    there, also where it belongs to the user of nova-compute.
+
+    :raises ConfigError: naming the one, and how to name it
+    """
+    if os.geteuid() or all(one.uid == 0 for one in running):
+        return
+    paths = [path for _, path in named] + conf_files.paths(named)
+    for path in paths:
+        if not (os.path.normpath(path).startswith(CONFIGURATION)
+                or lookup.is_roots(path)):
+            raise errors.ConfigError(
+                option=conf_files.FILE,
+                reason=f'{path} is missing, or other users than root can '
+                       'change it, and only a process that looks like '
+                       'nova-compute names it. If it is yours: '
+                       + remedy.command('nova-snap', *itertools.chain(*named),
+                                        'check'))
 
 
 def _show(named: dict[int, list[conf_files.Named]]) -> str:

@@ -153,12 +153,12 @@ def _plan(node: world_module.Node, request: request_model.Request) -> (
     """Say what would be done, and what the journal has of this instance.
 
     :raises InstanceBusy: also when a snapshot of it is under way
-    :raises SnapError: as :func:`nova_snap.flows.snapshot.plan`
+    :raises SnapError: as :func:`nova_snap.flows.snapshot.dry_run`
     """
     said = recovery.remarks(
         recovery.status(node), node.world.host.domain(request.instance_uuid))
     try:
-        plan = snapshot.plan(node, request)
+        plan = snapshot.dry_run(node, request)
     except errors.InstanceBusy as exc:
         raise errors.InstanceBusy(
             instance=exc.instance,
@@ -185,7 +185,7 @@ def _describe(result: result_model.Result,
         'seconds': round(seconds, 2),
         'remarks': list(result.plan.remarks),
     }
-    for name in ('frozen_seconds', 'scratch_bytes'):
+    for name in ('frozen_seconds', 'scratch_bytes', 'written'):
         if getattr(result, name) is not None:
             described[name] = getattr(result, name)
     if result.volume_snapshots:
@@ -196,6 +196,7 @@ def _describe(result: result_model.Result,
 def _words(result: result_model.Result, seconds: float) -> str:
     return '\n'.join(
         [_image(image, result, seconds) for image in result.images]
+        + ([f'written: {result.written}'] if result.written else [])
         + _volumes(result))
 
 

@@ -26,8 +26,10 @@ from nova_snap.host import locks as locks_module
 from nova_snap.host import processes
 from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.host import qemu_nbd as qemu_nbd_module
+from nova_snap.host import rbd as rbd_module
 from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import host as host_module
+from nova_snap.journal import checkpoints as checkpoints_module
 from nova_snap.journal import store as store_module
 from nova_snap.model import observer as observer_module
 from nova_snap.services import sign_in
@@ -83,6 +85,11 @@ class Runtime:
                 credentials_module.load_for_volumes, self._conf, os.environ),
                 settings),
             clock=clock_module.Clock(),
+            ceph=lambda client: rbd_module.Ceph(
+                client.conf, client.user,
+                connect_timeout=settings.rbd_connect_timeout),
+            checkpoints=checkpoints_module.Checkpoints(settings.journal_dir,
+                                                       owner),
             observer=self._observer)
         return world_module.Node(
             world=world, store=store,

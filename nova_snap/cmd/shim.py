@@ -38,8 +38,8 @@ def look(compute_driver: str | None) -> str:
     :param compute_driver: what Nova's configuration says
     :raises Refused: when it asks for our driver and Nova does not find it
     """
-    interpreter = _interpreter()
-    found = python_module.ask(interpreter)
+    interpreter, uid = _interpreter()
+    found = python_module.ask(interpreter, uid)
     is_wanted = (compute_driver or '').startswith(DRIVER_PREFIX)
     if found is None or found.nova is None:
         words = f'there is no Nova for {interpreter}'
@@ -61,20 +61,23 @@ def look(compute_driver: str | None) -> str:
                f'nova_snap run: {_install_line(interpreter, found)}')
 
 
-def _interpreter() -> str:
+def _interpreter() -> tuple[str, int]:
     """Return the Python of Nova, as far as that can be told, else ours.
 
     That of the nova-compute which runs, or of the one which would be
     started.
+
+    :returns: and the uid of the user whose it is
     """
     for one in processes.nova_computes():
-        if one.is_in_container is False:
+        uid = one.uid
+        if one.is_in_container is False and uid is not None:
             found = one.interpreter or python_module.of_script(one.program)
             if found:
-                return shutil.which(found) or found
+                return shutil.which(found) or found, uid
     script = shutil.which(processes.NOVA_COMPUTE)
     return (python_module.of_script(script) if script else '') or (
-        sys.executable)
+        sys.executable), 0
 
 
 def _shim_of(nova: str) -> str:

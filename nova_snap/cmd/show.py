@@ -45,6 +45,8 @@ PHASES = {
     Phase.MIRROR: 'Copying the active layer',
     Phase.CONVERT: 'Writing the flat image',
     Phase.UPLOAD: 'Uploading to Glance',
+    Phase.FLATTEN: 'Copying within Ceph',
+    Phase.HASH: 'Hashing the image',
     Phase.VOLUMES: 'Snapshotting the volumes',
 }
 

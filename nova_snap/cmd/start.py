@@ -13,7 +13,8 @@
 """Where the command begins, before it is loaded.
 
 To import all of it takes most of a second, and a Ctrl-C may come in that
-time, too. There is nothing to put back then.
+time, too, or before the command listens for it. There is nothing to put back
+then.
 """
 
 import sys
@@ -26,7 +27,7 @@ def main() -> int:
     """Load the command, run it, and return its exit code."""
     try:
         from nova_snap.cmd import main as main_module
+        return main_module.main()
     except KeyboardInterrupt:
         print('nova-snap: cancelled; the guest is as it was', file=sys.stderr)
         return CANCELLED
-    return main_module.main()

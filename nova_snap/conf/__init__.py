@@ -172,6 +172,11 @@ def _values(conf: cfg.ConfigOpts) -> settings_model.Settings:
         images_cpu_time_limit=conf.libvirt.images_cpu_time_limit,
         images_address_space_limit=(
             conf.libvirt.images_address_space_limit * units.GiB),
+        rbd_user=conf.libvirt.rbd_user or '',
+        images_rbd_ceph_conf=conf.libvirt.images_rbd_ceph_conf,
+        rbd_connect_timeout=conf.libvirt.rbd_connect_timeout,
+        images_rbd_glance_store_name=(
+            conf.libvirt.images_rbd_glance_store_name),
         disable_libvirt_livesnapshot=(
             conf.workarounds.disable_libvirt_livesnapshot),
         ephemeral_storage_encryption=(

@@ -124,4 +124,60 @@ Possible values:
 
 * A number of GiB, at least 1.
 """),
+    cfg.StrOpt('rbd_user',
+               help="""
+The user of Ceph that root disks in Ceph are read as.
+
+The guest is not affected. It is the user that Nova is; the name has no
+``client.`` before it. Its key is read from the keyring that ``ceph.conf``
+names, by default ``/etc/ceph/ceph.client.USER.keyring``: the secret that
+libvirt has for the guests' QEMU cannot be read by other programs. For a guest
+that Nova did not make, the user in its definition comes first.
+
+Related options:
+
+* ``images_rbd_ceph_conf``
+"""),
+    cfg.StrOpt('images_rbd_ceph_conf',
+               default='',
+               help="""
+The configuration of the Ceph that root disks lie in.
+
+The guest is not affected.
+
+Possible values:
+
+* The full path of a ``ceph.conf``. When it is empty, it is the one that the
+  definition of the guest names, and else ``/etc/ceph/ceph.conf``.
+
+Related options:
+
+* ``rbd_user``
+* ``rbd_connect_timeout``
+"""),
+    cfg.IntOpt('rbd_connect_timeout',
+               default=5,
+               help="""
+How long Ceph's monitors may take to let us in.
+
+The guest is not affected, and not frozen yet. When the time is over the
+snapshot is refused. The unit is seconds.
+
+Possible values:
+
+* A number of seconds; less than 1 is 30.
+"""),
+    cfg.StrOpt('images_rbd_glance_store_name',
+               default='',
+               help="""
+The store of Glance's that the images of root disks in Ceph are left in.
+
+The guest is not affected. It is of use where Glance has several stores in
+this Ceph. When it is empty, the store is the one that the image of the
+instance came from, and else the default of Glance's.
+
+Related options:
+
+* ``[nova_snap]rbd_glance_pool``
+"""),
 ]

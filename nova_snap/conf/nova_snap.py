@@ -70,15 +70,121 @@ while it is sent, and nothing of it is written on this host; each attempt to
 send reads it again. Zeros that a guest has written over data are left out of
 an image of the first kind only.
 
-An image is always uploaded from a file where it is neither qcow2 nor raw,
-where it is compressed, and where the guest stands still until its disk has
-been read: in a cold snapshot, unless the file system can clone the disk.
+An image is always uploaded from a file where it is neither qcow2 nor raw, and
+where it is compressed. In a cold snapshot ``stream`` lets the guest go on
+before its disk is read: a backup job holds the disk as it was saved, where
+libvirt and QEMU are as ``live_method = backup`` needs them. Elsewhere the
+guest stands still until the image is a file, unless the file system can clone
+the disk.
 
 Related options:
 
 * ``[libvirt]snapshots_directory``
 * ``[libvirt]snapshot_image_format``
 * ``[libvirt]snapshot_compression``
+"""),
+    cfg.StrOpt('rbd_glance_pool',
+               help="""
+The pool of Ceph's in which Glance keeps its images.
+
+The snapshot of a root disk in Ceph is cloned into it, and nothing is uploaded.
+Glance tells the pool to users with the role ``service`` or ``admin``; where it
+tells another one, the snapshot is refused. It need not be set where Glance
+tells it, nor where the image that the instance was made from is in Ceph.
+nova-compute asks as the user who wants the snapshot, whom Glance does not tell
+in general, and then as the user in this group or in ``[service_user]``. The
+guest is not touched before the pool has been looked at.
+
+Possible values:
+
+* The name of a pool.
+
+Related options:
+
+* ``[libvirt]images_rbd_glance_store_name``
+"""),
+    cfg.StrOpt('location_hash',
+               default='auto',
+               choices=[
+                   ('auto', 'by Glance where it can, else by this host'),
+                   ('glance', 'by Glance, or not at all'),
+                   ('host', 'by this host, which reads the image once'),
+               ],
+               help="""
+What computes the hash of an image that is cloned in Ceph.
+
+Glance computes it by itself since the API 2.17, after the image is active,
+unless its operator has set ``do_secure_hash`` to false. With an older one the
+image has no hash, as that of Nova's own code, unless this host reads the
+whole image from Ceph once, which takes as long as an upload. The guest runs
+on in each case.
+
+An image that this host writes (``deliver``) is hashed as it is read, where its
+hash comes from this host. Given a hash, Glance compares it before the image is
+active, and reads all of it for that: ``host`` costs that time.
+
+Related options:
+
+* ``verify_upload``, which this has nothing to do with: no byte is sent
+"""),
+    cfg.StrOpt('deliver',
+               default='glance',
+               choices=[
+                   ('glance', 'the image is uploaded'),
+                   ('rbd', 'it is written to where Glance has it in Ceph'),
+               ],
+               help="""
+How the data of an image come to where Glance keeps its images.
+
+With ``rbd`` the image of a disk that is a file or a block device of this host
+is written into Glance's pool in Ceph by this host, which tells Glance where it
+lies: no byte goes through Glance, several writes are under way at a time, and
+zeros are not written. The image is raw. ``[libvirt]rbd_user`` must be able to
+write that pool. Where Glance keeps its images elsewhere or takes no locations
+from us, or where another format was asked for, the image is uploaded; the
+plan says which it will be. The guest is not affected.
+
+Related options:
+
+* ``rbd_glance_pool``
+* ``[libvirt]rbd_user``
+* ``[libvirt]images_rbd_ceph_conf``
+* ``upload``: with ``rbd`` the disk is read while it is written, as with
+  ``stream``
+"""),
+    cfg.StrOpt('incremental',
+               default='none',
+               choices=[
+                   ('none', 'each image is written whole'),
+                   ('flat', 'it begins as the last one, and then Ceph copies '
+                            'what it has of that into it'),
+                   ('clone', 'it begins as the last one, and stays a clone '
+                             'of it'),
+               ],
+               help="""
+Whether an image in Ceph begins as the last one of its guest.
+
+With ``deliver = rbd`` and a backup job, QEMU marks in the qcow2 file of the
+root disk what the guest writes and discards from one image on. The next image
+is a clone of that one, and what has changed alone is read and written. Each
+image is whole: a server boots from any of them. Where the marks are missing or
+broken, or the last image is gone, all of the disk is written, and the result
+says why.
+
+With ``flat`` no image needs another one; the copy goes within Ceph, and over
+the network of this host. With ``clone`` it is left out: the price is that of
+the change. Glance then deletes the last image into Ceph's trash while the next
+one is there, or, before 2023.1 or with clones of the first version, not at
+all. After eight clones in a row an image is written whole.
+
+The marks take a bit for each 64 KiB of the disk. A disk that has them cannot
+be reverted to a snapshot in the same file (``virsh snapshot-revert``).
+
+Related options:
+
+* ``deliver``: must be ``rbd``
+* ``live_method``: must be ``backup`` or ``auto``
+* ``location_hash``: with ``host`` the image is read once from Ceph
 """),
     cfg.StrOpt('compression_type',
                default='zlib',
@@ -291,8 +397,8 @@ always compared.
 
 Possible values:
 
-* True: the image is read a second time on its way, and Glance's hash of it
-  is waited for
+* True: the image is hashed on its way, which is half of the processor time
+  that sending it takes, and Glance's hash of it is waited for
 * False: only the sizes are compared
 """),
     cfg.IntOpt('space_reserve',
@@ -302,10 +408,10 @@ Possible values:
 What snapshots leave free where they write.
 
 Guests whose disks are on a file system that is full stop. A snapshot is
-refused when what it surely writes would not fit, and given up, with its guest
-as it was, when less than this is free while it writes. The unit is bytes. The
-default of 1 GiB is what a fast disk takes in a second, the longest time
-between two looks at the free space.
+refused when no more than this is free, or when the copy of a raw active layer
+would not fit. It is given up, with its guest as it was, when less than this is
+free while it writes. The unit is bytes. The default of 1 GiB is what a fast
+disk takes in a second, the longest time between two looks at the free space.
 
 Possible values:
 

@@ -129,6 +129,7 @@ def _read_cloud(
     try:
         from openstack import config as sdk_config
         from openstack import exceptions as sdk_exceptions
+        import yaml
     except ImportError as exc:
         raise errors.ConfigError(
             option='OS_CLOUD',
@@ -136,9 +137,10 @@ def _read_cloud(
                    'install nova-snap[clouds], or unset OS_CLOUD and set the '
                    'other OS_* variables') from exc
     files = environ.get('OS_CLIENT_CONFIG_FILE')
-    # openstacksdk takes what it reads for what it expects.
+    # openstacksdk takes what it reads for what it expects, and its releases
+    # for Python 3.10 for YAML.
     with _translated('OS_CLOUD', sdk_exceptions.SDKException,
-                     AttributeError, TypeError):
+                     AttributeError, TypeError, yaml.YAMLError):
         region = sdk_config.OpenStackConfig(
             config_files=([files] if files else None),
             load_envvars=False).get_one(cloud=name)

@@ -52,6 +52,7 @@ NEEDED = (
     'nova.image.glance.generate_glance_url',
     'nova.objects.fields.MigrationType',
     'nova.privsep.path.chown',
+    'nova.privsep.sys_admin_pctxt',
     'nova.virt.libvirt.utils.get_disk_type_from_path',
     f'{_DRIVER}_can_quiesce',
     f'{_DRIVER}_create_snapshot_metadata',

@@ -29,6 +29,7 @@ from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 
 from nova_snap import conf as conf_module
+from nova_snap.driver import bitmaps
 from nova_snap.driver import features
 from nova_snap.driver import images as images_module
 from nova_snap.driver import progress as progress_module
@@ -39,6 +40,7 @@ from nova_snap.flows import frozen_by_nova
 from nova_snap.flows import snapshot
 from nova_snap.model import domain as domain_model
 from nova_snap.model import inheritance
+from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import backup as backup_plan
 from nova_snap.model.plan import disk as disk_plan
 from nova_snap.model import request as request_model
@@ -52,6 +54,7 @@ UPLOADING = task_states.IMAGE_UPLOADING
 # Nova's word for what lies on a block device.
 # :source: nova/virt/libvirt/utils.py get_disk_type_from_path
 LVM = 'lvm'
+RAW = 'raw'
 
 UpdateTaskState = cabc.Callable[..., None]
 
@@ -59,8 +62,8 @@ UpdateTaskState = cabc.Callable[..., None]
 class LibvirtDriver(driver.LibvirtDriver):
     """Snapshots that always put the guest back; the rest is Nova's.
 
-    What we do not do yet is left to Nova's own code: disks in Ceph, in LVM
-    unless a backup job can read them, encrypted ones, and containers.
+    What we do not do yet is left to Nova's own code: encrypted disks, and
+    containers.
     """
 
     def __init__(self, virtapi: ty.Any, read_only: bool = False) -> None:
@@ -77,9 +80,11 @@ class LibvirtDriver(driver.LibvirtDriver):
             settings, self._host, self._power_up)
         self._quiesced = frozen_by_nova.Quiesced(settings.quiesce_limit)
         self._recovery = recovery_module.Recovery(self._snap)
-        # No method: its arguments differ between the releases of Nova.
+        # No methods: their arguments differ between the releases of Nova.
         self.resume_state_on_host_boot = functools.partial(
             self._resume, super().resume_state_on_host_boot)
+        self.finish_migration = functools.partial(
+            self._finish_migration, super().finish_migration)
         self._instances: dict[str, ty.Any] = {}
         self._power_up_cpus = features.power_up(self)
         # Of each instance, its mediated devices while they may be out.
@@ -179,7 +184,7 @@ class LibvirtDriver(driver.LibvirtDriver):
                    root: domain_model.Disk | None) -> str | None:
         """Say why a snapshot of this guest is Nova's, if it is."""
         is_off = guest.get_power_state(self._host) == power_state.SHUTDOWN
-        why = _why_novas_disk(root, has_lvm=not is_off
+        why = _why_novas_disk(root, is_read_by_qemu=not is_off
                               and self._takes_by_backup())
         if why is not None:
             return why
@@ -205,14 +210,29 @@ class LibvirtDriver(driver.LibvirtDriver):
         """Let Nova start a guest that is off, but not over a saved one.
 
         A guest that a dead process had saved for its snapshot is started by
-        the recovery. Nova would throw its memory away.
+        the recovery. Nova would throw its memory away, so Nova's turn comes
+        after that: it finds the guest running.
 
         :param resume: Nova's own code
         :source: nova/virt/libvirt/driver.py resume_state_on_host_boot, which
             does a hard reboot of what does not run
         """
-        self._recovery.wait_for(instance.uuid)
-        resume(context, instance, *args, **kwargs)
+        self._recovery.after(instance.uuid, functools.partial(
+            resume, context, instance, *args, **kwargs))
+
+    def _finish_migration(self, finish: cabc.Callable[..., None],
+                          context: ty.Any, migration: ty.Any,
+                          instance: ty.Any, disk_info: str, *args: ty.Any,
+                          **kwargs: ty.Any) -> None:
+        """Let Nova resize a guest's disks, without bitmaps of ours in them.
+
+        :param finish: Nova's own code
+        :source: nova/virt/libvirt/driver.py finish_migration;
+            nova/virt/disk/api.py extend
+        """
+        bitmaps.remove_ours(self._snap.local_node().world.qemu_img,
+                            disk_info)
+        finish(context, migration, instance, disk_info, *args, **kwargs)
 
     def _guest(self, instance: ty.Any) -> ty.Any:
         """Return Nova's guest of an instance.
@@ -333,23 +353,27 @@ def _why_novas_options() -> str | None:
 
 
 def _why_novas_disk(root: domain_model.Disk | None, *,
-                    has_lvm: bool) -> str | None:
+                    is_read_by_qemu: bool) -> str | None:
     """Say why a snapshot of this root disk is Nova's, if it is.
 
-    :param has_lvm: we read it from the guest's QEMU: Nova's way with a
-        logical volume is to stop the guest
+    :param is_read_by_qemu: the guest's, in a backup job: on a block device
+        we read raw ones alone, which are all that Nova makes there
     """
     if root is None:
         return 'it has no disk'
     if root.device not in domain_model.DISKS:
         return f'its root disk {root.target_dev} is a {root.device}'
+    if root.storage == layer_model.Storage.RBD:
+        why = disk_plan.why_not_read(root)
+        return None if why is None else f'its root disk {why}'
     if not root.storage.is_local:
         return f'its root disk is of type {root.storage}'
     # Nova's word for where a disk lies, such as 'lvm', or for its format.
     source_type = (
         libvirt_utils.get_disk_type_from_path(root.source_path or '')
         or root.driver_format)
-    if source_type == LVM and has_lvm:
+    if source_type == LVM and (is_read_by_qemu
+                               or root.driver_format == RAW):
         source_type = root.driver_format
     if source_type not in disk_plan.SOURCE_FORMATS:
         return f'its root disk is of type {source_type}'

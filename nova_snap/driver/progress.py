@@ -31,9 +31,11 @@ LOG = logging.getLogger(__name__)
 Phase = phase_model.Phase
 
 # Which part of the whole each phase is, in percent: of the three copies of
-# the disk each is a third, the upload somewhat more.
+# the disk each is a third, the upload somewhat more. What Ceph copies takes
+# the place of the upload, which Nova was told of before it.
 PHASES = {Phase.MIRROR: (0, 30), Phase.CONVERT: (30, 60),
-          Phase.UPLOAD: (60, 100)}
+          Phase.UPLOAD: (60, 100), Phase.FLATTEN: (60, 95),
+          Phase.HASH: (95, 100)}
 # Each write is one in Nova's database: a handful for each snapshot.
 STEP_PERCENT = 20
 # How often we look whether a step is done. A user does not ask more often.

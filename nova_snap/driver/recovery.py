@@ -12,6 +12,7 @@
 
 """What a dead nova-compute left: guests at the start, images later."""
 
+import collections.abc as cabc
 import threading
 
 import nova.conf
@@ -42,7 +43,9 @@ class Recovery:
     def __init__(self, runtime: runtime_module.Runtime) -> None:
         self._runtime = runtime
         self._stopped = threading.Event()
+        # Unset only from the start until every guest to put back is known.
         self._looked = threading.Event()
+        self._looked.set()
         self._tried = threading.Event()
         self._said: set[str] = set()
         # Of each guest that is being put back since the start, by its UUID.
@@ -54,6 +57,7 @@ class Recovery:
         No record keeps nova-compute from starting: what takes longer, such as
         the thaw of a guest whose agent does not answer, goes on after this.
         """
+        self._looked.clear()
         threading.Thread(target=self._run, name='nova_snap-recovery',
                          daemon=True).start()
         if not self._tried.wait(START_SECONDS):
@@ -95,16 +99,37 @@ class Recovery:
         for thread in threads:
             thread.join()
 
-    def wait_for(self, uuid: str) -> None:
-        """Wait until the guest of one instance is back, or cannot be now.
+    def after(self, uuid: str, call: cabc.Callable[[], object]) -> None:
+        """Call when the guest of one instance is back, or cannot be now.
 
-        Not longer than its memory takes to be read: Nova goes on then.
+        At once where nothing of it was left. Else this returns, and the call
+        is made later: nova-compute is still starting, and the memory of a
+        guest may take minutes to be read.
         """
-        self._looked.wait(START_SECONDS)
+        if self._looked.is_set() and not self._is_being_put_back(uuid):
+            call()
+            return
+        LOG.info('The guest of instance %s is being put back; it is resumed '
+                 'after that', uuid)
+        threading.Thread(target=self._call_after, args=(uuid, call),
+                         name='nova_snap-resume', daemon=True).start()
+
+    def _is_being_put_back(self, uuid: str) -> bool:
         thread = self._guests.get(uuid)
-        if thread is not None and thread.is_alive():
-            LOG.info('The guest of instance %s is being put back', uuid)
-            thread.join(self._runtime.settings.save_timeout)
+        return thread is not None and thread.is_alive()
+
+    def _call_after(self, uuid: str, call: cabc.Callable[[], object]) -> None:
+        # A guest that never comes back must not stay Nova's to wait for.
+        patience = self._runtime.settings.save_timeout
+        self._looked.wait(patience)
+        if self._is_being_put_back(uuid):
+            self._guests[uuid].join(patience)
+        # Whatever it is: no caller is left to hear of it.
+        try:
+            call()
+        except Exception:
+            LOG.exception('The guest of instance %s is not resumed: start '
+                          'it with "openstack server start %s"', uuid, uuid)
 
     def _guest(self, node: world_module.Node,
                finding: recovery.Finding) -> None:
@@ -125,8 +150,9 @@ class Recovery:
     def images_too(self) -> None:
         """Settle what is left, with the credentials of the service.
 
-        An image is deleted only while its data is not whole. The snapshots
-        of volumes that are deleted were left by the nova-snap command.
+        An image is deleted only while its data is not whole, or where it is
+        known to have other bytes than it should have. The snapshots of
+        volumes that are deleted were left by the nova-snap command.
         """
         if any(self._runtime.store.ids()):
             settings = self._runtime.settings

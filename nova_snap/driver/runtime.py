@@ -25,18 +25,20 @@ import nova.privsep.path
 from oslo_log import log as logging
 
 from nova_snap import clock as clock_module
+from nova_snap.driver import devices
 from nova_snap.driver import instances as instances_module
 from nova_snap.driver import natively
 from nova_snap import errors
 from nova_snap.host import file_systems
 from nova_snap.host import files as files_module
 from nova_snap.host import locks as locks_module
-from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.host import qemu_nbd as qemu_nbd_module
+from nova_snap.host import rbd as rbd_module
 from nova_snap.host import systemd
 from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.hypervisor import host as host_module
+from nova_snap.journal import checkpoints as checkpoints_module
 from nova_snap.journal import store as store_module
 from nova_snap.model import observer as observer_module
 from nova_snap.model import settings as settings_model
@@ -205,6 +207,8 @@ def _connected(uri: str, host: ty.Any) -> ty.Any:
 class NovaFiles(files_module.Files):
     """The files of a process that is not root."""
 
+    opens_devices = False
+
     def own(self, path: str) -> None:
         """Take a file back that libvirt gave to QEMU's user.
 
@@ -291,13 +295,19 @@ class Runtime:
         return world_module.Node(
             world=world_module.World(
                 settings=settings, host=self._host,
-                qemu_img=qemu_img_module.QemuImg(
+                qemu_img=devices.NovaQemuImg(
                     settings.images_cpu_time_limit,
                     settings.images_address_space_limit),
                 exports=export_module.Exports(qemu_nbd_module.QemuNbd()),
                 files=NovaFiles(), images=images,
                 volumes=volumes or signed_out.SignedOutOfCinder(_no_user()),
-                clock=clock_module.Clock(), disk_turn=_disk_turn,
+                clock=clock_module.Clock(),
+                ceph=lambda client: natively.wrap(rbd_module.Ceph(
+                    client.conf, client.user,
+                    connect_timeout=settings.rbd_connect_timeout)),
+                checkpoints=natively.wrap(checkpoints_module.Checkpoints(
+                    settings.journal_dir)),
+                disk_turn=_disk_turn,
                 disk_work=natively.call,
                 observer=observer or observer_module.Observer()),
             store=self.store,

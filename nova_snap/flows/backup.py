@@ -17,7 +17,6 @@
     guest   writes ......................................................>
     agent     freeze | thaw
     job              begins ====== disks as they were, over NBD ====| ends
-    scratch          what the guest overwrites, before it does ====== |
     image                  read ====== sent ====== proven whole ===== | commit
 
 The moment at which the job begins is the point in time of all its disks.
@@ -26,36 +25,16 @@ There is no delta, and no flat image but where the format needs one.
 :source: libvirt docs/kbase/live_full_disk_backup.rst; docs/formatbackup.rst
 """
 
-import collections.abc as cabc
-import contextlib
 import dataclasses
-import functools
-import os
-
-from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap.flows import frozen as frozen_module
-from nova_snap.flows import image as image_flow
-from nova_snap.flows import image_format as format_flow
-from nova_snap.flows import room as room_flow
-from nova_snap.model import domain as domain_model
-from nova_snap.model import layer as layer_model
-from nova_snap.model.plan import backup as backup_plan
+from nova_snap.flows import held as held_flow
+from nova_snap.flows import incremental
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import result as result_model
-from nova_snap.steps import backup as backup_step
 from nova_snap.steps import scratch as scratch_step
 from nova_snap.steps import world as world_module
-from nova_snap import units
-
-LOG = logging.getLogger(__name__)
-
-# With the target of the disk.
-SCRATCH_NAME = 'scratch-{}'
-# Between two looks at the guest and at the free space: a guest that stands
-# paused goes on within a second.
-LOOK_SECONDS = 0.5
 
 
 def run(txn: world_module.Transaction, plan: plan_model.Plan,
@@ -65,114 +44,35 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
     :raises SnapError: with the guest as it was, and nothing left
     """
     world = txn.world
-    backup = _step(plan, os.path.join(scratch, backup_plan.DIRECTORY))
-    with txn.hold(scratch_step.MakeScratch(scratch)), \
-            txn.hold(scratch_step.LendDirectory(
-                os.path.dirname(backup.socket),
-                plan.qemu_user[0] if plan.qemu_user else None)), \
+    backup = held_flow.step(plan, scratch)
+    # Its turn comes first: what waits for that must not hold the guest, nor
+    # let what it overwrites pile up.
+    with world_module.ending(world.disk_turn) as end_turn, \
+            txn.hold(scratch_step.MakeScratch(scratch)), \
+            txn.hold(held_flow.lent(plan, backup)), \
+            incremental.tracking(txn, plan, backup) as tracking, \
             txn.hold(backup, start=False) as job:
+        _refuse_busy(world, plan)
+        tracking.show()
         with frozen_module.frozen(txn, plan) as freeze:
             job.start()
-        consistency = freeze.consistency()
-        guard, used = _Guard(world, plan, backup), list[int]()
-        with guard.watching(), contextlib.ExitStack() as opened:
-            image_flow.refuse_other_chains(world, plan)
-            plan = format_flow.settled(
-                world, plan, [(_layer(backup, disk),) for disk in plan.disks])
-            sources = [opened.enter_context(image_flow.exported(
-                world, image, _layer(backup, image.disk), scratch))
-                for image in plan.images]
-            result = image_flow.deliver(
-                txn, plan, sources, consistency,
-                check=functools.partial(_end, world, backup, job, used))
-    return dataclasses.replace(result, frozen_seconds=freeze.seconds,
-                               scratch_bytes=sum(used))
+        tracking.hide()
+        result = held_flow.deliver(
+            txn, plan, held_flow.Job(job, backup, scratch),
+            freeze.consistency(), end_turn=end_turn, tracking=tracking)
+    return dataclasses.replace(result, frozen_seconds=freeze.seconds)
 
 
-def _end(world: world_module.World, backup: backup_step.StartBackup,
-         job: world_module.Held, used: list[int]) -> None:
-    """End the job, and note what its scratch files have taken."""
-    used.append(world.files.written_bytes(os.path.dirname(backup.socket)))
-    LOG.info('The scratch files of %s have taken %s', backup.uuid,
-             units.format_bytes(used[-1]))
-    job.release_early()
+def _refuse_busy(world: world_module.World, plan: plan_model.Plan) -> None:
+    """Refuse a guest that a job of libvirt's has begun on since the plan.
 
+    Ours would wait half a minute for its end, with the guest frozen.
 
-def _step(plan: plan_model.Plan, directory: str) -> backup_step.StartBackup:
-    return backup_step.StartBackup(
-        uuid=plan.instance_uuid, qemu_id=plan.qemu_id,
-        socket=os.path.join(directory, backup_plan.SOCKET),
-        scratches=[[disk.target_dev, os.path.join(
-            directory, SCRATCH_NAME.format(disk.target_dev))]
-            for disk in plan.disks],
-        was_running=plan.state == domain_model.State.RUNNING)
-
-
-def _layer(backup: backup_step.StartBackup,
-           disk: plan_model.PlannedDisk) -> layer_model.Layer:
-    """Return a disk as the job exports it."""
-    return layer_model.Layer.exported(backup.socket, disk.target_dev)
-
-
-class _Guard:
-    """Ends the job rather than let the guest pay for it.
-
-    It looks while the disks are read: an upload may hang, and the guest
-    writes on. It writes nothing into the journal; the flow lets the job go.
+    :raises InstanceBusy: then
+    :source: libvirt src/qemu/qemu_domainjob.c, QEMU_JOB_WAIT_TIME
     """
-
-    def __init__(self, world: world_module.World, plan: plan_model.Plan,
-                 backup: backup_step.StartBackup) -> None:
-        self._world = world
-        self._name = plan.instance_name
-        self._backup = backup
-        self._failure: errors.SnapError | None = None
-
-    @contextlib.contextmanager
-    def watching(self) -> cabc.Iterator[None]:
-        """Look after the guest for the block, and say why that failed.
-
-        :raises SpaceReserveReached: when the job was ended for the room
-        :raises BackupFailed: when it is not there any more
-        """
-        try:
-            with self._world.clock.every(LOOK_SECONDS, self._look):
-                yield
-        except errors.StorageError as exc:
-            raise self._why(exc) from exc
-
-    def _why(self, exc: errors.SnapError) -> errors.SnapError:
-        if self._failure is not None:
-            return self._failure
-        try:
-            lost = self._backup.why_lost(self._world)
-        except errors.HypervisorError as unknown:
-            LOG.debug('It is not known whether %s has its job: %s',
-                      self._name, unknown)
-            return exc
-        return exc if lost is None else self._backup.failed(lost)
-
-    def _look(self) -> None:
-        """End the job when the guest waits, or room is short."""
-        world = self._world
-        try:
-            self._failure = self._failure or self._reason()
-            if self._failure is not None:
-                # Again at the next look, should it fail.
-                self._backup.undo(world)
-        except errors.SnapError as exc:
-            LOG.warning('The backup job of %s is not looked after: %s',
-                        self._name, exc)
-
-    def _reason(self) -> errors.SnapError | None:
-        world = self._world
-        try:
-            room_flow.refuse_to_fill(world)
-        except errors.SpaceReserveReached as exc:
-            return exc
-        if (self._backup.was_running
-                and world.host.domain(self._backup.uuid).has_io_error()):
-            return self._backup.failed(
-                'the guest could not write: is the file system of '
-                f'{os.path.dirname(self._backup.socket)} full?')
-        return None
+    job = world.host.domain(plan.instance_uuid).job()
+    if job is not None:
+        raise errors.InstanceBusy(
+            instance=plan.instance_name,
+            reason=f'a {job} of it is under way; wait for its end')

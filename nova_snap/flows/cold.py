@@ -10,20 +10,29 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The cold snapshot: the guest stands still while its disk is read or cloned.
+"""The cold snapshot: the guest stands still for the point in time.
 
-It is back, in the state it was in and with all its devices, before the
-upload begins.
+::
+
+    guest  saved |                                 | started, as it was
+    disk          read ============================|
+    or            cloned |
+    or            held by a backup job |
+
+Which of these it waits for, the plan says. It is back, in the state it was in
+and with all its devices, before the upload begins.
 
 :source: nova/virt/libvirt/driver.py snapshot
 """
 
 import collections.abc as cabc
 import contextlib
+import dataclasses
 
 from oslo_log import log as logging
 
 from nova_snap import errors
+from nova_snap.flows import held as held_flow
 from nova_snap.flows import image as image_flow
 from nova_snap.model import consistency as consistency_model
 from nova_snap.model import domain as domain_model
@@ -44,22 +53,31 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
 
     :raises SnapError: with the guest as it was, and nothing left
     """
+    world = txn.world
     with txn.hold(scratch_step.MakeScratch(scratch)), \
-            contextlib.ExitStack() as opened:
+            contextlib.ExitStack() as opened, \
+            world_module.ending(world.disk_turn) as end_turn:
         # The guest does not stand still while it waits for its turn.
-        with txn.world.disk_turn(), _without_hostdevs(txn, plan), \
-                _saved(txn, plan):
-            rest = image_flow.AtRest(txn.world, plan)
-            chains = image_flow.cloned(txn.world, plan, scratch, rest)
-            if chains is None:
+        held = None
+        with _without_hostdevs(txn, plan), _saved(txn, plan):
+            rest = image_flow.AtRest(world, plan)
+            chains = image_flow.cloned(world, plan, scratch, rest)
+            if chains is None and plan.is_held:
+                held = opened.enter_context(_held(txn, plan, scratch, rest))
+            elif chains is None:
                 images = opened.enter_context(
-                    image_flow.at_rest(txn.world, plan, scratch, rest))
-        _refuse_missing(txn.world, plan)
+                    image_flow.at_rest(world, plan, scratch, rest))
+        _refuse_missing(world, plan)
         _set_clock(txn, plan)
+        if held is not None:
+            return held_flow.deliver(txn, plan, held,
+                                     consistency_model.NOT_FROZEN,
+                                     end_turn=end_turn)
+        plan = dataclasses.replace(plan, is_held=False)
         if chains is not None:
-            with txn.world.disk_turn():
-                images = opened.enter_context(
-                    image_flow.kept(txn.world, plan, chains, scratch))
+            images = opened.enter_context(
+                image_flow.kept(world, plan, chains, scratch))
+        end_turn()
         return image_flow.deliver(txn, images.plan, images.sources,
                                   consistency_model.NOT_FROZEN)
 
@@ -93,6 +111,29 @@ def _saved(txn: world_module.Transaction,
             timeout=world.settings.save_timeout)):
         yield
     LOG.info('Guest %s saved for %.1f s', plan.instance_name, saved.seconds())
+
+
+@contextlib.contextmanager
+def _held(txn: world_module.Transaction, plan: plan_model.Plan, scratch: str,
+          rest: image_flow.AtRest) -> cabc.Iterator[held_flow.Job]:
+    """Have a backup job hold the disks of a guest that is saved.
+
+    It begins before the guest goes on: at the moment of the save.
+
+    :raises StorageError: when the guest has run since
+    :raises BackupFailed: when libvirt refuses the job; the guest goes on
+    """
+    backup = held_flow.step(plan, scratch)
+    with txn.hold(held_flow.lent(plan, backup)), \
+            contextlib.ExitStack() as begun:
+        rest.check()
+        started = memory_step.StartPaused(
+            uuid=plan.instance_uuid,
+            paused=plan.state == domain_model.State.PAUSED)
+        with txn.hold(started):
+            backup.qemu_id = started.qemu_id
+            job = begun.enter_context(txn.hold(backup))
+        yield held_flow.Job(job, backup, scratch)
 
 
 def _refuse_missing(world: world_module.World,

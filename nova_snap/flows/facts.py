@@ -17,10 +17,10 @@ import contextlib
 import dataclasses
 import functools
 import os
-import re
 
 from nova_snap import errors
 from nova_snap.flows import room as room_flow
+from nova_snap.host import file_systems
 from nova_snap.host import files as files_module
 from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.hypervisor import domain as domain_module
@@ -34,10 +34,6 @@ from nova_snap.model import remedy
 from nova_snap.model import request as request_model
 from nova_snap.model import room as room_model
 from nova_snap.steps import world as world_module
-
-# A backing file that QEMU does not take for a path: "nbd://...", "json:...".
-# :source: QEMU block.c path_has_protocol
-PROTOCOL = re.compile('[^/:]*:')
 
 State = domain_model.State
 Chain = tuple[layer_model.Layer, ...]
@@ -54,7 +50,7 @@ def read(node: world_module.Node,
     """
     world = node.world
     domain = world.host.domain(request.instance_uuid)
-    model = domain.model()
+    model = reached(world, domain.model())
     state = domain.state()
     is_cinders = disk_plan.is_volume_backed(request, model)
     # Where it is Cinder's nothing is written on the node.
@@ -75,10 +71,21 @@ def read(node: world_module.Node,
         save_room=(None if state == State.SHUTOFF or is_cinders
                    else room_flow.of_saves(node)),
         libvirt_version=world.host.version(),
+        qemu_version=world.host.qemu_version(),
+        opens_devices=world.files.opens_devices,
+        network_file_system=file_systems.network_type(
+            world.settings.snapshots_directory),
         lost=() if state == State.SHUTOFF else tuple(_lost(world, model)),
         left_out=() if state == State.SHUTOFF else tuple(
             _missing(world, model, may_be=True)),
         nova_compute_runs=node.nova_compute_runs())
+
+
+def reached(world: world_module.World,
+            model: domain_model.Domain) -> domain_model.Domain:
+    """Return a domain with its disks in Ceph as this host reaches them."""
+    settings = world.settings
+    return model.reached(settings.rbd_user, settings.images_rbd_ceph_conf)
 
 
 def _lost(world: world_module.World,
@@ -136,15 +143,17 @@ def _disk(world: world_module.World, domain: domain_module.Domain,
              if state == State.SHUTOFF else _live_chain(world, model, disk))
     chain, recognised = _recognise(world, chain)
     with _refusing():
-        # The plan refuses what is not local.
-        allocations = tuple(
-            _allocated(world, domain, disk, state, layer) for layer in chain)
+        # The plan refuses what is not read.
         files = file_ids(world, chain)
         first = (world.files.first_bytes(chain[0].path)
                  if disk.driver_format == format_plan.RAW
                  and not _is_closed(chain[0], state) else None)
-    size = _virtual_size(look, domain, disk, state)
-    if first is None and image_format == format_plan.RAW:
+    size = _virtual_size(world, look, domain, disk, state)
+    with _refusing():
+        allocations = tuple(_allocated(world, domain, disk, state, layer,
+                                       size) for layer in chain)
+    if first is None and format_plan.RAW in (image_format,
+                                             disk.driver_format):
         first = _first_bytes(world, chain, state, size)
     if state != State.SHUTOFF:
         _refuse_replaced(world, model.name, chain, files)
@@ -153,24 +162,34 @@ def _disk(world: world_module.World, domain: domain_module.Domain,
         block_job=job, first=first, recognised=recognised,
         measured=(_measured(world, chain, state) if sum(allocations) > left
                   else None),
-        virtual_size=size)
+        virtual_size=size,
+        may_be_cloned=(chain[0].storage == layer_model.Storage.FILE
+                       and file_systems.may_share_blocks(
+                           chain[0].path,
+                           world.settings.snapshots_directory)))
 
 
 def _allocated(world: world_module.World, domain: domain_module.Domain,
                disk: domain_model.Disk, state: State,
-               layer: layer_model.Layer) -> int:
-    if _is_closed(layer, state) and layer == disk.active_layer:
-        return domain.block_sizes(disk.target_dev)[1]
+               layer: layer_model.Layer, size: int) -> int:
+    if layer == disk.active_layer and _is_closed(layer, state):
+        # Neither counts what it holds; of a device QEMU knows how far its
+        # guest has written.
+        return (domain.block_sizes(disk.target_dev)[1]
+                if layer.is_local and state != State.SHUTOFF else size)
     return world.files.allocated_bytes(layer.path) if layer.is_local else 0
 
 
-def _is_closed(layer: layer_model.Layer, state: State) -> bool:
-    """Tell whether only the guest's QEMU need have a layer open.
+def _is_closed(layer: layer_model.Layer,
+               state: State = State.SHUTOFF) -> bool:
+    """Tell whether a layer need not, and may not, be opened as a file.
 
-    nova-compute, which is not root, cannot open block devices.
+    nova-compute, which is not root, cannot open block devices. Of a raw one
+    libvirt knows all there is, of any other one while its guest runs.
     """
-    return (layer.storage == layer_model.Storage.BLOCK
-            and state != State.SHUTOFF)
+    if layer.storage == layer_model.Storage.BLOCK:
+        return state != State.SHUTOFF or layer.format == format_plan.RAW
+    return not layer.is_local
 
 
 def _measured(world: world_module.World, chain: Chain,
@@ -199,7 +218,7 @@ def _first_bytes(world: world_module.World, chain: Chain, state: State,
 def _is_at_rest(chain: Chain, state: State) -> bool:
     """Tell whether qemu-img can read a chain."""
     return state == State.SHUTOFF and all(
-        layer.is_local and layer.format in disk_plan.SOURCE_FORMATS
+        layer.storage.is_read and layer.format in disk_plan.SOURCE_FORMATS
         for layer in chain)
 
 
@@ -218,8 +237,8 @@ def _refuse_replaced(world: world_module.World, instance: str, chain: Chain,
                      files: tuple[layer_model.FileId | None, ...]) -> None:
     """Refuse a chain of which the guest has another file open.
 
-    Only where the locks of its QEMU are seen: on the file system of the
-    active layer, when they are seen on that one.
+    Only where the locks of its QEMU are seen, as on the active layer: also
+    on the file system of that one, or where each lock is.
 
     :raises Unsupported: naming the file that took the place of another
     """
@@ -227,8 +246,9 @@ def _refuse_replaced(world: world_module.World, instance: str, chain: Chain,
         return
     for layer, file in zip(chain[1:], files[1:], strict=True):
         if (layer.storage == layer_model.Storage.FILE and file is not None
-                and file[0] == files[0][0]
-                and not world.files.is_held(layer.path)):
+                and not world.files.is_held(layer.path)
+                and (file[0] == files[0][0]
+                     or world.files.shows_locks(layer.path))):
             raise errors.Unsupported(
                 instance=instance,
                 reason=f'the guest does not have the backing file '
@@ -240,9 +260,7 @@ def _refuse_replaced(world: world_module.World, instance: str, chain: Chain,
 def _is_readable(disk: domain_model.Disk) -> bool:
     """Tell whether the layers of a disk can be looked at."""
     return (disk.device in domain_model.DISKS
-            and disk.source_path is not None and disk.storage.is_local
-            and disk.driver_format in disk_plan.SOURCE_FORMATS
-            and not disk.has_slices)
+            and disk_plan.why_not_read(disk) is None)
 
 
 def _live_chain(world: world_module.World, model: domain_model.Domain,
@@ -271,6 +289,8 @@ def chain_at_rest(world: world_module.World, instance: str,
     """
     if not _is_readable(disk):
         return ()
+    if _is_closed(disk.active_layer):
+        return (disk.active_layer,)
     with _refusing():
         # Before qemu-img says it worse.
         world.files.allocated_bytes(disk.active_layer.path)
@@ -314,7 +334,7 @@ def _recognise(world: world_module.World,
 
 def _storage(world: world_module.World, path: str) -> layer_model.Storage:
     """Return what a header's backing file lies on."""
-    if PROTOCOL.match(path):
+    if qemu_img_module.PROTOCOL.match(path):
         return layer_model.Storage.OTHER
     if world.files.is_block_device(path):
         return layer_model.Storage.BLOCK
@@ -343,12 +363,15 @@ def _look_below(world: world_module.World, instance: str,
     return info.backing_file, info.backing_format
 
 
-def _virtual_size(look: Look, domain: domain_module.Domain,
-                  disk: domain_model.Disk, state: State) -> int:
-    if state == State.SHUTOFF:
-        layer = disk.active_layer
-        return look(layer.path, layer.format).virtual_size
-    return domain.block_sizes(disk.target_dev)[0]
+def _virtual_size(world: world_module.World, look: Look,
+                  domain: domain_module.Domain, disk: domain_model.Disk,
+                  state: State) -> int:
+    layer = disk.active_layer
+    if state != State.SHUTOFF or (layer.is_local and _is_closed(layer)):
+        return domain.block_sizes(disk.target_dev)[0]
+    if not layer.is_local:
+        return world.qemu_img.virtual_size(layer)
+    return look(layer.path, layer.format).virtual_size
 
 
 def _block_job(world: world_module.World, domain: domain_module.Domain,

@@ -61,12 +61,18 @@ class Watchdog:
     """
 
     def __init__(self, world: world_module.World, plan: Frozen,
-                 limit: int) -> None:
+                 limit: int, *, why: str = '[nova_snap]quiesce_limit') -> None:
+        """Be ready to watch.
+
+        :param limit: seconds
+        :param why: what sets it, in words
+        """
         self._world = world
         self._step = freeze_step.FreezeFilesystems(
             plan.instance_uuid, plan.qemu_id, world.settings.freeze_timeout)
         self._name = plan.instance_name
         self._limit = limit
+        self._of_what = why
         self._is_thawing = threading.Event()
         self._has_thawed = threading.Event()
         self.rang = False
@@ -95,14 +101,14 @@ class Watchdog:
 
     def why(self) -> str:
         """Say in words why it rang."""
-        return (f'it was thawed after {self._limit} s '
-                '([nova_snap]quiesce_limit), before all was done')
+        return (f'it was thawed after {self._limit} s ({self._of_what}), '
+                'before all was done')
 
     def _ring(self) -> None:
         self._is_thawing.set()
         self.rang = True
-        LOG.error('Guest %s is thawed: it was frozen for %s s '
-                  '([nova_snap]quiesce_limit)', self._name, self._limit)
+        LOG.error('Guest %s is thawed: it was frozen for %s s (%s)',
+                  self._name, self._limit, self._of_what)
         try:
             self._step.undo(self._world)
         except errors.SnapError as exc:
@@ -123,6 +129,20 @@ class Freeze:
         self._watchdog = watchdog
         self.step: freeze_step.FreezeFilesystems | None = None
         self.seconds: float | None = None
+
+    @contextlib.contextmanager
+    def bounded(self, watchdog: Watchdog) -> cabc.Iterator[None]:
+        """Thaw a guest that is frozen when the block takes too long.
+
+        What the block makes after that is of a guest that writes:
+        :meth:`consistency` says so.
+        """
+        if self.step is None:
+            yield
+            return
+        self._watchdog = watchdog
+        with watchdog.watch():
+            yield
 
     def consistency(self) -> str:
         """Tell, after the block, whether the thaw found the guest frozen.

@@ -28,6 +28,7 @@ from oslo_log import log as logging
 from nova_snap import errors
 from nova_snap.flows import facts as facts_module
 from nova_snap.flows import image_format as format_flow
+from nova_snap.flows import into_ceph as into_ceph_flow
 from nova_snap.flows import room as room_flow
 from nova_snap.flows import upload as upload_flow
 from nova_snap.host import qemu_img as qemu_img_module
@@ -50,10 +51,14 @@ LOG = logging.getLogger(__name__)
 FLAT_NAME = 'image'
 # Of the active layer, with the target of the disk.
 CLONE_NAME = 'clone-{}'
-# A socket's path has 107 bytes at most.
+# Of the socket of a disk, with its target.
 SOCKET_NAME = 'nbd-{}'
 
 Chain = cabc.Sequence[layer_model.Layer]
+
+
+def _has_none() -> None:
+    """End no turn at the disk: the caller has none."""
 
 
 class AtRest:
@@ -152,7 +157,7 @@ def kept(world: world_module.World, plan: plan_model.Plan,
     :raises StorageError: when one image cannot be written
     """
     plan = format_flow.settled(world, plan, chains)
-    if world.settings.upload == 'stream':
+    if world.settings.upload == 'stream' or plan.into_ceph is not None:
         plan = dataclasses.replace(plan, images=tuple(
             dataclasses.replace(image, is_streamed=plan_model.can_be_streamed(
                 image.image_format, compress=image.compress))
@@ -166,10 +171,15 @@ def kept(world: world_module.World, plan: plan_model.Plan,
 
 @contextlib.contextmanager
 def source(world: world_module.World, image: plan_model.PlannedImage,
-           chain: Chain, scratch: str) -> cabc.Iterator[stream.Source]:
+           chain: Chain, scratch: str, *,
+           bitmap: str = '') -> cabc.Iterator[stream.Source]:
     """Have one image for the block: a file, or the disk itself.
 
-    :param chain: layers that nothing writes to, the active one first
+    In a turn at the disk, which the caller has: its guest may wait for it.
+
+    :param chain: layers that nothing writes to, the active one first; or a
+        disk that is served
+    :param bitmap: of a disk that is served, what has changed in it
     :raises StorageError: when a layer cannot be read, or the file not be
         written
     :raises ImageUnsafe: when what was written refers to another file
@@ -181,7 +191,7 @@ def source(world: world_module.World, image: plan_model.PlannedImage,
                 socket=os.path.join(
                     scratch, SOCKET_NAME.format(image.disk.target_dev)),
                 bandwidth=world.settings.bandwidth,
-                clock=world.clock) as streamed:
+                clock=world.clock, bitmap=bitmap) as streamed:
             # Those that are open now are read to the end.
             _refuse_replaced(world, image.disk.chain[1:],
                              image.disk.files[1:])
@@ -190,28 +200,6 @@ def source(world: world_module.World, image: plan_model.PlannedImage,
         yield source_module.FileSource(
             extract(world, image, chain, scratch),
             bandwidth=world.settings.bandwidth, clock=world.clock)
-
-
-@contextlib.contextmanager
-def exported(world: world_module.World, image: plan_model.PlannedImage,
-             layer: layer_model.Layer,
-             scratch: str) -> cabc.Iterator[stream.Source]:
-    """Have the image of a disk that a server has, for the block.
-
-    :param layer: that disk
-    :raises StorageError: when it cannot be read, or no file be written
-    """
-    if image.is_streamed:
-        socket, _, export = layer.path.rpartition(':')
-        yield world.exports.served(
-            socket, export, image_format=image.image_format,
-            virtual_size=image.disk.virtual_size,
-            bandwidth=world.settings.bandwidth, clock=world.clock)
-    else:
-        with world.disk_turn():
-            path = extract(world, image, (layer,), scratch)
-        yield source_module.FileSource(
-            path, bandwidth=world.settings.bandwidth, clock=world.clock)
 
 
 def _changed_at(world: world_module.World,
@@ -267,7 +255,10 @@ def refuse_other_chains(world: world_module.World,
     """
     domain = world.host.domain(plan.instance_uuid)
     model = domain.model()
-    is_live = plan.method in plan_model.LIVE_METHODS
+    is_live = plan.method in plan_model.LIVE_METHODS or (
+        plan.method == plan_model.Method.DIRECT
+        and plan.state != domain_model.State.SHUTOFF) or (
+        plan.is_held and domain.is_active())
     if is_live and not domain.is_active():
         # Its block job is gone too, and what comes next says so.
         return
@@ -292,7 +283,7 @@ def _chain_at_rest(world: world_module.World, instance: str,
 
 
 def _refuse_other_chain(instance: str, planned: Chain, found: Chain) -> None:
-    for layer in found:
+    for layer in found[1:]:
         if not layer.is_local:
             # libvirt has found a file behind it, and we do not look for it.
             raise errors.StorageError(
@@ -326,7 +317,8 @@ def _is_same(planned: Chain, found: Chain) -> bool:
     A header need not name the format of the layer below it, and libvirt may
     have started the guest all the same: the plan has it from its XML.
     """
-    return len(planned) == len(found) and all(
+    return len(planned) == len(found) and (
+        planned[0].storage == found[0].storage) and all(
         old.path == new.path and new.format in ('', old.format)
         for old, new in zip(planned, found, strict=True))
 
@@ -353,36 +345,91 @@ def inspect(world: world_module.World, image: plan_model.PlannedImage,
 
 def deliver(txn: world_module.Transaction, plan: plan_model.Plan,
             sources: cabc.Sequence[stream.Source], consistency: str, *,
-            check: cabc.Callable[[], object] | None = None
+            check: cabc.Callable[[], object] | None = None,
+            end_turn: cabc.Callable[[], None] = _has_none
             ) -> result_model.Result:
     """Leave the images in Glance, all of them or none.
 
     :param sources: of the plan's images, in their order
     :param consistency: what the images say of the file systems in them
     :param check: of what was read while it was sent; raises StorageError
+    :param end_turn: of a caller that has a turn at the disk all the time;
+        called when the last image is written into Ceph. Where Glance
+        refuses that one at its very end, it is sent without a turn: its
+        guest would wait for one
     :raises ImageServiceError: when Glance has not got it all; not committed
     :raises StorageError: of a disk that was read; not committed
     :raises JournalError: when the commit cannot be written; not committed
     """
-    world = txn.world
-    if plan.method != plan_model.Method.BACKUP:
+    prepare(txn, plan, consistency)
+    return send(txn, plan, sources, consistency, check=check,
+                end_turn=end_turn)
+
+
+def prepare(txn: world_module.Transaction, plan: plan_model.Plan,
+            consistency: str) -> None:
+    """Let the records say what their images will be, and the door know.
+
+    :raises ImageServiceError: when Glance does not take that
+    :raises JournalError: when a record cannot be written
+    """
+    if not plan.is_held:
         # There the guest's old data take room until all is sent.
         txn.give_room_back()
     for planned in plan.images:
         format_flow.record(txn, planned)
-        _say(world, planned, consistency)
-    world.observer.before_upload(
+        _say(txn.world, planned, consistency)
+    txn.world.observer.before_upload(
         [image.image_format for image in plan.images])
-    images = tuple(
-        _upload(txn, planned, source, consistency)
-        for planned, source in zip(plan.images, sources, strict=True))
+
+
+def send(txn: world_module.Transaction, plan: plan_model.Plan,
+         sources: cabc.Sequence[stream.Source], consistency: str, *,
+         check: cabc.Callable[[], object] | None = None,
+         end_turn: cabc.Callable[[], None] = _has_none
+         ) -> result_model.Result:
+    """Send images that are prepared, and commit; see :func:`deliver`."""
+    world = txn.world
+    turn: world_module.DiskTurn = contextlib.nullcontext
+    if not plan.is_held:
+        # There the flow has had its turn since the job began.
+        turn = world.disk_turn
+    images = []
+    for planned, source in zip(plan.images, sources, strict=True):
+        is_last = planned is plan.images[-1]
+        image = _written(txn, plan, planned, source, turn,
+                         end_turn if is_last else _has_none)
+        if image is None:
+            with turn():
+                image = _upload(txn, planned, source, consistency)
+        images.append(image)
     if check is not None:
-        _check(world, images, check)
+        _check(txn, images, check)
     upload_flow.commit(txn)
-    return result_model.Result(images, plan, consistency)
+    return result_model.Result(tuple(images), plan, consistency)
 
 
-def _check(world: world_module.World,
+def _written(txn: world_module.Transaction, plan: plan_model.Plan,
+             image: plan_model.PlannedImage, source: stream.Source,
+             turn: world_module.DiskTurn,
+             end_turn: cabc.Callable[[], None]) -> image_model.Image | None:
+    """Write one image into Ceph; None where it is to be uploaded.
+
+    :param turn: to write it in
+    :param end_turn: of the caller's own
+    """
+    if plan.into_ceph is None:
+        return None
+    with world_module.ending(turn) as end_own:
+        def end() -> None:
+            end_own()
+            end_turn()
+
+        return into_ceph_flow.write(txn, plan.into_ceph, image.image_id,
+                                    source, end)
+
+
+def _check(txn: world_module.Transaction,
            images: cabc.Iterable[image_model.Image],
            check: cabc.Callable[[], object]) -> None:
     try:
@@ -390,7 +437,7 @@ def _check(world: world_module.World,
     except errors.StorageError:
         # They are active.
         for image in images:
-            upload_flow.delete_corrupt(world, image.image_id)
+            upload_flow.discard(txn, image.image_id)
         raise
 
 

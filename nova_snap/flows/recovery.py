@@ -28,6 +28,8 @@ from nova_snap import errors
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.journal import record as record_model
 from nova_snap.steps import backup as backup_step
+from nova_snap.steps import ceph as ceph_step
+from nova_snap.steps import checkpoint as checkpoint_step
 from nova_snap.steps import freeze as freeze_step
 from nova_snap.steps import hostdev as hostdev_step
 from nova_snap.steps import image as image_step
@@ -46,12 +48,20 @@ STEPS: dict[str, type[step_module.Step]] = {
     cls.__name__: cls
     for cls in (
         backup_step.StartBackup,
+        ceph_step.CloneData,
+        ceph_step.CloneDisk,
+        ceph_step.MakeData,
+        ceph_step.SnapshotDisk,
+        checkpoint_step.KeepBase,
+        checkpoint_step.TrackChanges,
         freeze_step.BoundAgentWaits,
         freeze_step.FreezeFilesystems,
         hostdev_step.DetachHostdev,
         image_step.AdoptImage,
         image_step.CreateImage,
+        image_step.DiscardImage,
         memory_step.SaveMemory,
+        memory_step.StartPaused,
         mirror_step.StartMirror,
         scratch_step.LendDirectory,
         scratch_step.MakeScratch,
@@ -156,7 +166,19 @@ def look(node: world_module.Node) -> list[Finding]:
         node.locks.remove_unused()
     except errors.JournalError as exc:
         LOG.warning('%s', exc)
+    _forget_gone(node)
     return sorted(status(node), key=_urgency)
+
+
+def _forget_gone(node: world_module.Node) -> None:
+    """Keep no last image of a guest that is gone, or on another host."""
+    world = node.world
+    try:
+        for uuid in world.checkpoints.guests():
+            if not world.host.domain(uuid).exists():
+                world.checkpoints.write(uuid, None)
+    except errors.SnapError as exc:
+        LOG.warning('What is kept of last images is not tidied: %s', exc)
 
 
 def settle(node: world_module.Node, finding: Finding, *,

@@ -14,6 +14,7 @@
 
 import collections.abc as cabc
 import contextlib
+import dataclasses
 import functools
 import os
 
@@ -21,7 +22,10 @@ from oslo_log import log as logging
 
 from nova_snap.flows import backup
 from nova_snap.flows import cold
+from nova_snap.flows import direct
 from nova_snap.flows import facts as facts_module
+from nova_snap.flows import incremental
+from nova_snap.flows import into_ceph as into_ceph_flow
 from nova_snap.flows import live
 from nova_snap.flows import operation
 from nova_snap.flows import room as room_flow
@@ -31,6 +35,8 @@ from nova_snap.host import files as files_module
 from nova_snap.journal import record as record_model
 from nova_snap.model import image as image_model
 from nova_snap.model.plan import disk as disk_plan
+from nova_snap.model.plan import freeze as freeze_plan
+from nova_snap.model.plan import into_ceph as into_ceph_plan
 from nova_snap.model.plan import local as local_plan
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model.plan import room as room_plan
@@ -49,12 +55,13 @@ Flow = cabc.Callable[
 FLOWS: dict[plan_model.Method, Flow] = {
     plan_model.Method.LIVE: live.run,
     plan_model.Method.BACKUP: backup.run,
+    plan_model.Method.DIRECT: direct.run,
     plan_model.Method.COLD: cold.run,
     plan_model.Method.STOPPED: stopped.run,
 }
 
 # A guest that does not thaw can be saved, or stopped, all the same.
-ASK_AGENT = frozenset((*plan_model.LIVE_METHODS, plan_model.Method.VOLUMES))
+ASK_AGENT = frozenset(freeze_plan.FREEZES)
 
 
 def plan(node: world_module.Node, request: request_model.Request) -> (
@@ -62,12 +69,51 @@ def plan(node: world_module.Node, request: request_model.Request) -> (
     """Say what would be done, and do nothing.
 
     :raises Refused: when it would not be done
+    :raises ConfigError: when an option names a pool or a store that is none
     :raises VolumeServiceError: when Cinder has to be asked and cannot be
+    :raises ImageServiceError: when Glance has to be asked and cannot be
+    :raises StorageError: when Ceph has to be asked and cannot be, or a disk
+        cannot be looked at
     """
     facts = facts_module.read(node, request)
     if disk_plan.is_volume_backed(request, facts.domain):
         return volume_backed.plan(node, request, facts)
-    return local_plan.make_plan(request, node.world.settings, facts)
+    world, remarks = node.world, list[str]()
+    in_ceph, why = direct.look(world, request, facts)
+    if in_ceph is None and why:
+        remarks.append(f'Ceph does not make the snapshot: {why}')
+    into_ceph, why = (into_ceph_flow.look(world, request, facts)
+                      if in_ceph is None else (None, ''))
+    if into_ceph is None and why:
+        remarks.append(f'the image is uploaded, not written into Ceph: {why}')
+    settings = (world.settings if into_ceph is None
+                else into_ceph_plan.as_written(world.settings))
+    made = local_plan.make_plan(request, settings, facts, in_ceph)
+    return incremental.look(world, dataclasses.replace(
+        made, into_ceph=into_ceph, remarks=(*remarks, *made.remarks)))
+
+
+def dry_run(node: world_module.Node, request: request_model.Request) -> (
+        plan_model.Plan | volumes_plan.VolumePlan):
+    """Say what would be done, after all looks that change nothing.
+
+    :raises Refused: when it would not be done
+    :raises SnapError: as :func:`plan`
+    """
+    made = plan(node, request)
+    _look_closer(node.world, made)
+    return made
+
+
+def _look_closer(world: world_module.World,
+                 made: plan_model.Plan | volumes_plan.VolumePlan) -> None:
+    """Look at what takes too long for a list of all instances.
+
+    :raises Unsupported: naming a disk of which no image is to be made
+    """
+    if (isinstance(made, plan_model.Plan)
+            and made.method == plan_model.Method.STOPPED):
+        stopped.refuse_cut_short(world, made)
 
 
 def take(node: world_module.Node,
@@ -153,8 +199,7 @@ def _prepare(world: world_module.World, request: request_model.Request,
         return functools.partial(
             volume_backed.run, plan=made,
             spec=volume_backed.spec(world, request, made))
-    if made.method == plan_model.Method.STOPPED:
-        stopped.refuse_cut_short(world, made)
+    _look_closer(world, made)
     records = _records(world, request, made)
 
     def run(txn: world_module.Transaction) -> result_model.Result:

@@ -41,6 +41,8 @@ def upload(txn: world_module.Transaction, image_id: str,
            source: stream.Source, consistency: str) -> image_model.Image:
     """Upload the data of one image and prove it whole in Glance.
 
+    In a turn at the disk, which the caller has.
+
     :param consistency: what an image that takes its place says
     :returns: the image, which may have another id
     :raises ImageServiceError: when Glance has not got it all
@@ -59,17 +61,16 @@ def _send(txn: world_module.Transaction, image_id: str,
     world = txn.world
     world.observer.begins(phase_model.Phase.UPLOAD)
     try:
-        with world.disk_turn():
-            return world.disk_work(
-                world.images.upload, image_id, source,
-                progress=world.observer.advances,
-                is_replaceable=made(txn, image_id) is not None)
+        return world.disk_work(
+            world.images.upload, image_id, source,
+            progress=world.observer.advances,
+            is_replaceable=made(txn, image_id) is not None)
     except errors.ImageCorrupt:
         # It is active. Nova deletes the image of a snapshot that failed, but
         # not that of a shelved instance, which it would be unshelved from.
         # :source: nova/compute/manager.py delete_image_on_error,
         #     _shelve_instance
-        delete_corrupt(world, image_id)
+        discard(txn, image_id)
         raise
 
 
@@ -103,14 +104,30 @@ def made(txn: world_module.Transaction, image_id: str) -> (
     return None
 
 
-def delete_corrupt(world: world_module.World, image_id: str) -> None:
-    """Delete an image that is active and must not be used."""
-    try:
-        world.images.delete(image_id)
-    except errors.ImageServiceError as exc:
+def discard(txn: world_module.Transaction, image_id: str) -> None:
+    """Delete an image that is active and must not be used.
+
+    Where that fails now, the record stays until it is done.
+
+    :raises JournalError: when that cannot be written
+    """
+    ours = made(txn, image_id)
+    held = ours[0] if ours is not None else txn.artifact(
+        image_step.DiscardImage(image_id, _owner(txn, image_id)))
+    if not txn.undo(held):
         LOG.error('Image %s must not be used and could not be deleted: %s. '
-                  'Delete it: "openstack image delete %s"', image_id, exc,
-                  image_id)
+                  'It is tried again; to delete it at once: "openstack image '
+                  'delete %s"', image_id, held.failure, image_id)
+
+
+def _owner(txn: world_module.Transaction, image_id: str) -> str | None:
+    """Return the project whose image it is, where that is known."""
+    for held in txn.artifacts():
+        step = held.step
+        if (isinstance(step, image_step.AdoptImage)
+                and step.image_id == image_id):
+            return step.owner
+    return None
 
 
 def commit(txn: world_module.Transaction) -> None:

@@ -20,12 +20,15 @@ import os
 import pathlib
 import pwd
 import stat
+import typing as ty
 
 from oslo_log import log as logging
 
 from nova_snap import errors
 from nova_snap import folder as folder_module
 from nova_snap.host import file_systems
+from nova_snap.host import qemu_locks
+from nova_snap import lookup
 from nova_snap.model import first_bytes as first_bytes_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model import probe
@@ -55,8 +58,6 @@ FILE_MODE = 0o600
 # :source: linux/fs.h
 FICLONE = 0x40049409
 
-LOCKS = pathlib.Path('/proc/locks')
-QEMU_LOCK = 'OFDLCK'
 BOOT_ID = pathlib.Path('/proc/sys/kernel/random/boot_id')
 
 
@@ -65,7 +66,10 @@ class Files:
 
     :param owner: uid and gid of those who settle what we leave when we are
         killed, or None where that is we
+    :cvar opens_devices: we may open block devices
     """
+
+    opens_devices: ty.ClassVar[bool] = True
 
     def __init__(self, owner: tuple[int, int] | None = None) -> None:
         self._owner = owner
@@ -268,40 +272,29 @@ class Files:
         :returns: nanoseconds since 1970
         :raises StorageError: when it cannot be looked at
         """
-        try:
-            return os.stat(path).st_mtime_ns
-        except OSError as exc:
-            raise errors.StorageError(
-                reason=f'{path} cannot be looked at: {exc.strerror}'
-            ) from exc
+        return _figures(path).st_mtime_ns
 
     def file_id(self, path: str) -> layer_model.FileId:
         """Tell which file or block device it is, whatever its name.
 
+        As long as something has it open no other file gets its number, but
+        on NFS 3 and the like: there its server may not know who has it.
+
         :raises StorageError: when it cannot be looked at
         """
-        with _looking_at(path):
-            figures = os.stat(path)
+        figures = _figures(path)
         if stat.S_ISBLK(figures.st_mode):
             return figures.st_rdev, 0
-        return figures.st_dev, figures.st_ino
+        return (file_systems.network_source(path) or figures.st_dev,
+                figures.st_ino)
 
     def is_held(self, path: str) -> bool:
-        """Tell whether a lock of QEMU's kind is seen on a file.
+        """Tell whether a QEMU is seen to have a file open."""
+        return qemu_locks.are_held(path)
 
-        A QEMU has such locks on each file of a disk, but not each file
-        system shows them, and a kernel may count its devices in another way.
-
-        :source: proc(5), /proc/locks; QEMU block/file-posix.c
-            raw_apply_lock_bytes; fcntl(2), open file description locks
-        """
-        with contextlib.suppress(OSError):
-            figures = os.stat(path)
-            name = (f'{os.major(figures.st_dev):02x}:'
-                    f'{os.minor(figures.st_dev):02x}:{figures.st_ino}')
-            return any(name in words and QEMU_LOCK in words for words
-                       in map(str.split, LOCKS.read_text().splitlines()))
-        return False
+    def shows_locks(self, path: str) -> bool:
+        """Tell whether a QEMU that has this file open would be seen."""
+        return qemu_locks.are_shown(path)
 
     def first_bytes(self, path: str) -> bytes:
         """Return how a raw disk begins, also while a guest writes to it.
@@ -309,7 +302,7 @@ class Files:
         :raises StorageError: when it cannot be read
         """
         try:
-            with open(path, 'rb') as file:
+            with lookup.opened(path) as file:
                 return file.read(first_bytes_model.LENGTH)
         except OSError as exc:
             raise errors.StorageError(
@@ -340,7 +333,9 @@ class Files:
 
     def is_block_device(self, path: str) -> bool:
         """Tell whether it is a block device; what is absent is none."""
-        return pathlib.Path(path).is_block_device()
+        with contextlib.suppress(OSError):
+            return stat.S_ISBLK(os.stat(path).st_mode)
+        return False
 
     def allocated_bytes(self, path: str) -> int:
         """Return what the data of a file take, or a block device, bytes.
@@ -348,33 +343,37 @@ class Files:
         :raises StorageError: when it cannot be read
         """
         try:
-            figures = os.stat(path)
-            if stat.S_ISBLK(figures.st_mode):
-                with open(path, 'rb') as device:
-                    return device.seek(0, os.SEEK_END)
-            with open(path, 'rb') as file:
+            with lookup.opened(path) as file:
+                figures = os.fstat(file.fileno())
+                if stat.S_ISBLK(figures.st_mode):
+                    return file.seek(0, os.SEEK_END)
                 # One has what was preallocated, the other what is in the
                 # holes of a file system that cannot tell them.
                 return min(figures.st_blocks * STAT_BLOCK,
                            _data_bytes(file.fileno(), figures.st_size))
         except OSError as exc:
-            remedy = ('Run as root or as the user of nova-compute'
-                      if isinstance(exc, PermissionError)
-                      else 'Is its file system mounted and well?')
-            raise errors.StorageError(
-                reason=f'The disk {path} cannot be read: {exc.strerror}. '
-                       f'{remedy}') from exc
+            reason = f'The disk {path} cannot be read: {exc.strerror}'
+            if isinstance(exc, PermissionError):
+                reason += '. Run as root or as the user of nova-compute'
+            elif not isinstance(exc, lookup.LookupRefused):
+                reason += '. Is its file system mounted and well?'
+            raise errors.StorageError(reason=reason) from exc
 
 
 def _share_blocks(path: str, target: int) -> bool:
     """Let an open file have another's content, if its file system can."""
     try:
-        with open(path, 'rb') as source:
+        with lookup.opened(path) as source:
             fcntl.ioctl(target, FICLONE, source.fileno())
     except OSError as exc:
         LOG.debug('%s is not cloned: %s', path, exc)
         return False
     return True
+
+
+def _figures(path: str) -> os.stat_result:
+    with _looking_at(path), lookup.found(path) as there:
+        return os.fstat(there.descriptor)
 
 
 @contextlib.contextmanager

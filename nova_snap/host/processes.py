@@ -29,6 +29,10 @@ OPTION_WITH_VALUE = re.compile(
     r'-[^-cmWX]*(?P<option>[cmWX])(?P<value>.*)', re.DOTALL)
 LONG_OPTIONS_WITH_VALUE = frozenset(('--check-hash-based-pycs',))
 
+# The second one is effective.
+# :source: proc(5), /proc/pid/status
+UIDS = re.compile(r'^Uid:\t\d+\t(?P<uid>\d+)', re.MULTILINE)
+
 # On the threading backend of oslo.service the whole command line is a title.
 # :source: cotyledon, ServiceManager.__init__
 TITLE = re.compile(r'(?P<name>[^:]*): master process \[(?P<line>.*)\]',
@@ -68,6 +72,19 @@ class NovaCompute:
                 os.stat('/'), os.stat(PROC / str(self.pid) / 'root'))
         except OSError:
             return None
+
+    @property
+    def uid(self) -> int | None:
+        """Return whose process it is; None if not told.
+
+        Any user can start one that looks like a nova-compute.
+        """
+        try:
+            status = (PROC / str(self.pid) / 'status').read_text()
+        except OSError:
+            return None
+        said = UIDS.search(status)
+        return None if said is None else int(said['uid'])
 
     @property
     def directory(self) -> str:

@@ -19,8 +19,12 @@ what lies in the folder it was itself imported from.
 import dataclasses
 import json
 import os
+import pwd
 import shutil
 import subprocess
+import typing as ty
+
+from nova_snap import lookup
 
 # Importing Nova's empty packages takes far less, also on a busy node.
 TIMEOUT_SECONDS = 30
@@ -61,20 +65,36 @@ class Found:
     is_managed: bool
 
 
-def ask(interpreter: str) -> Found | None:
+def ask(interpreter: str, uid: int = 0) -> Found | None:
     """Ask a Python where its Nova lies.
 
+    Root asks the Python of another user as that user, who may have put
+    anything there, and shows it none of its own variables.
+
     :param interpreter: its path
+    :param uid: whose it is
     :returns: None where it does not answer
     """
+    user: dict[str, ty.Any] = {}
+    if uid and os.geteuid() == 0:
+        user = {'user': uid, 'group': _group(uid), 'extra_groups': (),
+                'env': {'PATH': os.defpath}, 'cwd': '/'}
     try:
         answer = subprocess.run(
             [interpreter, '-I', '-c', QUESTION], check=True,
             timeout=TIMEOUT_SECONDS, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **user).stdout
         return Found(**json.loads(answer))
-    except (OSError, subprocess.SubprocessError, ValueError):
+    except (OSError, subprocess.SubprocessError, TypeError, ValueError):
         return None
+
+
+def _group(uid: int) -> int:
+    try:
+        return pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        # A user that no list of users has is in the group of that number.
+        return uid
 
 
 def of_script(path: str) -> str:
@@ -83,7 +103,7 @@ def of_script(path: str) -> str:
     :returns: '' where it names none that is there
     """
     try:
-        with open(path, 'rb') as script:
+        with lookup.opened(path) as script:
             line = script.readline()
     except OSError:
         return ''

@@ -23,6 +23,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import tempfile
 import threading
 import typing as ty
@@ -33,7 +34,9 @@ from oslo_log import log as logging
 from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap import folder as folder_module
+from nova_snap.host import file_systems
 from nova_snap.host import interrupts
+from nova_snap.host import layers
 from nova_snap.model import first_bytes as first_bytes_model
 from nova_snap.model import layer as layer_model
 from nova_snap import units
@@ -44,15 +47,15 @@ DIE_WITH_US = ('setpriv', '--pdeathsig', 'KILL', '--')
 # The C locale, for messages that can be compared and searched for.
 ENVIRONMENT = ('env', 'LC_ALL=C', 'LANG=C')
 # A file may have millions of errors, a line each: the first ones do.
-CHECK = ('qemu-img check -f qcow2 -- "$1" 2>&1'
+CHECK = ('qemu-img check -- "$1" 2>&1'
          f' | head -c {64 * units.KiB}')
 CUT_SHORT = 'exceeding the end of the file'
 CHECKED = 'were found on the image'
 # How each fault begins.
 FAULT = 'qemu-img: '
 PROGRESS_SECONDS = 0.2
-# Reads and writes under way at the same time, the most that qemu-img has, and
-# for formats whose clusters need not be written in the disk's order.
+# Reads and writes under way at the same time, the most that qemu-img has. In
+# vmdk and vdi the writes keep the disk's order: out of it they are no faster.
 # :source: qemu-img(1) convert -m, -W
 COROUTINES = '16'
 OUT_OF_ORDER = ('raw', 'qcow2')
@@ -68,6 +71,10 @@ CPU_TICKS = slice(11, 13)
 
 LOG = logging.getLogger(__name__)
 
+# What QEMU does not take for a path: "nbd://...", "json:...".
+# :source: QEMU block.c path_has_protocol
+PROTOCOL = re.compile('[^/:]*:')
+
 Progress = cabc.Callable[[int, int], None]
 
 
@@ -76,6 +83,7 @@ class Info:
     """What ``qemu-img info`` says of one file.
 
     :ivar backing_file: the full name, None when there is none
+    :ivar bitmaps: their names, also of those that are broken
     """
 
     format: str
@@ -83,6 +91,7 @@ class Info:
     backing_file: str | None
     backing_format: str | None
     data_file: str | None
+    bitmaps: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,17 +133,31 @@ class QemuImg:
         :raises StorageError: when it is not of this format, in use, absent,
             or so made that the look takes more than the limits
         """
-        with _translated('look at', path):
+        with layers.held((layer_model.Layer(path, image_format),)) as held, \
+                _translated('look at', path, held):
             out, _ = _execute(*self._limits, 'qemu-img', 'info',
-                              '--output=json', '-f', image_format, path)
+                              '--output=json', '-f', image_format,
+                              held.chain[0].path)
         said = json.loads(out)
         specific = said.get('format-specific', {}).get('data', {})
         return Info(
             format=said['format'], virtual_size=int(said['virtual-size']),
-            backing_file=said.get('full-backing-filename')
-            or said.get('backing-filename'),
+            backing_file=_full(said.get('backing-filename'), path),
             backing_format=said.get('backing-filename-format'),
-            data_file=specific.get('data-file'))
+            data_file=specific.get('data-file'),
+            bitmaps=tuple(bitmap['name']
+                          for bitmap in specific.get('bitmaps', ())))
+
+    def virtual_size(self, layer: layer_model.Layer) -> int:
+        """Return the size of a raw disk that no guest has open, in bytes.
+
+        :raises StorageError: when it is absent, or cannot be reached
+        """
+        with layers.held((layer,)) as held, \
+                _translated('look at', layer.path, held):
+            out, _ = _execute(*self._limits, 'qemu-img', 'info',
+                              '--output=json', description(held.chain))
+        return int(json.loads(out)['virtual-size'])
 
     def measure(self, chain: cabc.Sequence[layer_model.Layer]) -> int | None:
         """Return the bytes of a qcow2 image of a chain that no guest has.
@@ -144,13 +167,14 @@ class QemuImg:
         :returns: None where qemu-img cannot tell, or not within the limits
         :source: qemu-img(1) measure
         """
-        command = ('qemu-img', 'measure', '--output=json', '-O', 'qcow2',
-                   'json:' + json.dumps(describe(chain)))
         try:
-            out, _ = _execute(*self._limits, *command)
+            with layers.held(chain) as held:
+                out, _ = _execute(
+                    *self._limits, 'qemu-img', 'measure', '--output=json',
+                    '-O', 'qcow2', description(held.chain))
             return int(json.loads(out)['required'])
         except (processutils.ProcessExecutionError, OSError, ValueError,
-                KeyError) as exc:
+                KeyError, errors.StorageError) as exc:
             LOG.debug('%s is not measured: %s', chain[0].path, exc)
             return None
 
@@ -162,9 +186,11 @@ class QemuImg:
         """
         size = min(virtual_size // SECTOR * SECTOR, first_bytes_model.LENGTH)
         # Nothing behind them is read.
-        beginning = {'driver': 'raw', 'size': size, 'file': describe(chain)}
-        with _translated('look at', chain[0].path), \
+        with layers.held(chain) as held, \
+                _translated('look at', chain[0].path, held), \
                 tempfile.NamedTemporaryFile() as file:
+            beginning = {'driver': 'raw', 'size': size,
+                         'file': describe(held.chain)}
             _execute(*self._limits, 'qemu-img', 'convert', '-O', 'raw',
                      'json:' + json.dumps(beginning), file.name)
             return file.read()
@@ -178,14 +204,31 @@ class QemuImg:
         :raises StorageError: when that cannot be found out
         :source: QEMU block/qcow2-refcount.c qcow2_inc_refcounts_imrt
         """
-        with _translated('check', path):
-            out, _ = _execute(*self._limits, 'sh', '-c', CHECK, 'sh', path)
+        with layers.held((layer_model.Layer(path, 'qcow2'),)) as held, \
+                _translated('check', path, held):
+            # Not the layers below it, which its header names.
+            out, _ = _execute(*self._limits, 'sh', '-c', CHECK, 'sh',
+                              description(held.chain))
         if CUT_SHORT in out:
             return True
         if CHECKED not in out:
             raise errors.StorageError(
-                reason=f'qemu-img could not check {path}: {out.strip()}')
+                reason=f'qemu-img could not check {path}: '
+                       + held.explained(out.strip()))
         return False
+
+    def remove_bitmap(self, path: str, name: str) -> None:
+        """Remove a bitmap from a qcow2 file that no guest has open.
+
+        One that is broken goes, too.
+
+        :raises StorageError: when it is not there, or the file is in use
+        :source: qemu-img(1) bitmap
+        """
+        with layers.held((layer_model.Layer(path, 'qcow2'),)) as held, \
+                _translated(f'remove bitmap {name} from', path, held):
+            _execute('qemu-img', 'bitmap', '--remove',
+                     description(held.chain), name)
 
     def create_overlay(self, path: str, virtual_size: int,
                        backing: layer_model.Layer | None) -> None:
@@ -198,7 +241,7 @@ class QemuImg:
             # -u: the backing file is not opened, so nothing is read from
             # its header; its format is named and the size is ours.
             command += ['-u', '-F', backing.format, '-b', backing.path]
-        with _made(path) as target, _translated('make', path, target):
+        with _made(path) as target, _translated('make', path, target=target):
             _execute(*command, target, str(virtual_size))
 
     def convert(self, chain: cabc.Sequence[layer_model.Layer], path: str,
@@ -208,21 +251,22 @@ class QemuImg:
         :raises StorageError: when it cannot; what is written is no image
         :source: nova/privsep/qemu.py unprivileged_convert_image
         """
-        command = ['-O', conversion.image_format]
+        command = ['-O', conversion.image_format, '-m', COROUTINES]
         if conversion.image_format in OUT_OF_ORDER:
-            command += ['-W', '-m', COROUTINES]
+            command.append('-W')
         if conversion.compression:
             command += ['-c', '-o',
                         f'compression_type={conversion.compression}']
         if conversion.bandwidth:
             command += ['-r', str(conversion.bandwidth)]
-        command += ['json:' + json.dumps(describe(chain))]
         child = _Child(path, conversion, progress,
                        self._clock.stopwatch())
-        with _made(path) as target, _translated('write', path, target), \
+        with layers.held(chain) as held, _made(path) as target, \
+                _translated('write', path, held, target=target), \
                 child.watched():
             _execute(*DIE_WITH_US, 'qemu-img', 'convert',
-                     '-t', _cache_mode(target), *command, target,
+                     '-t', _cache_mode(target), *command,
+                     description(held.chain), target,
                      on_execute=child.started)
 
 
@@ -239,6 +283,30 @@ def describe(chain: cabc.Sequence[layer_model.Layer]) -> dict[str, ty.Any]:
             node['backing'] = below
     assert node is not None
     return node
+
+
+def description(chain: cabc.Sequence[layer_model.Layer]) -> str:
+    """Return the description as QEMU's programs take it for a file."""
+    return 'json:' + json.dumps(describe(chain))
+
+
+def _full(backing: str | None, path: str) -> str | None:
+    """Return a backing file as it is found from the file that names it.
+
+    qemu-img, asked of a descriptor, would look for it among those.
+
+    :source: QEMU block.c path_combine, path_has_protocol
+    """
+    if not backing or PROTOCOL.match(backing):
+        return backing
+    return os.path.join(os.path.dirname(path), backing)
+
+
+def written_bytes(path: str) -> int:
+    """Return what an image takes by now; 0 where that cannot be told."""
+    with contextlib.suppress(OSError):
+        return os.stat(path).st_blocks * STAT_BLOCK
+    return 0
 
 
 def _execute(*command: str,
@@ -259,16 +327,19 @@ def _execute(*command: str,
 
 
 @contextlib.contextmanager
-def _translated(verb: str, path: str,
+def _translated(verb: str, path: str, held: layers.Held | None = None, *,
                 target: str | None = None) -> cabc.Iterator[None]:
     """Raise what qemu-img says as an error of ours.
 
+    :param held: the layers that it was told to read
     :param target: the name of the file that it knows, where that is another
     """
     try:
         yield
     except processutils.ProcessExecutionError as exc:
         reason = _first_fault(exc.stderr or exc.stdout or str(exc))
+        if held is not None:
+            reason = held.explained(reason)
         raise errors.StorageError(
             reason=f'qemu-img could not {verb} {path}: '
                    + reason.replace(target or path, path)) from exc
@@ -359,13 +430,12 @@ class _Child:
         last: str | None = None
         self._still.restart()
         while not self._done.wait(PROGRESS_SECONDS):
-            with contextlib.suppress(OSError):
-                written = os.stat(self._path).st_blocks * STAT_BLOCK
-                expected = self._conversion.expected
-                try:
-                    self._progress(min(written, expected), expected)
-                except errors.SnapError as exc:
-                    self._stop(exc)
+            expected = self._conversion.expected
+            try:
+                self._progress(min(written_bytes(self._path), expected),
+                               expected)
+            except errors.SnapError as exc:
+                self._stop(exc)
             counters = self._counters()
             # What is not known is not standing still.
             if counters is None or counters != last:
@@ -406,15 +476,9 @@ class _Child:
 
 
 def _cache_mode(path: str) -> str:
-    """Return 'none' where the file system of a file can do O_DIRECT.
+    """Return how a file is written; it is on the disk at the end either way.
 
-    Either way the bytes are on the disk when qemu-img ends. Asked of the
-    file itself (Nova asks ``instances_path``).
-
-    :source: nova/privsep/qemu.py; nova/privsep/utils.py supports_direct_io
+    :source: nova/privsep/qemu.py
     """
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_DIRECT))
-    except OSError:
-        return 'writeback'
-    return 'none'
+    return ('none' if file_systems.does_direct_io(path, os.O_WRONLY)
+            else 'writeback')

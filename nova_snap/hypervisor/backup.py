@@ -29,25 +29,18 @@ FIRST_LOOK_SECONDS = 0.02
 LONGEST_LOOK_SECONDS = 0.5
 
 
-class BackupJob:
-    """The one backup job that a domain can have.
+class BackupJob(connection_module.OfDomain):
+    """The one backup job that a domain can have."""
 
-    :raises DomainGone: from every method, when libvirt does not know it
-    :raises HypervisorError: from every method, when libvirt refuses
-    """
-
-    def __init__(self, connection: connection_module.Connection,
-                 uuid: str) -> None:
-        self._connection = connection
-        self._uuid = uuid
-
-    def begin(self, backup: backup_model.Backup) -> None:
+    def begin(self, backup: backup_model.Backup,
+              checkpoint: str | None = None) -> None:
         """Start it: this is the point in time of all its disks.
 
+        :param checkpoint: the XML of one to make at the same moment
         :source: virDomainBackupBegin
         """
-        self._connection.call(self._uuid, 'backupBegin',
-                              backup_model.begin_xml(backup), None, 0)
+        self._call('backupBegin', backup_model.begin_xml(backup), checkpoint,
+                   0)
 
     def running(self) -> backup_model.Backup | None:
         """Return the job that runs, also one that is not ours.
@@ -55,7 +48,7 @@ class BackupJob:
         :source: virDomainBackupGetXMLDesc
         """
         try:
-            xml = self._connection.call(self._uuid, 'backupGetXMLDesc', 0)
+            xml = self._call('backupGetXMLDesc', 0)
         except errors.HypervisorError as exc:
             if exc.code in (libvirt.VIR_ERR_NO_DOMAIN_BACKUP,
                             libvirt.VIR_ERR_OPERATION_INVALID):
@@ -74,7 +67,7 @@ class BackupJob:
         if not self._is_running(socket):
             return
         try:
-            self._connection.call(self._uuid, 'abortJob')
+            self._call('abortJob')
         except errors.HypervisorError:
             # It may have ended between the look and the call.
             if self._is_running(socket):
@@ -85,7 +78,7 @@ class BackupJob:
             if not self._is_running(socket):
                 return
         raise errors.BackupFailed(
-            instance=self._uuid,
+            instance=self.uuid,
             reason=f'it has not ended {END_TIMEOUT:.0f} s after it was told '
                    'to; does the storage of snapshots_directory hang?')
 

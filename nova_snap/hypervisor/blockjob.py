@@ -69,22 +69,14 @@ class Deadlines(ty.NamedTuple):
     stall: float
 
 
-class BlockDevice:
-    """A disk, by its target in the guest, of a domain that may be gone.
-
-    :raises DomainGone: from every method, when libvirt does not know it
-    :raises HypervisorError: from every method, when libvirt refuses
-    """
+class BlockDevice(connection_module.OfDomain):
+    """A disk, by its target in the guest, of a domain that may be gone."""
 
     def __init__(self, connection: connection_module.Connection, uuid: str,
                  target_dev: str) -> None:
-        self._connection = connection
+        super().__init__(connection, uuid)
         self._clock = connection.clock
-        self.uuid = uuid
         self.target_dev = target_dev
-
-    def _call(self, call: str, *args: ty.Any) -> ty.Any:
-        return self._connection.call(self.uuid, call, *args)
 
     # What runs on it
 

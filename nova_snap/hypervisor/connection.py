@@ -177,3 +177,18 @@ class Connection:
                 known[call] = (number // 1_000_000, number // 1000 % 1000,
                                number % 1000)
             return known[call]
+
+
+class OfDomain:
+    """What libvirt has of one domain, which may be gone at any moment.
+
+    :raises DomainGone: from every method, when libvirt does not know it
+    :raises HypervisorError: from every method, when libvirt refuses
+    """
+
+    def __init__(self, connection: Connection, uuid: str) -> None:
+        self._connection = connection
+        self.uuid = uuid
+
+    def _call(self, call: str, *args: ty.Any) -> ty.Any:
+        return self._connection.call(self.uuid, call, *args)

@@ -14,13 +14,13 @@
 
 import dataclasses
 import json
-import typing as ty
 
 import libvirt
 
 from nova_snap import errors
 from nova_snap.hypervisor import backup as backup_module
 from nova_snap.hypervisor import blockjob
+from nova_snap.hypervisor import checkpoint as checkpoint_module
 from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import errors as hypervisor_errors
 from nova_snap.model import domain as domain_model
@@ -72,20 +72,8 @@ class Definition:
     checkpoints: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
 
 
-class Domain:
-    """The domain with this UUID, which may be gone at any moment.
-
-    :raises DomainGone: from every method, when libvirt does not know it
-    :raises HypervisorError: from every method, when libvirt refuses
-    """
-
-    def __init__(self, connection: connection_module.Connection,
-                 uuid: str) -> None:
-        self._connection = connection
-        self.uuid = uuid
-
-    def _call(self, call: str, *args: ty.Any) -> ty.Any:
-        return self._connection.call(self.uuid, call, *args)
+class Domain(connection_module.OfDomain):
+    """The domain with this UUID."""
 
     def block_device(self, target_dev: str) -> blockjob.BlockDevice:
         """Return one of its disks, for the block job on it."""
@@ -94,6 +82,10 @@ class Domain:
     def backup_job(self) -> backup_module.BackupJob:
         """Return its backup job, which may not run."""
         return backup_module.BackupJob(self._connection, self.uuid)
+
+    def checkpoints(self) -> checkpoint_module.Checkpoints:
+        """Return its checkpoints."""
+        return checkpoint_module.Checkpoints(self._connection, self.uuid)
 
     # What it is
 
@@ -142,6 +134,18 @@ class Domain:
         state, reason = self._call('state', 0)
         return bool(state == libvirt.VIR_DOMAIN_PAUSED
                     and reason == libvirt.VIR_DOMAIN_PAUSED_IOERROR)
+
+    def is_paused_since_its_start(self) -> bool:
+        """Tell whether it was started paused, and stands still since.
+
+        One that another program has paused does not.
+
+        :source: libvirt src/qemu/qemu_process.c qemuProcessStart: of a guest
+            that is restored the reason is VIR_DOMAIN_PAUSED_MIGRATION
+        """
+        state, reason = self._call('state', 0)
+        return bool(state == libvirt.VIR_DOMAIN_PAUSED
+                    and reason == libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
 
     def xml(self) -> str:
         """Return the XML: the live one when it runs; without secrets."""
@@ -308,7 +312,9 @@ class Domain:
             answer = self._connection.qemu.qemuAgentCommand(
                 self._connection.get().lookupByUUIDString(self.uuid),
                 FREEZE_STATUS, seconds, 0)
-        return bool(json.loads(answer).get('return') == THAWED)
+            # The guest has written it, and libvirt has looked that it is an
+            # object.
+            return bool(json.loads(answer).get('return') == THAWED)
 
     def set_time(self, seconds: int) -> None:
         """Set the guest's clock through the agent, seconds since 1970.

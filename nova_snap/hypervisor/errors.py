@@ -35,7 +35,9 @@ AGENT_CALLS = frozenset(('fsFreeze', 'fsThaw', 'getTime', 'setTime',
 # it is Python that finds the decoder's, and calls that a SystemError.
 # :source: libvirt-python libvirt-utils.h libvirt_constcharPtrWrap;
 #     libvirt-override.c libvirt_virErrorFuncHandler
-RAISED = (libvirt.libvirtError, UnicodeError, SystemError)
+# The last one is Python's, about an agent's answer that has brackets without
+# end.
+RAISED = (libvirt.libvirtError, UnicodeError, SystemError, RecursionError)
 
 
 @contextlib.contextmanager

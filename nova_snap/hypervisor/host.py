@@ -62,6 +62,13 @@ class Host:
         """
         return self.connection.version()
 
+    def qemu_version(self) -> connection_module.Version:
+        """Return the version of the QEMU that guests are started with.
+
+        :raises HypervisorError: when libvirt does not answer
+        """
+        return self.connection.qemu_version()
+
     def lookup(self, instance: str) -> domain_module.Domain:
         """Find an instance by libvirt name or UUID (which is Nova's).
 

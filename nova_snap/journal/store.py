@@ -56,9 +56,9 @@ class Store:
         try:
             if not journal_dir.is_dir():
                 with folder_module.opened(journal_dir.parent) as above:
-                    self._make(above, journal_dir.name)
+                    make_directory(above, journal_dir.name, self._owner)
             with folder_module.opened(journal_dir) as folder:
-                self._make(folder, self.path.name)
+                make_directory(folder, self.path.name, self._owner)
                 if not folder.has(MACHINE_ID):
                     _make_machine_id(folder)
         except OSError as exc:
@@ -78,7 +78,7 @@ class Store:
         :raises JournalError: when it cannot be read
         """
         try:
-            return self._machine_id_path.read_text().strip()
+            return read_text(self._machine_id_path).strip()
         except FileNotFoundError:
             return ''
         except (OSError, ValueError) as exc:
@@ -100,12 +100,7 @@ class Store:
         try:
             text = json.dumps(record.to_dict(), indent=1, sort_keys=True)
             with folder_module.opened(self.path) as folder:
-                # What a killed process left, or another user put there.
-                folder.remove(partial)
-                with _removing(folder, partial):
-                    _write(folder, partial, text)
-                    folder.replace(partial, target.name)
-                folder.sync()
+                replace_text(folder, target.name, partial, text)
         except (OSError, TypeError, ValueError) as exc:
             raise errors.JournalError(
                 reason=f'Record {target} cannot be written: {exc}. Make room '
@@ -157,8 +152,9 @@ class Store:
         """
         path = self._path(record_id)
         try:
-            data = json.loads(path.read_text())
-        except (OSError, ValueError) as exc:
+            data = json.loads(read_text(path))
+        # The last one is Python's, about brackets without end.
+        except (OSError, ValueError, RecursionError) as exc:
             raise errors.JournalError(
                 reason=f'Record {path} cannot be read: {exc}') from exc
         record = record_model.Record.from_dict(data, str(path))
@@ -203,15 +199,45 @@ class Store:
     def _machine_id_path(self) -> pathlib.Path:
         return self.path.parent / MACHINE_ID
 
-    def _make(self, folder: folder_module.Folder, name: str) -> None:
-        """Make a directory, durably; one that is there stays as it is."""
-        # Another process may make it at the same moment.
-        with contextlib.suppress(FileExistsError):
-            folder.make(name, DIRECTORY_MODE, self._owner)
-            folder.sync()
-
     def _path(self, record_id: str) -> pathlib.Path:
         return self.path / f'{record_id}{SUFFIX}'
+
+
+def read_text(path: pathlib.Path) -> str:
+    """Read a file, and not what a link in its place leads to.
+
+    :raises OSError: when it is not there or cannot be read
+    """
+    with folder_module.opened(path.parent) as folder, \
+            open(folder.open(path.name, os.O_RDONLY)) as file:
+        return file.read()
+
+
+def make_directory(folder: folder_module.Folder, name: str,
+                   owner: tuple[int, int] | None) -> None:
+    """Make a directory, durably; one that is there stays as it is.
+
+    :raises OSError: when it cannot be made
+    """
+    # Another process may make it at the same moment.
+    with contextlib.suppress(FileExistsError):
+        folder.make(name, DIRECTORY_MODE, owner)
+        folder.sync()
+
+
+def replace_text(folder: folder_module.Folder, name: str, partial: str,
+                 text: str) -> None:
+    """Write a file whole and durably, or leave the one that is there.
+
+    :param partial: its name until it is whole
+    :raises OSError: when it cannot be written
+    """
+    # What a killed process left, or another user put there.
+    folder.remove(partial)
+    with _removing(folder, partial):
+        _write(folder, partial, text)
+        folder.replace(partial, name)
+    folder.sync()
 
 
 def _make_machine_id(folder: folder_module.Folder) -> None:

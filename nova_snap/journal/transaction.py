@@ -145,9 +145,11 @@ class Transaction(ty.Generic[World]):
             # The image is there: no caller must hear that it is not.
             LOG.error('Record %s is left: %s', self.record.id, failure)
 
-    def artifact(self, step: Step[World]) -> None:
+    def artifact(self, step: Step[World]) -> Held[World]:
         """Do a step whose result remains if the operation succeeds."""
-        self._begin(step, Role.ARTIFACT).start()
+        held = self._begin(step, Role.ARTIFACT)
+        held.start()
+        return held
 
     def artifacts(self) -> list[Held[World]]:
         """Return the artifacts that are not undone."""

@@ -20,6 +20,8 @@ import dataclasses
 
 from lxml import etree
 
+from nova_snap.model import checkpoint as checkpoint_model
+
 
 @dataclasses.dataclass(frozen=True)
 class Backup:
@@ -28,10 +30,13 @@ class Backup:
     :ivar socket: of its NBD server; '' where it has none on this host
     :ivar scratches: the target of each disk that is backed up, and the file
         that keeps what the guest overwrites
+    :ivar since: the checkpoint that shows what has changed; '' where that
+        is not asked for
     """
 
     socket: str
     scratches: tuple[tuple[str, str], ...]
+    since: str = ''
 
 
 def begin_xml(backup: Backup) -> str:
@@ -40,11 +45,15 @@ def begin_xml(backup: Backup) -> str:
     Each disk is exported under its target.
     """
     root = etree.Element('domainbackup', mode='pull')
+    if backup.since:
+        etree.SubElement(root, 'incremental').text = backup.since
     etree.SubElement(root, 'server', transport='unix', socket=backup.socket)
     disks = etree.SubElement(root, 'disks')
     for target_dev, path in backup.scratches:
         disk = etree.SubElement(disks, 'disk', name=target_dev, backup='yes',
                                 type='file', exportname=target_dev)
+        if backup.since:
+            disk.set('exportbitmap', checkpoint_model.EXPORT)
         etree.SubElement(disk, 'driver', type='qcow2')
         etree.SubElement(disk, 'scratch', file=path)
     return etree.tostring(root, encoding='unicode')

@@ -155,7 +155,8 @@ def snapshots_named(image_properties: cabc.Mapping[str, str]) -> (
     """
     try:
         entries = json.loads(image_properties.get(MAPPING_PROPERTY, ''))
-    except ValueError:
+    # The second one is Python's, about brackets without end.
+    except (ValueError, RecursionError):
         return None
     if not isinstance(entries, list):
         return None

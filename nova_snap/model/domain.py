@@ -41,6 +41,8 @@ USER_ALIAS = 'ua-'
 NEVER_BOOTED = math.inf
 # The devices of <disk> that hold a disk; the others take discs in.
 DISKS = ('disk', 'lun')
+# The protocol of a disk that is an image in Ceph.
+CEPH = 'rbd'
 AGENT_CHANNEL = 'org.qemu.guest_agent.0'
 
 
@@ -85,9 +87,13 @@ class Disk:
     :ivar alias: libvirt's name for it, or one that Nova chose
     :ivar boot_order: its place among the devices that are booted from, None
         where its XML gives it none
+    :ivar has_iothread: QEMU works on it in another thread than its main one
+    :ivar is_shareable: other guests may write to it, too
     :ivar is_transient: what the guest writes is lost when it stops
     :ivar startup_policy: 'optional' or 'requisite' where libvirt starts a
         guest without a disc that is missing
+    :ivar ceph: how its QEMU reaches an image in Ceph; None for other disks
+    :ivar ceph_snapshot: it is this snapshot of the image, and not written to
     """
 
     target_dev: str
@@ -104,8 +110,12 @@ class Disk:
     alias: str = ''
     protocol: str = ''
     boot_order: int | None = None
+    has_iothread: bool = False
+    is_shareable: bool = False
     is_transient: bool = False
     startup_policy: str = ''
+    ceph: layer_model.CephClient | None = None
+    ceph_snapshot: str = ''
 
     @property
     def may_be_missing(self) -> bool:
@@ -149,7 +159,7 @@ class Disk:
         """
         assert self.source_path and self.driver_format
         return layer_model.Layer(self.source_path, self.driver_format,
-                                 self.storage)
+                                 self.storage, self.ceph)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,6 +219,26 @@ class Domain:
             return self.drives[0] if self.drives else None
         return min(self.disks, default=None,
                    key=lambda disk: disk.boot_order or NEVER_BOOTED)
+
+    def reached(self, user: str, conf: str) -> 'Domain':
+        """Return the domain with its disks in Ceph as this host reaches them.
+
+        A guest of Nova's is reached as Nova does. Another one has its user
+        in its XML.
+
+        :param user: that Nova is; '' where it is not told
+        :param conf: Nova's; '' where it is not told
+        """
+        def reached(disk: Disk) -> Disk:
+            if disk.ceph is None:
+                return disk
+            own = disk.ceph
+            return dataclasses.replace(disk, ceph=layer_model.CephClient(
+                user=(user or own.user) if self.nova else (own.user or user),
+                conf=conf or own.conf))
+
+        return dataclasses.replace(self, drives=tuple(
+            reached(disk) for disk in self.drives))
 
     def disk(self, target_dev: str) -> Disk | None:
         """Return the disk with this target, or None."""
@@ -297,8 +327,43 @@ def _disk(element: etree._Element) -> Disk:
         alias=_attribute(element, './alias', 'name'),
         protocol=_attribute(element, './source', 'protocol'),
         boot_order=int(_attribute(element, './boot', 'order') or 0) or None,
+        has_iothread=_has_iothread(element),
+        is_shareable=element.find('./shareable') is not None,
         is_transient=element.find('./transient') is not None,
-        startup_policy=_attribute(element, './source', 'startupPolicy'))
+        startup_policy=_attribute(element, './source', 'startupPolicy'),
+        ceph=_ceph(element),
+        ceph_snapshot=_attribute(element, './source/snapshot', 'name'))
+
+
+def _ceph(element: etree._Element) -> layer_model.CephClient | None:
+    """Read how the guest's QEMU reaches a disk in Ceph.
+
+    libvirt writes the user below the disk or below its source, as it was
+    told.
+
+    :source: libvirt docs/formatdomain.rst "auth", "config"
+    """
+    if _attribute(element, './source', 'protocol') != CEPH:
+        return None
+    return layer_model.CephClient(
+        user=(_attribute(element, './source/auth', 'username')
+              or _attribute(element, './auth', 'username')),
+        conf=_attribute(element, './source/config', 'file'))
+
+
+def _has_iothread(disk: etree._Element) -> bool:
+    """Tell whether a disk, or the controller that it is on, has a thread.
+
+    :source: libvirt docs/formatdomain.rst, "IOThreads Allocation"
+    """
+    drivers = [disk.find('./driver')]
+    if _attribute(disk, './target', 'bus') == 'scsi':
+        number = _attribute(disk, './address', 'controller') or '0'
+        drivers += disk.findall(
+            f"../controller[@type='scsi'][@index='{number}']/driver")
+    return any(driver.get('iothread') is not None
+               or driver.find('./iothreads') is not None
+               for driver in drivers if driver is not None)
 
 
 def _backing(element: etree._Element) -> cabc.Iterator[layer_model.Layer]:

@@ -63,6 +63,7 @@ class Image:
     :ivar size: bytes; None until the data is whole
     :ivar checksum: MD5, all that an old image has
     :ivar properties: whatever is not an attribute of Glance's own
+    :ivar locations: where its data lie, as far as Glance tells us
     """
 
     image_id: str
@@ -80,6 +81,7 @@ class Image:
     visibility: str
     properties: cabc.Mapping[str, str]
     is_protected: bool = False
+    locations: tuple[str, ...] = ()
 
     @classmethod
     def from_glance(cls, answer: cabc.Mapping[str, ty.Any]) -> 'Image':
@@ -100,7 +102,53 @@ class Image:
             visibility=answer.get('visibility') or 'private',
             properties={key: str(value) for key, value in answer.items()
                         if key not in ATTRIBUTES and value is not None},
-            is_protected=bool(answer.get('protected')))
+            is_protected=bool(answer.get('protected')),
+            locations=tuple(_locations(answer)))
+
+
+def _locations(answer: cabc.Mapping[str, ty.Any]) -> cabc.Iterator[str]:
+    """Name the addresses in an answer, as an operator lets us see them.
+
+    :source: glance/common/config.py show_multiple_locations,
+        show_image_direct_url
+    """
+    for location in answer.get('locations') or ():
+        yield location['url']
+    if answer.get('direct_url'):
+        yield answer['direct_url']
+
+
+@dataclasses.dataclass(frozen=True)
+class LocationWay:
+    """By which of its two APIs Glance takes a location.
+
+    :ivar is_new: the one that computes the hash by itself
+    """
+
+    is_new: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """One of Glance's stores.
+
+    :ivar pool: in Ceph; None for a store that lies elsewhere
+    :ivar fsid: of the cluster
+    """
+
+    store_id: str
+    is_default: bool
+    pool: str | None = None
+    fsid: str | None = None
+
+    @classmethod
+    def from_glance(cls, answer: cabc.Mapping[str, ty.Any]) -> 'Store':
+        """Read one of an answer's stores."""
+        about = answer.get('properties') or {}
+        return cls(answer['id'],
+                   str(answer.get('default', '')).lower() == 'true',
+                   *((about.get('pool'), about.get('fsid'))
+                     if answer.get('type') == 'rbd' else ()))
 
 
 @dataclasses.dataclass(frozen=True)

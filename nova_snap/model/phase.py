@@ -24,5 +24,9 @@ class Phase(compat.StrEnum):
     CONVERT = 'convert'
     #: its bytes go to Glance
     UPLOAD = 'upload'
+    #: Ceph gives a clone its data
+    FLATTEN = 'flatten'
+    #: this host reads an image in Ceph once
+    HASH = 'hash'
     #: Cinder makes its snapshots
     VOLUMES = 'volumes'

@@ -31,6 +31,8 @@ class Result:
         its agent to the agent's answer; None for one that was not
     :ivar scratch_bytes: what the data took that a guest overwrote while a
         backup job held them; None where there was none
+    :ivar written: what of the disk was written into Ceph, in words, where
+        what has changed was asked for; None elsewhere
     """
 
     images: tuple[image_model.Image, ...]
@@ -39,6 +41,7 @@ class Result:
     volume_snapshots: tuple[str, ...] = ()
     frozen_seconds: float | None = None
     scratch_bytes: int | None = None
+    written: str | None = None
 
     @property
     def file_systems(self) -> str:

@@ -26,6 +26,9 @@ class Settings:
     :ivar snapshots_directory_is_default: no value was set, so the directory
         is made when it is missing, as Nova makes it
     :ivar snapshot_image_format: None for the format of the source
+    :ivar rbd_user: '' where Nova reaches Ceph as librados' own user
+    :ivar rbd_glance_pool: None where Glance, or the image, tells it
+    :ivar images_rbd_ceph_conf: '' for those that librados looks for itself
     :ivar ready_timeout: seconds for one mirror, from start to ready
     :ivar stall_timeout: seconds without progress before a copy is given up
     :ivar bandwidth: bytes per second; 0 is no limit
@@ -46,6 +49,10 @@ class Settings:
     snapshot_compression: bool
     images_cpu_time_limit: int
     images_address_space_limit: int
+    rbd_user: str
+    images_rbd_ceph_conf: str
+    rbd_connect_timeout: int
+    images_rbd_glance_store_name: str
 
     disable_libvirt_livesnapshot: bool
     ephemeral_storage_encryption: bool
@@ -56,6 +63,10 @@ class Settings:
     journal_dir: str
     live_method: str
     upload: str
+    rbd_glance_pool: str | None
+    location_hash: str
+    deliver: str
+    incremental: str
     compression_type: str
     ready_timeout: int
     stall_timeout: int

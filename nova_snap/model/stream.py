@@ -31,7 +31,10 @@ class Reader(ty.Protocol):
         """Return the next bytes, at most ``size``; none at the end."""
 
     def sha512(self) -> str:
-        """Return the hash of the whole pass, in hex; asked at its end."""
+        """Return the hash of the whole pass, in hex; asked at its end.
+
+        Of one that is hashed alone.
+        """
 
     def __enter__(self) -> 'Reader':
         """Return itself."""
@@ -49,8 +52,13 @@ class Source(ty.Protocol):
     def size_bytes(self) -> int:
         """How many there are, known before the first is read."""
 
-    def open(self, *, progress: Progress | None = None) -> Reader:
-        """Begin at byte 0, whatever was read before."""
+    def open(self, *, progress: Progress | None = None,
+             is_hashed: bool = True) -> Reader:
+        """Begin at byte 0, whatever was read before.
+
+        :param is_hashed: the pass has a hash, which costs half of its
+            processor time
+        """
 
     def digest(self, algorithm: str) -> str | None:
         """Read everything for another hash; None for one not known here."""

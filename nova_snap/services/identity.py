@@ -32,10 +32,12 @@ class Identity:
 
     :ivar project_id: None where there are no projects
     :ivar roles: in that project; None where they are not told
+    :ivar user_id: None where there are no users, or it does not matter
     """
 
     project_id: str | None
     roles: frozenset[str] | None
+    user_id: str | None = None
 
 
 def _refuse_no_url(auth: ksa_plugin.BaseAuthPlugin | None) -> None:
@@ -72,8 +74,10 @@ def who(session: ksa_session.Session,
     _refuse_no_url(auth)
     if isinstance(auth, ksa_identity.BaseIdentityPlugin):
         access = auth.get_access(session)
-        return Identity(access.project_id, frozenset(access.role_names or ()))
-    return Identity(session.get_project_id(auth), None)
+        return Identity(access.project_id,
+                        frozenset(access.role_names or ()), access.user_id)
+    return Identity(session.get_project_id(auth), None,
+                    session.get_user_id(auth))
 
 
 def within(session: ksa_session.Session,

@@ -15,10 +15,12 @@
 import collections.abc as cabc
 import dataclasses
 import importlib.metadata
+import time
 import typing as ty
 
 from keystoneauth1 import plugin
 from keystoneauth1 import session as ksa_session
+import requests
 
 from nova_snap import units
 
@@ -26,6 +28,12 @@ DISTRIBUTION = 'nova_snap'
 
 # What a proxy that buffers passes on at least: a tenth of a link of 1 Gbit/s.
 FORWARD_BYTES_PER_SECOND = 12 * units.MiB
+
+# Bytes of an answer between two looks at the clock: where one comes a second
+# its end is seen half a minute late.
+PIECE_BYTES = 32
+
+Hooks: ty.TypeAlias = dict[str, cabc.Callable[..., None]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +43,8 @@ class Timeouts:
     A long upload is not cut while bytes move: only silence counts.
 
     :ivar answer: for a small request, where the operator set no timeout.
-        The service may have to wait for its database.
+        The service may have to wait for its database. As long again for all
+        of what it answers: see :func:`whole_within`.
     :ivar stall: for a piece of an upload to be taken. Longer than a store
         that heals itself keeps its clients waiting (Ceph warns after 30 s).
     :ivar finish: for the answer after an upload's last byte. Stores that
@@ -102,6 +111,43 @@ def user_agent() -> str:
     return f'{DISTRIBUTION}/{version}'
 
 
+def whole_within(seconds: float) -> Hooks:
+    """Return hooks for requests: an answer that has begun also ends.
+
+    A timeout of requests is for silence alone: an answer of which a byte
+    comes a second would be waited for until its last one. What is given up
+    counts as a timeout. The lines before the body are not counted.
+
+    :param seconds: from the end of those
+    :source: requests, docs/user/quickstart.rst, Timeouts
+    """
+    def read(response: requests.Response, **_: ty.Any) -> None:
+        deadline = time.monotonic() + seconds
+        pieces: list[bytes] = []
+        for piece in response.iter_content(PIECE_BYTES):
+            pieces.append(piece)
+            if time.monotonic() > deadline:
+                response.close()
+                raise requests.exceptions.ReadTimeout(
+                    f'{response.url}: not all of the answer came within '
+                    f'{seconds} s')
+        # Where requests puts what it has read by itself.
+        response._content = b''.join(pieces)
+
+    return {'response': read}
+
+
+class _Session(ksa_session.Session):
+    """A session whose answers end, those of Keystone as well."""
+
+    def request(self, *args: ty.Any, **kwargs: ty.Any) -> requests.Response:
+        """Send a request, and read the whole answer in time."""
+        kwargs.setdefault('hooks', whole_within(
+            self.timeout or Timeouts.answer))
+        response: requests.Response = super().request(*args, **kwargs)
+        return response
+
+
 def make_session(
         auth: plugin.BaseAuthPlugin | None,
         options: cabc.Mapping[str, ty.Any]) -> ksa_session.Session:
@@ -111,9 +157,10 @@ def make_session(
     it is sent. It names each request's id in keystoneauth's debug log.
 
     :param options: keyword arguments of keystoneauth1's Session. Without a
-        ``timeout`` it gets ours: there is no way to wait for ever.
+        ``timeout`` it gets ours: there is no way to wait for ever, neither
+        for the beginning of an answer nor for its end.
     """
-    return ksa_session.Session(**{
+    return _Session(**{
         **options,
         'auth': auth,
         'connect_retries': 0,

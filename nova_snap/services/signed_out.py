@@ -39,7 +39,23 @@ class SignedOut(images_module.Images):
     def check(self, owner: str | None = None) -> None:
         raise self._reason
 
-    def get(self, image_id: str) -> image_model.Image | None:
+    def get(self, image_id: str, *,
+            owner: str | None = None) -> image_model.Image | None:
+        raise self._reason
+
+    def stores(self) -> list[image_model.Store] | None:
+        raise self._reason
+
+    def location_way(self, image_id: str) -> (
+            image_model.LocationWay | None):
+        raise self._reason
+
+    def why_no_location(self) -> str:
+        raise self._reason
+
+    def add_location(self, image_id: str, url: str,
+                     way: image_model.LocationWay, *, size: int,
+                     sha512: str | None) -> image_model.Image:
         raise self._reason
 
     def find(self, properties: cabc.Mapping[str, str]) -> (

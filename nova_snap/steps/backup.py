@@ -14,9 +14,12 @@
 
 import dataclasses
 import os
+import typing as ty
 
 from nova_snap import errors
+from nova_snap.hypervisor import backup as backup_module
 from nova_snap.model import backup as backup_model
+from nova_snap.model import checkpoint as checkpoint_model
 from nova_snap.steps import scratch as scratch_step
 from nova_snap.steps import step as step_module
 from nova_snap.steps import world as world_module
@@ -35,6 +38,10 @@ class StartBackup(step_module.Step):
     :ivar socket: of the NBD server
     :ivar scratches: target and scratch file of each disk
     :ivar was_running: the guest was not paused before
+    :ivar checkpoint: to be made at the same moment, of the first disk; ''
+        for none. Like the next two it is not needed to end the job
+    :ivar since: the checkpoint from which on it serves what has changed
+    :ivar why_untracked: why libvirt has not begun it with those
     """
 
     uuid: str
@@ -42,6 +49,16 @@ class StartBackup(step_module.Step):
     socket: str
     scratches: list[list[str]]
     was_running: bool
+    checkpoint: str = ''
+    since: str = ''
+    why_untracked: str = ''
+
+    def facts(self) -> dict[str, ty.Any]:
+        """Return the fields that the end of the job needs."""
+        facts = super().facts()
+        for name in ('checkpoint', 'since', 'why_untracked'):
+            del facts[name]
+        return facts
 
     def do(self, world: world_module.World) -> None:
         """Start the job: this is the point in time.
@@ -52,17 +69,41 @@ class StartBackup(step_module.Step):
         domain = world.host.domain(self.uuid)
         if domain.qemu_id() != self.qemu_id:
             raise self.failed('the guest was stopped or started since')
+        job = domain.backup_job()
         backup = backup_model.Backup(
             self.socket, tuple((target, path)
                                for target, path in self.scratches))
         try:
-            domain.backup_job().begin(backup)
+            if not self._begin_tracked(job, backup):
+                job.begin(backup)
         except errors.DomainGone:
             raise
         except errors.HypervisorError as exc:
             why = scratch_step.why_denied(exc.reason,
                                           self._scratch())
             raise self.failed(why or exc.reason) from exc
+
+    def _begin_tracked(self, job: backup_module.BackupJob,
+                       backup: backup_model.Backup) -> bool:
+        """Begin it with a checkpoint, where that is wanted and can be.
+
+        The snapshot is worth more than what the next one would save.
+        """
+        if not self.checkpoint:
+            return False
+        try:
+            job.begin(dataclasses.replace(backup, since=self.since),
+                      checkpoint_model.xml(self.checkpoint,
+                                           self.scratches[0][0]))
+        except errors.DomainGone:
+            raise
+        except errors.HypervisorError as exc:
+            if job.running() is not None:
+                raise
+            self.why_untracked = exc.reason
+            self.checkpoint = self.since = ''
+            return False
+        return True
 
     def undo(self, world: world_module.World) -> None:
         """End the job, if it runs and is ours, and let the guest go on.

@@ -65,12 +65,14 @@ class BoundAgentWaits(step_module.Step):
     def undo(self, world: world_module.World) -> None:
         """Let libvirt wait as it does by default.
 
+        Also where the guest was stopped since: libvirt keeps this of a
+        domain, not of its QEMU process.
+
         :raises HypervisorError: when libvirt refuses
+        :source: libvirt src/qemu/qemu_domain.c qemuDomainObjPrivateAlloc
         """
-        domain = world.host.domain(self.uuid)
         with contextlib.suppress(errors.DomainGone):
-            if domain.is_active():
-                domain.set_agent_timeout(None)
+            world.host.domain(self.uuid).set_agent_timeout(None)
 
 
 @dataclasses.dataclass

@@ -97,3 +97,26 @@ class AdoptImage(step_module.Step):
         """
         if self.deleted_by == request_model.Party.US:
             world.images.discard_unfinished(self.image_id, owner=self.owner)
+
+
+@dataclasses.dataclass
+class DiscardImage(step_module.Step):
+    """Artifact: an image that was made before and must not be used.
+
+    It is active, and has other bytes than it should have.
+
+    :ivar owner: the project whose image it is, where that is known
+    """
+
+    image_id: str
+    owner: str | None
+
+    def do(self, world: world_module.World) -> None:
+        """Do nothing: the image goes with the operation, which failed."""
+
+    def undo(self, world: world_module.World) -> None:
+        """Delete the image, with its data.
+
+        :raises ImageServiceError: when Glance does not delete it
+        """
+        world.images.delete(self.image_id, owner=self.owner)

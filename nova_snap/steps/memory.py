@@ -10,8 +10,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The guest at rest: its memory in a managed-save image."""
+"""The guest at rest: its memory in a managed-save image, and back."""
 
+import contextlib
 import dataclasses
 
 from oslo_log import log as logging
@@ -108,3 +109,36 @@ class SaveMemory(step_module.Step):
         except errors.HypervisorError as exc:
             # Too late to be cancelled, or over: the wait for it sees that.
             LOG.debug('%s', exc)
+
+
+@dataclasses.dataclass
+class StartPaused(step_module.Step):
+    """Hold: the guest that was saved has a QEMU process and stands still.
+
+    :ivar paused: what the guest was, and will be again
+    :ivar qemu_id: the QEMU process that was started; 0 until it is known
+    """
+
+    uuid: str
+    paused: bool
+    qemu_id: int = 0
+
+    def do(self, world: world_module.World) -> None:
+        """Start it from its memory.
+
+        :raises HypervisorError: when libvirt cannot; its memory stays
+        """
+        domain = world.host.domain(self.uuid)
+        domain.start(paused=True)
+        self.qemu_id = domain.qemu_id()
+
+    def undo(self, world: world_module.World) -> None:
+        """Let it go on, unless it was paused before.
+
+        :raises HypervisorError: when libvirt does not let it
+        """
+        domain = world.host.domain(self.uuid)
+        with contextlib.suppress(errors.DomainGone):
+            if (not self.paused and domain.is_paused_since_its_start()
+                    and self.qemu_id in (0, domain.qemu_id())):
+                domain.resume()

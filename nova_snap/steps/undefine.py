@@ -66,6 +66,15 @@ class UndefineDomain(step_module.Step):
         return cls(**{**facts,
                       'root': layer_model.Layer.from_dict(facts['root'])})
 
+    def facts(self) -> dict[str, ty.Any]:
+        """Return the fields; of the layer what earlier releases wrote.
+
+        One that is undefined has no disk in Ceph.
+        """
+        facts = super().facts()
+        del facts['root']['ceph']
+        return facts
+
     def do(self, world: world_module.World) -> None:
         """Take the definition away, keeping NVRAM and TPM state.
 

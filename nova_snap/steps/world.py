@@ -27,10 +27,13 @@ from nova_snap import clock as clock_module
 from nova_snap.host import files as files_module
 from nova_snap.host import locks as locks_module
 from nova_snap.host import qemu_img as qemu_img_module
+from nova_snap.host import rbd as rbd_module
 from nova_snap.hypervisor import host as host_module
+from nova_snap.journal import checkpoints as checkpoints_module
 from nova_snap.journal import store as store_module
 from nova_snap.journal import transaction
 from nova_snap.model import domain as domain_model
+from nova_snap.model import layer as layer_model
 from nova_snap.model import observer as observer_module
 from nova_snap.model import settings as settings_model
 from nova_snap.services.cinder import volumes as volumes_module
@@ -47,9 +50,26 @@ Result = ty.TypeVar('Result')
 WhyAway = cabc.Callable[[str], str | None]
 
 
+#: Takes how a cluster is reached and returns the way to it; nothing is asked
+#: yet. Its calls run where they may block.
+Ceph = cabc.Callable[[layer_model.CephClient], rbd_module.Ceph]
+
+
 #: Waits until one more operation may read or write a whole image, and counts
 #: it as long as its block runs. Not to be entered twice.
 DiskTurn = cabc.Callable[[], contextlib.AbstractContextManager[ty.Any]]
+
+
+@contextlib.contextmanager
+def ending(turn: DiskTurn) -> cabc.Iterator[
+        cabc.Callable[[], None]]:
+    """Have a turn at the disk for the block, or until it is ended in it.
+
+    :returns: what ends it; also when it has ended
+    """
+    with contextlib.ExitStack() as held:
+        held.enter_context(turn())
+        yield held.close
 
 
 class DiskWork(ty.Protocol):
@@ -75,8 +95,9 @@ def never_away(uuid: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """The host, the image and the volume service, and the clock.
+    """The host, the image and the volume service, Ceph, and the clock.
 
+    :ivar checkpoints: what is kept of guests whose changes are known
     :ivar observer: what the door wants to know, and where it may end it
     :ivar disk_turn: to be held while a whole image is read or written
     :ivar disk_work: runs what reads a whole image
@@ -92,6 +113,8 @@ class World:
     images: images_module.Images
     volumes: volumes_module.Volumes
     clock: clock_module.Clock
+    ceph: Ceph
+    checkpoints: checkpoints_module.Checkpoints
     observer: observer_module.Observer = dataclasses.field(
         default_factory=observer_module.Observer)
     disk_turn: DiskTurn = contextlib.nullcontext

@@ -26,6 +26,8 @@ from nova_snap.transfer import rate
 # for the other at each one.
 DEPTH = 4
 
+Settle = cabc.Callable[[], None]
+
 
 class Ahead:
     """What an iterator yields, made in a thread of its own.
@@ -34,10 +36,14 @@ class Ahead:
     yielded before.
 
     :param made: iterated in the thread alone. Each step must end by itself.
+    :param settle: called there before a wait for the reader, which may be
+        long
     """
 
-    def __init__(self, made: cabc.Iterator[bytes]) -> None:
+    def __init__(self, made: cabc.Iterator[bytes],
+                 settle: Settle = lambda: None) -> None:
         self._made = made
+        self._settle = settle
         self._is_at_end = self._is_closed = False
         self._room = threading.Semaphore(DEPTH)
         self._ready: queue.SimpleQueue[bytes | BaseException | None] = (
@@ -74,7 +80,9 @@ class Ahead:
         try:
             for chunk in self._made:
                 self._ready.put(chunk)
-                self._room.acquire()
+                if not self._room.acquire(blocking=False):
+                    self._settle()
+                    self._room.acquire()
                 if self._is_closed:
                     return
             self._ready.put(None)
@@ -91,22 +99,25 @@ class AheadReader:
 
     def __init__(self, made: cabc.Iterator[bytes], size: int, *,
                  opened: contextlib.ExitStack, limit: rate.Limit | None,
-                 progress: stream.Progress | None) -> None:
+                 progress: stream.Progress | None, is_hashed: bool,
+                 settle: Settle = lambda: None) -> None:
         """Begin to read.
 
         :param made: chunks, none of them empty; it raises where there are
             not as many bytes as there should be
         :param size: how many that is
         :param opened: what it is read from; closed with the reader
+        :param settle: see :class:`Ahead`
         """
         self._size = size
         self._limit = limit
         self._progress = progress
         self._done = 0
-        self._hash = hashlib.sha512()
+        self._hash = hashlib.sha512() if is_hashed else None
         self._rest = b''
         self._open = opened
-        self._ahead = Ahead(self._hashed(made))
+        self._ahead = Ahead(
+            made if self._hash is None else _hashed(made, self._hash), settle)
         # Before the connection or file that its thread reads.
         self._open.callback(self._ahead.close)
 
@@ -123,7 +134,11 @@ class AheadReader:
         self._open.close()
 
     def sha512(self) -> str:
-        """Return the hash of the whole pass; to be asked at its end."""
+        """Return the hash of the whole pass; to be asked at its end.
+
+        Of one that is hashed alone.
+        """
+        assert self._hash is not None
         return self._hash.hexdigest()
 
     def read(self, size: int = -1, /) -> bytes:
@@ -145,7 +160,9 @@ class AheadReader:
             self._progress(self._done, self._size)
         return data
 
-    def _hashed(self, made: cabc.Iterator[bytes]) -> cabc.Iterator[bytes]:
-        for chunk in made:
-            self._hash.update(chunk)
-            yield chunk
+
+def _hashed(made: cabc.Iterator[bytes],
+            hasher: 'hashlib._Hash') -> cabc.Iterator[bytes]:
+    for chunk in made:
+        hasher.update(chunk)
+        yield chunk

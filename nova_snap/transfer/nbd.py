@@ -41,8 +41,8 @@ LARGEST_READ = units.MiB
 # The most bytes that a block status is asked for: the field has 32 bits, and
 # QEMU's clusters have 64 KiB.
 LARGEST_STATUS = 4 * units.GiB - 64 * units.KiB
-# Extents that are kept, some 100 bytes each.
-MOST_EXTENTS = 128 * units.KiB
+# Extents that are kept, 8 bytes each, and with an image laid out 20.
+MOST_EXTENTS = 1 << 20
 # Of one block status ("NBD_CMD_BLOCK_STATUS"), 8 bytes each.
 MOST_DESCRIPTORS = 1 << 20
 # The names below are the protocol's, without NBD_ ("Values").
@@ -55,6 +55,8 @@ REPLY_NONE, REPLY_OFFSET_DATA, REPLY_OFFSET_HOLE = 0, 1, 2
 REPLY_BLOCK_STATUS = 5
 REPLY_ERROR = 1 << 15
 STATE_ZERO = 2
+# Of a bitmap of QEMU's.
+STATE_DIRTY = 1
 DESCRIPTOR = struct.Struct('>II')
 
 
@@ -66,17 +68,21 @@ class Export:
     :ivar size_bytes: of the disk; known within the ``with`` block
     """
 
-    def __init__(self, path: str, name: str = '', *,
+    def __init__(self, path: str, name: str = '', *, bitmap: str = '',
                  timeout: float = nbd_wire.TIMEOUT) -> None:
         """Name the disk; ``with`` connects.
 
         :param path: of the server's unix socket
         :param name: of the export; '' is the server's default one
+        :param bitmap: of the export, for :meth:`unchanged`; a connection has
+            this or :meth:`extents`
         :param timeout: seconds for the handshake, and for each answer that is
             waited for, however the server divides it
         """
         self._wire = nbd_wire.Wire(path, name, timeout)
         self._name = name.encode()
+        self._context = (nbd_wire.DIRTY_BITMAP + bitmap.encode() if bitmap
+                         else nbd_wire.ALLOCATION)
         self._context_id = 0
         self._pending: dict[int, _Request] = {}
         self._last_cookie = 0
@@ -91,7 +97,7 @@ class Export:
         self._wire.connect()
         with self._wire.conversation():
             self.size_bytes, self._context_id = nbd_wire.shake_hands(
-                self._wire, self._name)
+                self._wire, self._name, self._context)
         return self
 
     def __exit__(self, kind: type[BaseException] | None,
@@ -105,7 +111,7 @@ class Export:
                                 0)
         self._wire.close()
 
-    def extents(self) -> list[extents_model.Extent]:
+    def extents(self) -> extents_model.Extents:
         """Ask for the data and the zeros of the whole disk.
 
         From 0 to the end without a gap, neighbours of one kind joined. Where
@@ -114,8 +120,23 @@ class Export:
 
         :raises ExportFailed: when the server fails, or contradicts itself
         """
-        return extents_model.merge(self._found(), self.size_bytes,
-                                   most=MOST_EXTENTS)
+        return self._merged(lambda flags: bool(flags & STATE_ZERO))
+
+    def unchanged(self) -> extents_model.Extents:
+        """Ask for what a bitmap says has not changed, as if that were zeros.
+
+        The rest may be the same as before: a bitmap counts clusters.
+
+        :raises ExportFailed: when the server fails, or contradicts itself
+        """
+        return self._merged(lambda flags: not flags & STATE_DIRTY)
+
+    def _merged(self, is_left_out: cabc.Callable[[int], bool]) -> (
+            extents_model.Extents):
+        return extents_model.merge((
+            extents_model.Extent(offset, size, is_left_out(flags))
+            for offset, size, flags in self._found()), self.size_bytes,
+            most=MOST_EXTENTS)
 
     def read(self, ranges: cabc.Iterable[tuple[int, int]], *,
              depth: int = 4) -> cabc.Iterator[memoryview]:
@@ -154,6 +175,19 @@ class Export:
                 yield view
             buffers.append(read.buffer)
 
+    def settle(self) -> None:
+        """Take all that was asked for, for a pause of any length.
+
+        An answer that is not taken holds QEMU up: when it has to stop the
+        guest, at a pause, a shutdown or a reboot, it waits for that first.
+
+        :raises ExportFailed: when the server fails
+        :source: QEMU nbd/server.c nbd_drained_poll
+        """
+        for request in list(self._pending.values()):
+            self._wire.restart_deadline()
+            self._finish(request)
+
     def _begin_read(self, offset: int, length: int,
                     buffer: bytearray) -> '_Read':
         if (not 0 < length <= LARGEST_READ
@@ -165,8 +199,8 @@ class Export:
         self._begin(CMD_READ, read)
         return read
 
-    def _found(self) -> cabc.Iterator[extents_model.Extent]:
-        """Yield the extents as the server tells them.
+    def _found(self) -> cabc.Iterator[tuple[int, int, int]]:
+        """Yield offset, length and flags as the server tells them.
 
         Each part of LARGEST_STATUS has one deadline, in however many answers
         its status comes.
@@ -180,7 +214,7 @@ class Export:
                                  self.size_bytes, self._context_id)
                 self._begin(CMD_BLOCK_STATUS, status)
                 self._finish(status)
-                yield from status.extents()
+                yield from status.parts()
                 offset = status.end
 
     def _begin(self, command: int, request: '_Request') -> None:
@@ -299,8 +333,8 @@ class _Read(_Request):
 class _Status(_Request):
     """The block status of a part of the disk ("Metadata querying").
 
-    Only the flag of zeros counts: a hole without it has unknown contents, and
-    is read.
+    Of the allocation only the flag of zeros counts: a hole without it has
+    unknown contents, and is read.
     """
 
     def __init__(self, wire: nbd_wire.Wire, offset: int, length: int,
@@ -311,11 +345,11 @@ class _Status(_Request):
         self.end = offset
         self._descriptors = b''
 
-    def extents(self) -> cabc.Iterator[extents_model.Extent]:
+    def parts(self) -> cabc.Iterator[tuple[int, int, int]]:
         """Yield the answer, from the offset to the end of this object."""
         offset = self.offset
         for size, flags in DESCRIPTOR.iter_unpack(self._descriptors):
-            yield extents_model.Extent(offset, size, bool(flags & STATE_ZERO))
+            yield offset, size, flags
             offset += size
 
     def take(self, kind: int, length: int) -> None:

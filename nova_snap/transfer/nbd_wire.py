@@ -50,7 +50,10 @@ REFUSALS = ('no reason', 'it does not know this', 'its policy forbids this',
             'it wants TLS', 'it has no such export', 'it shuts down',
             'it wants block sizes to be kept', 'it calls this too big')
 INFO_EXPORT = 0
-CONTEXT = b'base:allocation'
+ALLOCATION = b'base:allocation'
+# Followed by the name of a bitmap; of QEMU's servers alone.
+# :source: QEMU docs/interop/nbd.txt, "qemu" namespace
+DIRTY_BITMAP = b'qemu:dirty-bitmap:'
 
 
 class Wire:
@@ -130,12 +133,14 @@ class Wire:
         return self._socket
 
 
-def shake_hands(wire: Wire, name: bytes) -> tuple[int, int]:
+def shake_hands(wire: Wire, name: bytes,
+                context: bytes = ALLOCATION) -> tuple[int, int]:
     """Enter an export ("Fixed newstyle negotiation").
 
     No block sizes are asked for: so the server must take any ("Size
     constraints").
 
+    :param context: what a block status is to be about
     :returns: the size of the disk, and the number of its context
     """
     magic, flags = wire.receive('>16sH')
@@ -144,17 +149,19 @@ def shake_hands(wire: Wire, name: bytes) -> tuple[int, int]:
                           'newstyle')
     wire.send('>I', FLAG_C_FIXED_NEWSTYLE)
     name = struct.pack('>I', len(name)) + name
-    query = struct.pack('>II', 1, len(CONTEXT)) + CONTEXT
+    query = struct.pack('>II', 1, len(context)) + context
     context_id = size = None
     for _ in _option(wire, OPT_STRUCTURED_REPLY, 'structured replies', b''):
         pass
     for kind, answer in _option(wire, OPT_SET_META_CONTEXT,
                                 'the block status', name + query):
-        if kind == REP_META_CONTEXT and answer[4:] == CONTEXT:
+        if kind == REP_META_CONTEXT and answer[4:] == context:
             context_id = int.from_bytes(answer[:4], 'big')
     if context_id is None:
-        raise wire.failed('the server does not tell where the data are '
-                          f'({CONTEXT.decode()})')
+        what = ('where the data are' if context == ALLOCATION
+                else 'what has changed')
+        raise wire.failed(f'the server does not tell {what} '
+                          f'({context.decode()})')
     for _, answer in _option(wire, OPT_GO, 'to enter the export',
                              name + bytes(2)):
         if (len(answer) == 12

@@ -26,6 +26,7 @@ import typing as ty
 
 from nova_snap import clock as clock_module
 from nova_snap import errors
+from nova_snap import folder as folder_module
 from nova_snap.model import stream
 from nova_snap.transfer import ahead
 from nova_snap.transfer import rate
@@ -70,21 +71,21 @@ class FileSource:
         self.path = path
         self._limit = (rate.Limit(bandwidth, clock or clock_module.Clock())
                        if bandwidth else None)
-        with _translated(path):
-            self._size = os.stat(path).st_size
+        with _translated(path), _open(path) as file:
+            self._size = os.fstat(file.fileno()).st_size
 
     @property
     def size_bytes(self) -> int:
         return self._size
 
-    def open(self, *,
-             progress: stream.Progress | None = None) -> 'FileReader':
+    def open(self, *, progress: stream.Progress | None = None,
+             is_hashed: bool = True) -> 'FileReader':
         """Begin a pass at byte 0.
 
         :raises StorageError: when the file cannot be opened
         """
         return FileReader(self.path, self._size, limit=self._limit,
-                          progress=progress)
+                          progress=progress, is_hashed=is_hashed)
 
     def digest(self, algorithm: str) -> str | None:
         """Read the file once more for another hash than SHA-512.
@@ -95,7 +96,8 @@ class FileSource:
         :raises StorageError: when the file cannot be read or has changed
         """
         return digest_of(algorithm,
-                         lambda: FileReader(self.path, self._size))
+                         lambda: FileReader(self.path, self._size,
+                                            is_hashed=False))
 
 
 class NoData:
@@ -105,8 +107,8 @@ class NoData:
     def size_bytes(self) -> int:
         return 0
 
-    def open(self, *,
-             progress: stream.Progress | None = None) -> 'NoDataReader':
+    def open(self, *, progress: stream.Progress | None = None,
+             is_hashed: bool = True) -> 'NoDataReader':
         """Begin a pass that is over at once."""
         return NoDataReader()
 
@@ -138,14 +140,22 @@ class FileReader(ahead.AheadReader):
 
     def __init__(self, path: str, size: int, *,
                  limit: rate.Limit | None = None,
-                 progress: stream.Progress | None = None) -> None:
+                 progress: stream.Progress | None = None,
+                 is_hashed: bool = True) -> None:
         with contextlib.ExitStack() as opened:
             with _translated(path):
-                # Unbuffered: the chunks are large, a copy less.
-                file = opened.enter_context(open(path, 'rb', buffering=0))
+                file = opened.enter_context(_open(path))
             super().__init__(_content(file, path, size), size,
                              opened=opened.pop_all(), limit=limit,
-                             progress=progress)
+                             progress=progress, is_hashed=is_hashed)
+
+
+def _open(path: str) -> ty.BinaryIO:
+    """Open it, and not what a link in its place leads to."""
+    above, name = os.path.split(path)
+    with folder_module.opened(above, follow=False) as folder:
+        # Unbuffered: the chunks are large, a copy less.
+        return open(folder.open(name, os.O_RDONLY), 'rb', buffering=0)
 
 
 def _content(file: ty.BinaryIO, path: str,

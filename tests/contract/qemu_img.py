@@ -58,6 +58,12 @@ class Side(ty.Protocol):
     def cut_short(self, layer: layer_model.Layer) -> None:
         """Take the end of a file with its data away."""
 
+    def add_bitmap(self, layer: layer_model.Layer, name: str) -> None:
+        """Let a qcow2 file have a bitmap."""
+
+    def break_bitmaps(self, layer: layer_model.Layer) -> None:
+        """Let a QEMU be killed that writes to a disk with bitmaps."""
+
     def in_use(self, layer: layer_model.Layer) -> ty.ContextManager[None]:
         """Let a QEMU write to a disk during the block."""
 
@@ -227,3 +233,28 @@ class WriteContract(QemuImgContract):
                 [top, base], base.path, self.conversion('raw'),
                 progress=lambda done, total: None))
         self.assertEqual((1, 3, 4, 0), self.side.content(top.path, 'qcow2'))
+
+    @ddt.data(False, True)
+    def test_a_bitmap_is_removed_also_one_that_is_broken(self, is_broken):
+        top, _ = self.chain()
+        self.side.add_bitmap(top, 'one')
+        self.side.add_bitmap(top, 'two')
+        if is_broken:
+            self.side.break_bitmaps(top)
+        before = self.side.content(top.path, 'qcow2')
+        self.assertEqual({'one', 'two'}, self.bitmaps(top))
+        self.side.tool.remove_bitmap(top.path, 'two')
+        self.assertEqual({'one'}, self.bitmaps(top))
+        self.assertEqual(before, self.side.content(top.path, 'qcow2'))
+        self.assert_refused(self.side.tool.remove_bitmap, top.path, 'two')
+
+    def test_none_is_removed_from_a_disk_in_use(self):
+        layer = self.side.make('disk', 'qcow2')
+        self.side.add_bitmap(layer, 'one')
+        with self.side.in_use(layer):
+            self.assert_refused(self.side.tool.remove_bitmap, layer.path,
+                                'one')
+        self.assertEqual({'one'}, self.bitmaps(layer))
+
+    def bitmaps(self, layer: layer_model.Layer) -> set[str]:
+        return set(self.side.tool.info(layer.path, 'qcow2').bitmaps)

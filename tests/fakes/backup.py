@@ -40,6 +40,7 @@ class FakeBackup:
     """One job.
 
     :ivar disks: the content and size of each at the start, by target
+    :ivar bitmaps: what it serves of changes, by target
     :ivar is_full: a scratch file cannot grow: the guest's write waits
     """
 
@@ -48,6 +49,7 @@ class FakeBackup:
     scratches: list[str]
     disks: dict[str, tuple[fake_disk.Clusters, int]]
     life: BackupLife
+    bitmaps: dict[str, str] = dataclasses.field(default_factory=dict)
     is_ending: bool = False
     is_full: bool = False
     _looks_at_end: int = 0
@@ -98,4 +100,7 @@ def begin(xml: str, disks: dict[str, tuple[fake_disk.Clusters, int]],
     for path in (socket, *scratches):
         pathlib.Path(path).touch()
     return FakeBackup(xml, socket, scratches, wanted,
-                      dataclasses.replace(life))
+                      dataclasses.replace(life), {
+                          disk.get('name'): disk.get('exportbitmap')
+                          for disk in root.findall('./disks/disk')
+                          if disk.get('exportbitmap')})

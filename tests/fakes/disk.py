@@ -36,6 +36,7 @@ class DiskFile:
 
     :ivar is_cut_short: its tables name more than it holds
     :ivar format: what it is, whatever a program takes it for
+    :ivar bitmaps: their names, where no guest has them
     """
 
     format: str
@@ -45,6 +46,7 @@ class DiskFile:
     data_file: str | None = None
     clusters: Clusters = dataclasses.field(default_factory=dict)
     is_cut_short: bool = False
+    bitmaps: list[str] = dataclasses.field(default_factory=list)
 
     def save(self, path: str) -> None:
         """Write it."""

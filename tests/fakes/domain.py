@@ -9,6 +9,7 @@
 #    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 #    License for the specific language governing permissions and limitations
 #    under the License.
+
 """A domain of the fake libvirt: defined, started, saved, ended.
 
 It has two definitions, as every domain has: the persistent one, and the one
@@ -22,7 +23,6 @@ done by the same methods.
 import libvirt
 from lxml import etree
 
-from tests.fakes import agent as fake_agent
 from tests.fakes import backup as fake_backup
 from tests.fakes import disk as fake_disk
 from tests.fakes import guest as fake_guest
@@ -64,6 +64,9 @@ class FakeDomain(fake_guest.FakeGuest):
     :ivar saved: True for a managed-save image with a paused guest, False
         for one with a running guest, None for no image
     :ivar pauses: how often QEMU has paused it over its scratch file
+    :ivar bitmaps: in the file of its root disk, on or off
+    :ivar broken_bitmaps: those that QEMU was killed with
+    :ivar refuses_checkpoints: libvirt makes none of this disk
     :ivar starts: how often a QEMU process was started for it
     """
 
@@ -76,6 +79,9 @@ class FakeDomain(fake_guest.FakeGuest):
         self.is_set_to_autostart = False
         self.snapshots: list[Metadata] = []
         self.checkpoints: list[Metadata] = []
+        self.bitmaps: set[str] = set()
+        self.broken_bitmaps: set[str] = set()
+        self.refuses_checkpoints = False
         self.saved: bool | None = None
         self.has_lost_nvram = False
         self.has_lost_tpm = False
@@ -86,6 +92,7 @@ class FakeDomain(fake_guest.FakeGuest):
         self.backup: fake_backup.FakeBackup | None = None
         self.backup_life = fake_backup.BackupLife()
         self._has_io_error = False
+        self._why_paused = libvirt.VIR_DOMAIN_PAUSED_UNKNOWN
         self._state_before_save = SHUTOFF
         self._saved_xml: str | None = None
         self._job_looks = 0
@@ -111,10 +118,11 @@ class FakeDomain(fake_guest.FakeGuest):
         return int(self.saved is not None)
 
     def state(self, flags: int = 0) -> list[int]:
-        is_full = (self.now == PAUSED and self.backup is not None
-                   and self.backup.is_full)
-        return [self.now, libvirt.VIR_DOMAIN_PAUSED_IOERROR
-                if is_full or self._has_io_error else 0]
+        if self.now != PAUSED:
+            return [self.now, 0]
+        is_full = self.backup is not None and self.backup.is_full
+        return [PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR
+                if is_full or self._has_io_error else self._why_paused]
 
     def XMLDesc(self, flags: int = 0) -> str:
         self._look_at_devices()
@@ -174,7 +182,15 @@ class FakeDomain(fake_guest.FakeGuest):
         self._require_no_job()
         if self.mirrors:
             raise refusal.invalid('disk has active block job')
-        assert checkpointXML is None
+        made = checkpointXML and Metadata(checkpointXML)
+        since = etree.fromstring(backupXML).findtext('incremental')
+        if since and since not in self._names_of_checkpoints():
+            raise refusal.no_checkpoint(since)
+        if made and self.refuses_checkpoints:
+            raise refusal.invalid('checkpoint for disk unsupported')
+        if made and self.snapshots:
+            raise refusal.invalid('cannot create checkpoint while snapshot '
+                                  'exists')
         self.flush()
         sources = {
             element.find('./target').get('dev'):
@@ -185,6 +201,9 @@ class FakeDomain(fake_guest.FakeGuest):
                      fake_disk.DiskFile.load(source[0]).virtual_size)
             for target, source in sources.items()}, self.backup_life)
         self.running_job = 'backup'
+        if made:
+            self.checkpoints.append(made)
+            self.bitmaps.add(made.getName())
         self.remember_moment()
         return 0
 
@@ -239,6 +258,9 @@ class FakeDomain(fake_guest.FakeGuest):
         if self.live is None and self.snapshots:
             raise refusal.invalid('cannot delete inactive domain with '
                                   f'{len(self.snapshots)} snapshots')
+        if self.live is None and self.checkpoints:
+            raise refusal.invalid('cannot delete inactive domain with '
+                                  f'{len(self.checkpoints)} checkpoints')
         self._undefine_nvram(flags)
         if not flags & libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM:
             self.has_lost_tpm = self.tree.find('./devices/tpm') is not None
@@ -246,6 +268,28 @@ class FakeDomain(fake_guest.FakeGuest):
         self.is_set_to_autostart = False
         self.saved = None
         self._vanish_if_nothing_is_left()
+        return 0
+
+    def _names_of_checkpoints(self) -> list[str]:
+        return [one.getName() for one in self.checkpoints]
+
+    def delete_checkpoint(self, metadata: Metadata, flags: int) -> int:
+        """Do what the method of a checkpoint does."""
+        if metadata not in self.checkpoints:
+            raise refusal.no_checkpoint(metadata.getName())
+        name = metadata.getName()
+        if not flags & libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY:
+            if self.live is None:
+                raise refusal.refusal(
+                    libvirt.VIR_ERR_OPERATION_UNSUPPORTED, 'cannot delete '
+                    'checkpoint for inactive domain')
+            if name not in self.bitmaps:
+                raise refusal.refusal(
+                    libvirt.VIR_ERR_INTERNAL_ERROR,
+                    f"bitmap '{name}' not found in backing chain")
+            self.bitmaps.discard(name)
+            self.broken_bitmaps.discard(name)
+        self.checkpoints.remove(metadata)
         return 0
 
     def _undefine_nvram(self, flags: int) -> None:
@@ -293,9 +337,16 @@ class FakeDomain(fake_guest.FakeGuest):
 
     def checkpointCreateXML(self, xmlDesc: str,
                             flags: int = 0) -> Metadata:
+        name = Metadata(xmlDesc).getName()
+        validates = libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE_VALIDATE
+        if flags & validates and (self.live is None or name
+                                  not in self.bitmaps - self.broken_bitmaps):
+            raise refusal.refusal(
+                libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT, 'checkpoint '
+                f"inconsistent: missing or broken bitmap '{name}'")
         return self._redefine(
-            self.checkpoints, xmlDesc,
-            flags == libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE)
+            self.checkpoints, xmlDesc, flags & ~validates
+            == libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE)
 
     def _redefine(self, known: list[Metadata], xml: str,
                   redefines: bool) -> Metadata:
@@ -318,11 +369,13 @@ class FakeDomain(fake_guest.FakeGuest):
             else fake_guest.without_missing_discs(self._saved_xml))
         self.id = self._host.next_id()
         self.starts += 1
-        self.agent.timeout = fake_agent.SET_TIME_OUT_BLOCK
         if self.saved is None:
             self.agent.frozen = False
         paused = bool(self.saved or flags & libvirt.VIR_DOMAIN_START_PAUSED)
         self.now = PAUSED if paused else RUNNING
+        self._why_paused = (
+            libvirt.VIR_DOMAIN_PAUSED_USER if self.saved is None
+            else libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
         self.saved = None
         self.find_layers()
         self.hostdevs.start()
@@ -366,6 +419,7 @@ class FakeDomain(fake_guest.FakeGuest):
     def suspend(self) -> int:
         self.require_running()
         self.now = PAUSED
+        self._why_paused = libvirt.VIR_DOMAIN_PAUSED_USER
         return 0
 
     def resume(self) -> int:

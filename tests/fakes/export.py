@@ -17,6 +17,7 @@ import contextlib
 
 from nova_snap import clock as clock_module
 from nova_snap import errors
+from nova_snap.model import extents as extents_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model import pieces as pieces_model
 from nova_snap.model import stream
@@ -26,6 +27,7 @@ from tests.fakes import calls as fake_calls
 from tests.fakes import qemu_img as fake_qemu_img
 
 OUTSIDE = 'qemu-nbd'
+SERVED_BYTES = 4096
 
 
 class FakeExports(export_module.Exports):
@@ -39,8 +41,13 @@ class FakeExports(export_module.Exports):
     @contextlib.contextmanager
     def source(self, chain: cabc.Sequence[layer_model.Layer], *,
                image_format: str, virtual_size: int, socket: str,
-               bandwidth: int, clock: clock_module.Clock
-               ) -> cabc.Iterator[stream.Source]:
+               bandwidth: int, clock: clock_module.Clock,
+               bitmap: str = '') -> cabc.Iterator[stream.Source]:
+        if chain[0].storage == layer_model.Storage.NBD:
+            yield self._served(chain[0], image_format, bandwidth, clock,
+                               bitmap)
+            return
+
         def serve() -> bytes:
             return self._qemu_img.flat(chain, image_format).to_bytes()
 
@@ -51,49 +58,60 @@ class FakeExports(export_module.Exports):
             error=lambda: errors.StorageError(
                 reason=f'qemu-nbd could not serve {words}: planted'))
         yield disk_module.DiskSource(
-            Whole(data), lambda: contextlib.nullcontext(Nothing()),
+            Whole(data), lambda: contextlib.nullcontext(Disk(data)),
             bandwidth=bandwidth, clock=clock)
 
-    def served(self, socket: str, export: str, *, image_format: str,
-               virtual_size: int, bandwidth: int,
-               clock: clock_module.Clock) -> stream.Source:
-        layer = layer_model.Layer.exported(socket, export)
+    def _served(self, layer: layer_model.Layer, image_format: str,
+                bandwidth: int, clock: clock_module.Clock,
+                bitmap: str) -> stream.Source:
+        socket, export = layer.export()
 
         def ask() -> bytes:
-            return self._qemu_img.served(layer, image_format).to_bytes()
+            # As long as at any other moment: a clone has that size.
+            return self._qemu_img.served(
+                layer, image_format).to_bytes().ljust(SERVED_BYTES)
 
         data = self._calls.make(
             'nbd', 'extents', ask, words=f'{export} {image_format}',
             changes=False, error=lambda: errors.ExportFailed(
                 path=socket, export=export, reason='planted'))
 
-        def connect() -> contextlib.AbstractContextManager[Nothing]:
+        def connect() -> contextlib.AbstractContextManager[Disk]:
             try:
                 ask()
             except errors.StorageError as exc:
                 raise errors.ExportFailed(
                     path=socket, export=export, reason=str(exc)) from exc
-            return contextlib.nullcontext(Nothing())
+            return contextlib.nullcontext(Disk(data))
 
-        return disk_module.DiskSource(Whole(data), connect,
+        changed = None
+        if bitmap:
+            self._qemu_img.assert_serves(layer, bitmap)
+            changed = [extents_model.Extent(0, len(data), False)]
+        return disk_module.DiskSource(Whole(data), connect, changed=changed,
                                       bandwidth=bandwidth, clock=clock)
 
 
 class Whole:
-    """An image whose bytes are all known."""
+    """An image that is the disk from end to end."""
 
     def __init__(self, data: bytes) -> None:
         self.size_bytes = len(data)
-        self._data = data
 
     def pieces(self) -> cabc.Iterator[pieces_model.Piece]:
-        yield pieces_model.Known(self._data)
+        yield pieces_model.OfDisk(0, self.size_bytes)
 
 
-class Nothing:
-    """A disk of which nothing is read."""
+class Disk:
+    """A disk whose bytes are those of the image."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
 
     def read(self, ranges: cabc.Iterable[disk_module.Range]
              ) -> cabc.Iterator[memoryview]:
-        assert not list(ranges)
-        return iter(())
+        for offset, length in ranges:
+            yield memoryview(self._data)[offset:offset + length]
+
+    def settle(self) -> None:
+        """Do nothing: nothing is under way."""

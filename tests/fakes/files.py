@@ -22,6 +22,7 @@ import typing as ty
 
 from nova_snap import errors
 from nova_snap.host import files as files_module
+from nova_snap.journal import checkpoints as checkpoints_module
 from nova_snap.journal import record as record_model
 from nova_snap.journal import store as store_module
 from tests.fakes import calls as fake_calls
@@ -38,7 +39,8 @@ LOOKS = {'free_bytes': True, 'allocated_bytes': True, 'file_id': True,
          'first_bytes': True, 'is_held': False,
          'changed_at': True, 'exists': False, 'file_system': True,
          'is_missing': False, 'written_bytes': False,
-         'is_block_device': False, 'head_of_cached': False}
+         'is_block_device': False, 'head_of_cached': False,
+         'shows_locks': False}
 
 
 class FakeFiles(files_module.Files):
@@ -91,6 +93,9 @@ class FakeFiles(files_module.Files):
         except FileNotFoundError:
             return False
         return (figures.st_dev, figures.st_ino) in self._held()
+
+    def shows_locks(self, path: str) -> bool:
+        return bool(self._held())
 
     def is_block_device(self, path: str) -> bool:
         return path in self._block_devices
@@ -148,6 +153,19 @@ class FakeStore(store_module.Store):
     def remove(self, record_id: str) -> None:
         self._calls.make(JOURNAL, 'remove', lambda: super(
             FakeStore, self).remove(record_id), error=_broken)
+
+
+class FakeCheckpoints(checkpoints_module.Checkpoints):
+    """The real ones; each write is a call."""
+
+    def __init__(self, journal_dir: str, calls: fake_calls.Calls) -> None:
+        super().__init__(journal_dir)
+        self._calls = calls
+
+    def write(self, uuid: str, kept: dict[str, ty.Any] | None) -> None:
+        self._calls.make(JOURNAL, 'keep', lambda: super(
+            FakeCheckpoints, self).write(uuid, kept),
+            words='' if kept else 'nothing', error=_broken)
 
 
 def _lines(record: record_model.Record) -> list[str]:

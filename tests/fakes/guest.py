@@ -9,6 +9,7 @@
 #    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 #    License for the specific language governing permissions and limitations
 #    under the License.
+
 """The guest in a domain of the fake libvirt, and what it runs on.
 
 It writes as long as it can. Its disks, its block jobs and its agent are
@@ -29,6 +30,7 @@ from lxml import etree
 from tests.fakes import agent as fake_agent
 from tests.fakes import clock as fake_clock
 from tests.fakes import disk as fake_disk
+from tests.fakes import disk_in_ceph as fake_disk_in_ceph
 from tests.fakes import hostdev as fake_hostdev
 from tests.fakes import mirror as fake_mirror
 from tests.fakes import refusal
@@ -444,4 +446,7 @@ def active_layer(element: etree._Element) -> tuple[str, str]:
 
 def _path(element: etree._Element) -> str:
     source = element.find('./source')
+    if source.get('protocol') == 'rbd':
+        return fake_disk_in_ceph.file_of(source.find('./config').get('file'),
+                                 source.get('name'))
     return str(source.get('file') or source.get('dev'))

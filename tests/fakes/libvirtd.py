@@ -168,6 +168,13 @@ class FakeLibvirtd:
                 return job.disks[export]
         raise KeyError(socket)
 
+    def bitmap_of(self, socket: str, export: str) -> str | None:
+        """Return as what a QEMU serves the changes of a disk."""
+        for domain in self.domains.values():
+            if domain.backup is not None and domain.backup.socket == socket:
+                return domain.backup.bitmaps.get(export)
+        return None
+
     def held_files(self) -> set[tuple[int, int]]:
         """Return the device and inode of each file that a QEMU has open."""
         return set().union(*(domain.held for domain in self.domains.values()
@@ -345,7 +352,7 @@ class Handle:
             raise refusal.no_domain(self._uuid)
         result = getattr(domain, name)(*args, **named)
         if isinstance(result, list):
-            return [MetadataHandle(self._calls, one)
+            return [MetadataHandle(self._calls, one, domain)
                     if isinstance(one, fake_domain.Metadata) else one
                     for one in result]
         return result
@@ -355,9 +362,11 @@ class MetadataHandle:
     """A snapshot or checkpoint as one process has it."""
 
     def __init__(self, calls: fake_calls.Calls,
-                 metadata: fake_domain.Metadata) -> None:
+                 metadata: fake_domain.Metadata,
+                 domain: fake_domain.FakeDomain) -> None:
         self._calls = calls
         self._metadata = metadata
+        self._domain = domain
 
     def getName(self) -> str:
         return self._metadata.getName()
@@ -366,6 +375,14 @@ class MetadataHandle:
         return str(self._calls.make(
             OUTSIDE, 'getXMLDesc', lambda: self._metadata.getXMLDesc(flags),
             changes=False, error=refusal.planted))
+
+    def delete(self, flags: int = 0) -> int:
+        return int(self._calls.make(
+            OUTSIDE, 'checkpointDelete',
+            lambda: self._domain.delete_checkpoint(self._metadata, flags),
+            words=' '.join((self.getName(), _flags(
+                'VIR_DOMAIN_CHECKPOINT_DELETE_', flags))).strip(),
+            error=refusal.planted))
 
 
 class FakeHost(host_module.Host):
@@ -431,7 +448,11 @@ _WORDS: dict[str, cabc.Callable[..., str]] = {
     'detachDeviceFlags': _device_words,
     'agentSetResponseTimeout': lambda seconds, flags: str(seconds),
     'backupBegin': lambda xml, checkpoint, flags: ' '.join(
-        disk.get('name') for disk in etree.fromstring(xml).iter('disk')),
+        [disk.get('name') for disk in etree.fromstring(xml).iter('disk')]
+        + [f'since {one.text}'
+           for one in etree.fromstring(xml).iter('incremental')]
+        + ([f'making {etree.fromstring(checkpoint).findtext("name")}']
+           if checkpoint else [])),
     'blockCopy': _copy_words,
     'blockJobAbort': lambda disk, flags: ' '.join((
         disk, _flags('VIR_DOMAIN_BLOCK_JOB_ABORT_', flags))),

@@ -110,7 +110,7 @@ class Server:
 
     def __init__(self, path, disk=b'', *, size=None, name=b'',
                  extents=None, greeting=GREETING, options=None, read=None,
-                 block_status=None, gather=1):
+                 block_status=None, gather=1, context=b'base:allocation'):
         """Listen.
 
         :param size: of the disk, where it is longer than its bytes
@@ -119,6 +119,7 @@ class Server:
             called with the option and its data, returns messages
         :param read: called with cookie, offset and length, returns messages
         :param block_status: likewise
+        :param context: the one that it knows
         :param gather: so many requests are answered together, the last one
             first, and the messages of their replies by turns
         """
@@ -135,6 +136,7 @@ class Server:
         self._read = read or self.answer_read
         self._status = block_status or self.answer_status
         self._gather = gather
+        self._context = context
         self._stopped = threading.Event()
         self._clients = []
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -226,9 +228,10 @@ class Server:
         if option == GO and rest == bytes(2):
             return [option_reply(option, INFO, info_export(self._size)),
                     option_reply(option, ACK)]
-        query = struct.pack('>II', 1, 15) + b'base:allocation'
+        query = struct.pack('>II', 1, len(self._context)) + self._context
         if option == SET_META_CONTEXT and structured and rest == query:
-            return [option_reply(option, META_CONTEXT, context()),
+            return [option_reply(option, META_CONTEXT,
+                                 context(name=self._context)),
                     option_reply(option, ACK)]
         return [option_reply(option, ERR_INVALID)]
 

@@ -18,8 +18,10 @@ import pathlib
 import string
 import typing as ty
 
+from nova_snap import errors
 from nova_snap.host import locks as locks_module
 from nova_snap.journal import store as store_module
+from nova_snap.model import layer as layer_model
 from nova_snap.model import observer as observer_module
 from nova_snap.model import phase as phase_model
 from nova_snap.model import settings as settings_model
@@ -28,9 +30,12 @@ from nova_snap.steps import world as world_module
 from nova_snap import units
 from tests.fakes import agent as fake_agent
 from tests.fakes import calls as fake_calls
+from tests.fakes.ceph import disks as fake_disks
+from tests.fakes.ceph import rbd as fake_rbd
 from tests.fakes.cinder import volumes as fake_volumes
 from tests.fakes import clock as fake_clock
 from tests.fakes import disk as fake_disk
+from tests.fakes import disk_in_ceph as fake_disk_in_ceph
 from tests.fakes import export as fake_export
 from tests.fakes import files as fake_files
 from tests.fakes.glance import images as fake_images
@@ -56,6 +61,7 @@ class GuestSpec:
 
     :ivar layers: of its root disk, with the active one
     :ivar properties: of Nova's image, in the words of Nova's objects
+    :ivar in_ceph: its root disk is an image in Ceph
     :ivar second: it has another disk, a raw file: vdb
     :ivar volumes: how many Cinder volumes it has instead of that disk
     :ivar volume_type: of their disks in libvirt: 'block' or 'file'
@@ -71,6 +77,7 @@ class GuestSpec:
     nvram: str = ''
     hostdev: str = ''
     launch_security: str = ''
+    in_ceph: bool = False
     second: bool = False
     volumes: int = 0
     volume_type: str = 'block'
@@ -113,10 +120,23 @@ class FakeNode:
             self.disks = _make_volumes(folder, spec, self.cinder)
         else:
             self.disks = _make_disks(folder, spec)
+        self.ceph: ty.Any = fake_disks.NoCluster()
         self.xml = guest_xml(spec, *self.disks)
+        if spec.in_ceph:
+            self.libvirtd.secrets.add(UUID)
         self.guest = self.libvirtd.define(self.xml)
         self.guest.agent.channel = spec.agent
+        if spec.in_ceph:
+            self.ceph = fake_disks.DiskCluster(
+                pathlib.Path(self.disks[0]), DISK_BYTES, self._snapshotted)
+        self.glance.ceph = self.ceph
         self.cinder.freeze_number = lambda: self.guest.agent.freeze_number
+
+    def _snapshotted(self) -> bytes:
+        """Return the root disk, as it is at this moment."""
+        self.guest.remember_moment()
+        return fake_disk.DiskFile('raw', DISK_BYTES, clusters=dict(
+            self.guest.content())).to_bytes()
 
     def process(self, observer: observer_module.Observer | None = None
                 ) -> 'Process':
@@ -223,7 +243,9 @@ class Process:
                                          has_clones=fake.has_clones),
             images=fake_images.FakeImages(fake.glance, self.calls),
             volumes=fake_volumes.FakeVolumes(fake.cinder, self.calls),
-            clock=fake.clock,
+            clock=fake.clock, ceph=self._ceph,
+            checkpoints=fake_files.FakeCheckpoints(
+                fake.settings.journal_dir, self.calls),
             observer=observer or Listener(fake.said))
         self.node = world_module.Node(
             world=self.world, store=self.store,
@@ -232,6 +254,12 @@ class Process:
             boot_id=BOOT_ID,
             nova_compute_runs=lambda: fake.nova_compute_runs,
             why_away=fake.why_away)
+
+    def _ceph(self, client: layer_model.CephClient) -> fake_rbd.FakeCeph:
+        if not self.fake.ceph.has_bindings:
+            raise errors.ConfigError(option='[libvirt]images_type',
+                                     reason='no bindings')
+        return fake_rbd.FakeCeph(self.fake.ceph, self.calls)
 
 
 def guest_xml(spec: GuestSpec, *disks: str) -> str:
@@ -264,6 +292,8 @@ def _disks_xml(spec: GuestSpec, disks: tuple[str, ...]) -> str:
     if not spec.volumes:
         second = (_disk_xml(disks[-1], 'vdb', 'raw', 'file', '')
                   if spec.second else '')
+        if spec.in_ceph:
+            return _ceph_disk_xml(disks[0]) + second
         return _disk_xml(disks[0], 'vda', spec.driver_format, 'file',
                          '') + second
     return ''.join(
@@ -279,6 +309,21 @@ def _disk_xml(path: str, target: str, driver_format: str, source_type: str,
             f"<driver name='qemu' type='{driver_format}' cache='none'/>"
             f"<source {attribute}='{path}'/>"
             f"<target dev='{target}' bus='virtio'/>{serial}</disk>")
+
+
+def _ceph_disk_xml(path: str) -> str:
+    """Write a disk as Nova does: the user comes after the source."""
+    image = pathlib.Path(path)
+    name = f'{image.parent.name}/{image.name}'
+    conf = image.parent.parent / pathlib.Path(fake_disk_in_ceph.CONF).name
+    return ("<disk type='network' device='disk'>"
+            "<driver name='qemu' type='raw' cache='writeback'/>"
+            f"<source protocol='rbd' name='{name}'>"
+            "<host name='192.0.2.10' port='6789'/>"
+            f"<config file='{conf}'/></source>"
+            f"<auth username='{fake_disk_in_ceph.USER}'>"
+            f"<secret type='ceph' uuid='{UUID}'/></auth>"
+            "<target dev='vda' bus='virtio'/></disk>")
 
 
 def _make_volumes(folder: pathlib.Path, spec: GuestSpec,
@@ -310,7 +355,7 @@ def _make_disks(folder: pathlib.Path, spec: GuestSpec) -> list[str]:
 
     A second disk comes last.
     """
-    paths = [folder / 'disk', *(folder / f'base{number}'
+    paths = [_root_of(folder, spec), *(folder / f'base{number}'
                                 for number in range(1, spec.layers))]
     for number in reversed(range(spec.layers)):
         below = paths[number + 1] if number + 1 < spec.layers else None
@@ -333,6 +378,16 @@ def _make_disks(folder: pathlib.Path, spec: GuestSpec) -> list[str]:
     return [str(path) for path in paths]
 
 
+def _root_of(folder: pathlib.Path, spec: GuestSpec) -> pathlib.Path:
+    if not spec.in_ceph:
+        return folder / 'disk'
+    conf = folder / fake_disk_in_ceph.CONF
+    pool = conf.parent / fake_disk_in_ceph.POOL
+    pool.mkdir(parents=True)
+    conf.touch()
+    return pool / f'{UUID}_disk'
+
+
 def _format_below(number: int, spec: GuestSpec) -> str | None:
     if number + 1 == spec.layers:
         return None
@@ -350,12 +405,17 @@ def _settings(folder: pathlib.Path) -> settings_model.Settings:
         snapshots_directory_is_default=False, snapshot_image_format=None,
         snapshot_compression=False, images_cpu_time_limit=30,
         images_address_space_limit=units.GiB,
+        rbd_user='',
+        images_rbd_ceph_conf='',
+        rbd_connect_timeout=5, images_rbd_glance_store_name='',
+        rbd_glance_pool=None, location_hash='auto',
         disable_libvirt_livesnapshot=False,
         ephemeral_storage_encryption=False,
         non_inheritable_image_properties=frozenset(),
         glance_num_retries=3, cinder_http_retries=3,
         volume_snapshot_timeout=60, journal_dir=str(folder / 'journal'),
-        live_method='rebase', upload='file',
+        live_method='rebase', upload='file', deliver='glance',
+        incremental='none',
         compression_type='zlib', ready_timeout=30,
         stall_timeout=10, freeze_timeout=10, quiesce_limit=30,
         detach_timeout=20, save_timeout=60, lock_timeout=10, bandwidth=0,

@@ -21,6 +21,7 @@ from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.model import layer as layer_model
 from tests.fakes import calls as fake_calls
 from tests.fakes import disk as fake_disk
+from tests.fakes import disk_in_ceph as fake_disk_in_ceph
 from tests.fakes import libvirtd as fake_libvirtd
 
 OUTSIDE = 'qemu-img'
@@ -46,10 +47,15 @@ class FakeQemuImg(qemu_img_module.QemuImg):
         return self._make('info', lambda: self._info(path, image_format),
                           f'{_base(path)} {image_format}', changes=False)
 
+    def virtual_size(self, layer: layer_model.Layer) -> int:
+        return ty.cast(int, self._make(
+            'size', lambda: self._opened(layer).virtual_size,
+            _base(layer.path), changes=False))
+
     def measure(self, chain: cabc.Sequence[layer_model.Layer]) -> int | None:
         def measure() -> int | None:
             try:
-                return sum(len(self._open(layer.path, layer.format).clusters)
+                return sum(len(self._opened(layer).clusters)
                            for layer in chain) * CLUSTER
             except errors.StorageError:
                 return None
@@ -70,6 +76,17 @@ class FakeQemuImg(qemu_img_module.QemuImg):
         return self._make(
             'check', lambda: self._open(path, 'qcow2').is_cut_short,
             _base(path), changes=False)
+
+    def remove_bitmap(self, path: str, name: str) -> None:
+        def remove() -> None:
+            file = self._open(path, 'qcow2')
+            if name not in file.bitmaps:
+                raise errors.StorageError(
+                    reason=f"Dirty bitmap '{name}' not found")
+            file.bitmaps.remove(name)
+            file.save(path)
+
+        self._make('bitmap --remove', remove, f'{_base(path)} {name}')
 
     def create_overlay(self, path: str, virtual_size: int,
                        backing: layer_model.Layer | None) -> None:
@@ -113,7 +130,7 @@ class FakeQemuImg(qemu_img_module.QemuImg):
         return qemu_img_module.Info(
             format=image_format, virtual_size=file.virtual_size,
             backing_file=file.backing, backing_format=file.backing_format,
-            data_file=file.data_file)
+            data_file=file.data_file, bitmaps=tuple(file.bitmaps))
 
     def _convert(self, chain: cabc.Sequence[layer_model.Layer], path: str,
                  conversion: qemu_img_module.Conversion) -> None:
@@ -133,9 +150,21 @@ class FakeQemuImg(qemu_img_module.QemuImg):
                 raise errors.StorageError(
                     reason="'file' driver requires a regular file, and "
                            f"'host_device' a device: {layer}")
-            clusters.update(self._open(layer.path, layer.format).clusters)
-        size = fake_disk.DiskFile.load(chain[0].path).virtual_size
-        return fake_disk.DiskFile(image_format, size, clusters=clusters)
+            clusters.update(self._opened(layer).clusters)
+        return fake_disk.DiskFile(
+            image_format, self._opened(chain[0]).virtual_size,
+            clusters=clusters)
+
+    def _opened(self, layer: layer_model.Layer) -> fake_disk.DiskFile:
+        if layer.storage != layer_model.Storage.RBD:
+            return self._open(layer.path, layer.format)
+        # Ceph keeps no one who only reads away from a disk in use.
+        why = fake_disk_in_ceph.why_not_open(layer)
+        if why is not None or layer.ceph is None:
+            raise errors.StorageError(
+                reason=f'qemu-img could not open {layer.path}: {why}')
+        return fake_disk.DiskFile.load(
+            fake_disk_in_ceph.file_of(layer.ceph.conf, layer.path))
 
     def served(self, layer: layer_model.Layer,
                image_format: str) -> fake_disk.DiskFile:
@@ -149,6 +178,12 @@ class FakeQemuImg(qemu_img_module.QemuImg):
                 reason=f'Failed to connect to {layer.path}: No such file or '
                        'directory') from exc
         return fake_disk.DiskFile(image_format, size, clusters=clusters)
+
+    def assert_serves(self, layer: layer_model.Layer, bitmap: str) -> None:
+        """Assert that a backup job serves what has changed on a disk."""
+        described = layer.protocol()
+        assert self._libvirtd.bitmap_of(
+            described['server']['path'], described['export']) == bitmap
 
     def _open(self, path: str, image_format: str) -> fake_disk.DiskFile:
         if path in self._libvirtd.files_in_use():

@@ -46,6 +46,14 @@ def closed() -> libvirt.libvirtError:
                    libvirt.VIR_FROM_RPC)
 
 
+def down() -> libvirt.libvirtError:
+    """Make the error of a connection to a libvirtd that does not run."""
+    return refusal(libvirt.VIR_ERR_SYSTEM_ERROR,
+                   'Failed to connect socket to '
+                   "'/var/run/libvirt/libvirt-sock': No such file or "
+                   'directory', libvirt.VIR_FROM_RPC)
+
+
 def no_domain(uuid: str) -> libvirt.libvirtError:
     """Make the error for a domain that libvirt does not know."""
     return refusal(libvirt.VIR_ERR_NO_DOMAIN, 'Domain not found: no domain '
@@ -75,3 +83,9 @@ def no_utf8() -> SystemError:
     except UnicodeDecodeError as exc:
         error.__cause__ = exc
     return error
+
+
+def no_checkpoint(name: str) -> libvirt.libvirtError:
+    """Refuse a checkpoint that the domain has not."""
+    return refusal(libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT,
+                   f"no domain checkpoint with matching name '{name}'")

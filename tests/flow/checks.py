@@ -48,6 +48,7 @@ class State:
     lost: tuple[bool, bool]
     hostdevs: tuple[str, ...]
     files: tuple[str, ...]
+    in_ceph: tuple[str, ...]
 
 
 def state_of(fake: fake_node.FakeNode) -> State:
@@ -63,7 +64,10 @@ def state_of(fake: fake_node.FakeNode) -> State:
         block_jobs=tuple(guest.mirrors), job=guest.running_job,
         lost=(guest.has_lost_nvram, guest.has_lost_tpm),
         hostdevs=guest.hostdevs.facts(),
-        files=tuple(sorted(os.listdir(fake.snapshots))))
+        files=tuple(sorted(os.listdir(fake.snapshots))),
+        in_ceph=fake.ceph.left([
+            image_id for image_id, stored in fake.glance.stored.items()
+            if stored.status == 'active']))
 
 
 def touched(fake: fake_node.FakeNode, before: State) -> list[str]:

@@ -24,6 +24,7 @@ from nova_snap.model import image as image_model
 from nova_snap.model import observer as observer_module
 from nova_snap.model import phase as phase_model
 from nova_snap.model import request as request_model
+from tests.fakes import calls as fake_calls
 from tests.fakes.glance import record as image_record
 from tests.fakes.glance import store as glance_store
 from tests.fakes import node as fake_node
@@ -178,11 +179,14 @@ class WhatNovaKnowsTestCase(flow_scene.FlowTestCase):
         self.assertEqual('none', result.consistency)
 
 
+@ddt.ddt
 class CorruptTestCase(flow_scene.FlowTestCase):
     """Nova keeps the image of a shelved instance, also of one that failed."""
 
     def setUp(self):
         super().setUp()
+        self.fake.guest.create()
+        self.before = self.state()
         self.fake.glance.create(image_record.of_spec(RECORD))
         self.fake.glance.corrupts = True
 
@@ -190,8 +194,9 @@ class CorruptTestCase(flow_scene.FlowTestCase):
         self.assertRaises(errors.ImageCorrupt, self.take,
                           made_by=request_model.Party.NOVA)
         self.assertEqual({}, self.fake.glance.stored)
+        self.assert_nothing_left(self.before)
 
-    def test_one_that_cannot_be_deleted_is_logged_with_the_remedy(self):
+    def test_one_that_cannot_be_deleted_at_once_is_tried_again(self):
         process = self.fake.process()
         process.calls.fail_named('delete')
         log = self.useFixture(fixtures.FakeLogger(level=logging.ERROR))
@@ -199,6 +204,30 @@ class CorruptTestCase(flow_scene.FlowTestCase):
                           made_by=request_model.Party.NOVA)
         self.assertIn(f'openstack image delete {flow_scene.IMAGE}',
                       log.output)
+        self.assertEqual({}, self.fake.glance.stored)
+        self.assert_nothing_left(self.before)
+
+    @ddt.data(request_model.Party.NOVA, request_model.Party.US)
+    def test_its_record_stays_until_it_is_gone(self, made_by):
+        self.fake.glance.stored.clear()
+        if made_by == request_model.Party.NOVA:
+            self.fake.glance.create(image_record.of_spec(RECORD))
+        process = self.fake.process()
+        process.calls.fail_named('delete', None)
+        error = self.assertRaises(errors.RollbackIncomplete, self.take,
+                                  process, made_by=made_by)
+        self.assertIsInstance(error.__cause__, errors.ImageCorrupt)
+        self.assert_guest_untouched(self.before)
+        (stored,) = self.fake.glance.stored.values()
+        self.assertEqual('active', stored.status)
+        self.assertEqual([Outcome.SETTLED], self.outcomes())
+        self.assert_nothing_left(self.before)
+
+    @ddt.data(fake_calls.When.BEFORE, fake_calls.When.AFTER)
+    def test_killed_while_it_is_deleted_it_is_deleted_later(self, when):
+        self.die('delete', when, made_by=request_model.Party.NOVA)
+        self.assertEqual([Outcome.SETTLED], self.outcomes())
+        self.assert_nothing_left(self.before)
 
 
 class JudgedTestCase(flow_scene.FlowTestCase):

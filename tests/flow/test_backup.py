@@ -157,6 +157,19 @@ class RefusalTestCase(BackupTest):
         error = self.assertRaises(errors.InstanceBusy, self.plan)
         self.assertIn('a backup of it is under way', str(error))
 
+    def test_a_job_that_begins_before_it_is_our_turn(self):
+        """libvirt would let ours wait, and the guest be frozen for it."""
+        before = self.state()
+        process = self.fake.process()
+        process.calls.then('make_lent', lambda: setattr(
+            self.fake.guest, 'running_job', 'migration'))
+        error = self.assertRaises(errors.InstanceBusy, self.take, process,
+                                  quiesce='require')
+        self.assertIn('a migration of it is under way', str(error))
+        self.assertNotIn('fsFreeze', process.calls.names())
+        self.fake.guest.running_job = None
+        self.assert_nothing_left(before)
+
     def test_qemu_may_not_make_its_socket(self):
         before = self.state()
         self.fake.guest.backup_life.is_denied = True

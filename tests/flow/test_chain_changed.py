@@ -18,10 +18,13 @@ The image would lack a layer, or have one that is not the guest's any more.
 import pathlib
 
 import ddt
+import fixtures
 import libvirt
 
 from nova_snap import errors
+from nova_snap.flows import snapshot
 from tests.fakes import disk as fake_disk
+from tests.fakes import files as fake_files
 from tests.fakes import node as fake_node
 from tests.flow import scene as flow_scene
 
@@ -94,6 +97,25 @@ class ReplacedTestCase(ChangedTestCase):
                 f'does not have the backing file {self.fake.disks[-1]} open',
                 str(error))
             self.assert_nothing_left(before)
+
+    def test_that_lies_on_another_file_system(self):
+        base = self.fake.disks[-1]
+        file_id = fake_files.FakeFiles.file_id
+
+        def elsewhere(files, path):
+            device, inode = file_id(files, path)
+            return 'elsewhere' if path == base else device, inode
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'tests.fakes.files.FakeFiles.file_id', elsewhere))
+        self.fake.guest.create()
+        snapshot.plan(self.fake.process().node, flow_scene.request())
+        self.replace_base()
+        error = self.assertRaises(errors.Unsupported, self.take)
+        self.assertIn(base, str(error))
+        process = self.fake.process()
+        process.world.files.shows_locks = lambda path: False
+        self.take(process)
 
     def test_where_no_lock_of_qemus_is_seen_nothing_is_known_of_that(self):
         self.fake.guest.create()

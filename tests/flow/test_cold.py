@@ -101,6 +101,82 @@ class OrderTestCase(flow_scene.FlowTestCase):
         self.assertNotEqual(moment.content, self.fake.guest.content())
 
 
+class HeldTestCase(flow_scene.FlowTestCase):
+    """A backup job holds the disk, and the guest goes on at once."""
+
+    def setUp(self):
+        super().setUp()
+        self.fake.set(upload='stream')
+        self.fake.guest.create()
+        self.before = self.state()
+        self.process = self.fake.process()
+
+    def of_the_save(self, result):
+        """Assert that the image is the disk as it was when it was saved."""
+        self.assert_guest_untouched(self.before)
+        self.assert_all_or_nothing()
+        moment, *_ = self.fake.libvirtd.moments
+        self.assertEqual(moment.content, self.image().clusters)
+        self.assertNotEqual(moment.content, self.fake.guest.content())
+        self.assertEqual(plan_model.Method.COLD, result.plan.method)
+        self.assertEqual([], self.records())
+
+    def test_it_goes_on_before_its_disk_is_read(self):
+        result = self.take(self.process, cold=True)
+        self.of_the_save(result)
+        self.assertEqual(
+            ['managedSave', 'createWithFlags PAUSED', 'backupBegin',
+             'resume', 'agentSetResponseTimeout 10', 'setTime',
+             'agentSetResponseTimeout -2', 'abortJob'],
+            [call.partition(' ')[0] if call.startswith('backupBegin')
+             else call for call in self.process.calls.of('libvirt')])
+        self.assertTrue(result.plan.is_streamed)
+        self.assertIsNotNone(result.scratch_bytes)
+        self.assertNotIn('convert', self.process.calls.names())
+
+    def test_a_paused_guest_stays_paused(self):
+        self.fake.guest.suspend()
+        self.before = self.state()
+        self.take(self.process, cold=True)
+        self.assertNotIn('resume', self.process.calls.names())
+        self.assert_guest_untouched(self.before)
+        self.assert_all_or_nothing()
+
+    def test_what_cannot_be_streamed_is_converted_while_it_runs(self):
+        self.fake.set(snapshot_image_format='vmdk')
+        self.process = self.fake.process()
+        self.take(self.process, cold=True)
+        names = [call.name for call in self.process.calls.made]
+        self.assertLess(names.index('resume'), names.index('convert'))
+        self.assert_guest_untouched(self.before)
+
+    def test_a_job_that_is_refused_leaves_the_guest_as_it_was(self):
+        self.process.calls.fail_named('backupBegin')
+        self.assertRaises(errors.BackupFailed, self.take, self.process,
+                          cold=True)
+        self.assert_nothing_left(self.before)
+
+    def test_one_that_was_started_since_is_refused(self):
+        self.process.calls.then('managedSave', self.fake.guest.create)
+        self.assertRaises(errors.StorageError, self.take, self.process,
+                          cold=True)
+        self.assertNotIn('backupBegin', self.process.calls.names())
+
+    def test_recovery_leaves_one_alone_that_was_paused_since(self):
+        self.die('createWithFlags', cold=True)
+        self.fake.guest.resume()
+        self.fake.guest.suspend()
+        self.assertEqual([recovery.Outcome.SETTLED], self.outcomes())
+        self.assertEqual(PAUSED, self.fake.guest.now)
+
+    def test_no_job_runs_where_no_live_snapshot_is_wanted(self):
+        self.fake.set(disable_libvirt_livesnapshot=True)
+        self.process = self.fake.process()
+        self.assertFalse(self.take(self.process).plan.is_held)
+        self.assertNotIn('backupBegin', self.process.calls.names())
+        self.assert_guest_untouched(self.before)
+
+
 class ClonedTestCase(flow_scene.FlowTestCase):
     """On a file system whose files can share their blocks."""
 

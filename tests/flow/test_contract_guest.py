@@ -62,6 +62,9 @@ class FakeSide:
     def theirs(self) -> fake_domain.FakeDomain:
         return self._fake.libvirtd.domains[self.uuid]
 
+    def agent_timeout(self) -> int:
+        return self.theirs().agent.timeout
+
     def make_delta(self) -> str:
         return self._make(fake_disk.DiskFile(
             'qcow2', fake_node.DISK_BYTES, backing=self._fake.disks[1],

@@ -78,6 +78,14 @@ class FakeSide:
         file.is_cut_short = True
         file.save(layer.path)
 
+    def add_bitmap(self, layer: layer_model.Layer, name: str) -> None:
+        file = fake_disk.DiskFile.load(layer.path)
+        file.bitmaps.append(name)
+        file.save(layer.path)
+
+    def break_bitmaps(self, layer: layer_model.Layer) -> None:
+        """Do nothing: of the fake's each one can be removed."""
+
     @contextlib.contextmanager
     def in_use(self, layer: layer_model.Layer) -> cabc.Iterator[None]:
         self._libvirtd.paths.add(layer.path)

@@ -253,6 +253,18 @@ class ThawTestCase(QuiesceTestCase):
         abort = done.index('libvirt blockJobAbort vda ASYNC')
         self.assertEqual('libvirt fsThaw', done[abort + 2])
 
+    @ddt.data('rebase', 'backup')
+    def test_waits_are_unbounded_again_when_it_was_switched_off(self, method):
+        # libvirt keeps the time-out until the next start, and beyond.
+        self.fake.set(live_method=method)
+        before = self.state()
+        process = self.fake.process()
+        process.calls.then('fsFreeze', self.fake.guest.destroy)
+        self.assertRaises(errors.SnapError, self.take, process,
+                          quiesce='require')
+        self.fake.guest.create()
+        self.assert_nothing_left(before)
+
     def test_guest_that_was_restarted_is_not_thawed(self):
         # A freeze does not survive the QEMU process it was in.
         process = self.fake.process()

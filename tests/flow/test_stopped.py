@@ -15,6 +15,7 @@ import pathlib
 import ddt
 
 from nova_snap import errors
+from nova_snap.flows import snapshot
 from nova_snap.model import consistency as consistency_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import plan as plan_model
@@ -179,9 +180,13 @@ class ChainTestCase(flow_scene.FlowTestCase):
         top.is_cut_short = True
         top.save(self.fake.disks[0])
         before = self.state()
-        error = self.assertRaises(errors.Unsupported, self.take)
-        self.assertIn(f'{self.fake.disks[0]} ends before data', str(error))
-        self.assert_nothing_left(before)
+        node = self.fake.process().node
+        for act in self.take, lambda: snapshot.dry_run(
+                node, flow_scene.request()):
+            error = self.assertRaises(errors.Unsupported, act)
+            self.assertIn(f'{self.fake.disks[0]} ends before data',
+                          str(error))
+            self.assert_nothing_left(before)
 
     def test_disk_that_cannot_be_checked_is_taken(self):
         process = self.fake.process()

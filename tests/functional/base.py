@@ -42,7 +42,9 @@ from nova_snap.cmd import configuration as configuration_module
 from nova_snap.cmd import runtime as runtime_module
 from nova_snap.conf import files as conf_files
 from nova_snap.flows import snapshot
+from nova_snap.model import layer as layer_model
 from nova_snap.model import observer as observer_module
+from nova_snap.model.plan import backup as backup_plan
 from nova_snap.model import request as request_model
 from nova_snap.model import result as result_model
 from nova_snap.steps import world as world_module
@@ -79,7 +81,7 @@ class Hooks(dict[str, Hook]):
 
 # What has an edge of its own.
 EDGES = {('host', 'domain'), ('domain', 'backup_job'),
-         ('domain', 'block_device')}
+         ('domain', 'block_device'), ('domain', 'checkpoints')}
 
 
 class Edge:
@@ -122,8 +124,11 @@ def make_node(config_file: pathlib.Path | str,
                 conf_files.FILE, str(config_file))])),
         observer_module.Observer())
     node = runtime.node(signed_in=True)
-    if around is None:
-        return node
+    return node if around is None else edged(node, around)
+
+
+def edged(node: world_module.Node, around: Around) -> world_module.Node:
+    """Put an edge before each part of a node; see :func:`make_node`."""
     parts: dict[str, ty.Any] = {
         name: Edge(name, getattr(node.world, name), around)
         for name in ('host', 'qemu_img', 'files', 'images')}
@@ -201,10 +206,16 @@ class FunctionalTest(oslotest_base.BaseTestCase):
         if os.geteuid() != 0:
             self.skipTest('only root may start the lab')
         self.lab = lab()
+        # Short: sockets lie below it.
         self.folder = place.make_dir(
-            self.lab.run_dir / 'tests' / str(uuid_module.uuid4())[:8])
+            self.lab.run_dir / 't' / str(uuid_module.uuid4())[:6])
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         self.snapshots = place.make_dir(self.folder / 'snapshots')
+        self.assertLess(
+            len(os.fsencode(self.snapshots / backup_plan.SCRATCH_NAME
+                            / backup_plan.DIRECTORY / backup_plan.SOCKET)),
+            layer_model.LONGEST_SOCKET,
+            'no socket fits: set NOVA_SNAP_LAB to a shorter path')
         self.journal = self.folder / 'state' / 'nova_snap'
         place.make_dir(self.folder / 'state')
         self.options: dict[str, dict[str, str]] = {
@@ -222,6 +233,14 @@ class FunctionalTest(oslotest_base.BaseTestCase):
         self.addCleanup(self._delete_images)
 
     # Guests
+
+    def file_system(self, name: str, size: int,
+                    kind: str = 'ext4') -> hypervisor.FileSystem:
+        """Make one for the test; see Libvirtd.own_file_system."""
+        own = self.lab.libvirtd.own_file_system(name, size, kind)
+        made = own.__enter__()
+        self.addCleanup(own.__exit__, None, None, None)
+        return made
 
     def guest(self, kind: str = 'qcow2-on-raw-base', *, boot: bool = True,
               shared: bool = False, **facts: ty.Any) -> guest_domain.Guest:
@@ -305,12 +324,7 @@ class FunctionalTest(oslotest_base.BaseTestCase):
     def glance(self, path: str, method: str = 'GET',
                body: dict[str, ty.Any] | None = None) -> bytes:
         """Ask Glance itself, not through the product."""
-        request = urllib.request.Request(
-            f'{self.lab.glance.endpoint}/v2/{path}', method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={'Content-Type': 'application/json'})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return bytes(answer.read())
+        return self.lab.glance.ask(path, method, body)
 
     def image(self, image_id: str) -> dict[str, ty.Any]:
         """Return an image as Glance shows it."""
@@ -335,9 +349,13 @@ class FunctionalTest(oslotest_base.BaseTestCase):
             file.truncate()
         return path
 
+    def delete_image(self, image_id: str) -> None:
+        """Delete an image as a tenant does."""
+        self.lab.glance.delete_image(image_id)
+
     def _delete_images(self) -> None:
         for image_id in set(self.images()) - self._images_before:
-            self.glance(f'images/{image_id}', 'DELETE')
+            self.delete_image(image_id)
 
     # What must be true afterwards
 

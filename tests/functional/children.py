@@ -12,22 +12,18 @@
 
 """The command in children of one process that has loaded it already.
 
-To start Python and load the command takes longer than what most tests want
-of it. A child is a process of its own all the same: it runs the command's
-main(), and may be told to die; see kill_child.py.
+A child runs the command's main(), and may be told to die; see kill_child.py.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 import typing as ty
 
 from tests.functional import base
 from tests.functional import kill_child
+from tests.lab import forks
 from tests.lab import place
 
 
@@ -51,12 +47,8 @@ class Children:
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
         self._count = 0
-        environment = {name: value for name, value in os.environ.items()
-                       if not name.startswith('OS_')}
-        self._process = subprocess.Popen(
-            [sys.executable, '-m', kill_child.__name__], text=True,
-            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            cwd=place.CHECKOUT, start_new_session=True)
+        self._server = forks.Server(kill_child.__name__,
+                                    kill_child.LIFE_SECONDS)
 
     def run(self, *argv: str, **order: ty.Any) -> Ended:
         """Run one child to its end.
@@ -65,21 +57,15 @@ class Children:
         """
         self._count += 1
         folder = place.make_dir(self.folder / f'child-{self._count}')
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin and stdout
-        print(json.dumps(dataclasses.asdict(kill_child.Order(
-            list(argv), str(folder), **order))), file=stdin, flush=True)
-        code = json.loads(stdout.readline())
+        code = self._server.run(dataclasses.asdict(kill_child.Order(
+            list(argv), str(folder), **order)))
         return Ended(code, (folder / 'stdout').read_text(),
                      (folder / 'stderr').read_text(),
                      tuple((folder / 'events').read_text().splitlines()))
 
     def stop(self) -> None:
         """End them all."""
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.close()
-        self._process.wait(kill_child.LIFE_SECONDS)
-        self._process.stdout.close()
+        self._server.stop()
 
 
 class ChildTest(base.FunctionalTest):
@@ -92,7 +78,7 @@ class ChildTest(base.FunctionalTest):
         owner = type(self)
         if owner not in self._children:
             children = Children(place.make_dir(
-                self.lab.run_dir / 'tests' / f'children-{os.getpid()}'))
+                self.lab.run_dir / 't' / f'children-{os.getpid()}'))
             self._children[owner] = children
             self.addClassCleanup(shutil.rmtree, children.folder)
             self.addClassCleanup(self._children.pop, owner)

@@ -30,6 +30,7 @@ import typing as ty
 from lxml import etree
 
 from nova_snap.hypervisor import connection as connection_module
+from tests.lab.guest import domain as guest_domain
 
 MAC = '52:54:00:5a:00:{:02x}'
 CARD = ("<interface type='user'><mac address='{}'/>"
@@ -39,6 +40,16 @@ CARD = ("<interface type='user'><mac address='{}'/>"
 def cards(count: int) -> str:
     """Write the XML of so many cards."""
     return ''.join(CARD.format(MAC.format(number)) for number in range(count))
+
+
+def has_cards(guest: guest_domain.Guest) -> list[str]:
+    """Return a running guest's cards, but for libvirt's names of them."""
+    found = []
+    for card in etree.fromstring(guest.domain.XMLDesc()).findall(
+            "./devices/interface[@type='user']"):
+        card.remove(card.find('./alias'))
+        found.append(''.join(etree.tostring(card, encoding='unicode').split()))
+    return sorted(found)
 
 
 def put_on() -> None:

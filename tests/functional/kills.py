@@ -17,7 +17,6 @@ import contextlib
 import json
 import os
 import pathlib
-import re
 import sys
 import time
 import typing as ty
@@ -37,9 +36,6 @@ KILLED = -9
 DEATH_TIMEOUT = 5
 # Seconds for the guest agent to come up after a boot.
 AGENT_TIMEOUT = 30
-
-# VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK
-AGENT_WAITS_FOR_EVER = '-2'
 
 # What a sweep raises where a guest is not as it was.
 WENT_WRONG = (AssertionError, errors.LabError)
@@ -183,7 +179,8 @@ class KillTest(children.ChildTest):
         """Assert that the guest is as before, and that all or nothing is."""
         self.assert_guest_untouched(guest, before,
                                     same_process=not self.COLD)
-        self.assertEqual(AGENT_WAITS_FOR_EVER, self.agent_timeout(guest))
+        self.assertEqual(libvirt.VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK,
+                         guest.agent_timeout())
         new = [image for image_id, image in self.images().items()
                if image_id not in self._images_before]
         self.assertEqual(['active'] * committed,
@@ -195,13 +192,6 @@ class KillTest(children.ChildTest):
             proof.assert_sound(path, image['disk_format'])
             path.unlink()
         self._delete_images()
-
-    def agent_timeout(self, guest: guest_domain.Guest) -> str:
-        """Return how long libvirt waits for the agent, as it keeps it."""
-        status = self.lab.libvirtd.folder.joinpath(
-            'run', 'qemu', f'{guest.spec.name}.xml').read_text()
-        found = re.search(r'<agentTimeout>(.*)</agentTimeout>', status)
-        return found[1] if found else ''
 
     def power_cycle(self, guest: guest_domain.Guest) -> None:
         """Pull the plug and start it again: its definition must be good."""

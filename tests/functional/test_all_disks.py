@@ -22,6 +22,7 @@ from nova_snap import units
 from tests.functional import base
 from tests.functional import watch
 from tests.lab.guest import build as guest_build
+from tests.lab.guest import disk as guest_disk
 from tests.lab.guest import domain as guest_domain
 from tests.lab import process
 from tests.lab import proof
@@ -35,17 +36,24 @@ DISK_XML = """<disk type='file' device='disk'>
 SLOWLY = 4 * units.MiB
 
 
-class AllDisksTestCase(base.FunctionalTest):
-    """The guest writes its records to both disks in turn."""
+class AllDisksTest(base.FunctionalTest):
+    """The guest writes its records to both disks in turn.
+
+    :ivar load: what it writes to both besides
+    """
+
+    load = ''
 
     def setUp(self):
         super().setUp()
         guest = guest_domain.Guest.create(self.lab.libvirtd, 'qcow2',
-                                          agent='run')
+                                          agent='run', load=self.load)
         self.addCleanup(guest.remove)
         second = guest.folder / 'second'
         with second.open('wb') as file:
             file.truncate(2 * guest_build.RECORDS_SIZE)
+        if self.load:
+            guest_disk.add_load(second, 'raw')
         guest.spec = dataclasses.replace(guest.spec, volumes=(
             DISK_XML.format('qcow2', guest.spec.disk.path, 'vda'),
             DISK_XML.format('raw', second, 'vdb')))
@@ -66,6 +74,12 @@ class AllDisksTestCase(base.FunctionalTest):
                               *arguments, self.running.spec.name, 'both')
         self.assertEqual(0, done.returncode, done.stderr)
         return json.loads(done.stdout)['images']
+
+
+class BusyTestCase(AllDisksTest):
+    """Both disks are written to all the time, past the guest's cache."""
+
+    load = guest_disk.LOAD
 
     def take_frozen_or_not(self, quiesce):
         """Prove that both disks are as they were when the job began."""
@@ -88,6 +102,9 @@ class AllDisksTestCase(base.FunctionalTest):
     def test_frozen_they_are_of_one_moment(self):
         result = self.take_frozen_or_not('require')
         self.assertEqual('frozen', result.consistency)
+
+
+class AllDisksTestCase(AllDisksTest):
 
     def test_off_and_deleted_as_one(self):
         self.running.shut_down()

@@ -54,24 +54,45 @@ def commit_at_rest(guest):
                  below_format, '-b', str(below), str(guest.spec.disk.path)])
 
 
-def replace_base(guest):
-    """Put another file in the place of the base."""
-    path, _ = guest.spec.disk.backing[-1]
-    other = path.with_suffix('.other')
+def replace(path):
+    """Put another file in the place of one, and return where it is."""
+    other, kept = path.with_suffix('.other'), path.with_suffix('.kept')
     shutil.copyfile(path, other)
     other.chmod(0o644)
+    path.rename(kept)
     other.rename(path)
+    return kept
 
 
 class ReplacedTest(base.FunctionalTest):
 
-    def test_a_base_that_is_not_the_one_that_the_guest_reads(self):
-        guest = self.guest()
-        replace_base(guest)
+    def refused(self, guest, path, **asked):
+        error = self.assertRaises(errors.Unsupported, self.take, guest,
+                                  **asked)
+        self.assertIn(f'does not have the backing file {path} open',
+                      str(error))
+
+    def move_base(self, guest):
+        """Put the base on another file system than what is above it."""
+        (middle, _), (path, kind) = guest.spec.disk.backing
+        target = self.file_system('base', units.GiB).path / path.name
+        shutil.copyfile(path, target)
+        path.unlink()
+        process.run(['qemu-img', 'rebase', '-u', '-f', 'qcow2', '-F', kind,
+                     '-b', str(target), str(middle)])
+        return target
+
+    def test_a_file_that_is_not_the_one_that_the_guest_reads(self):
+        guest = self.guest('qcow2-chain-of-3', boot=False)
+        base_path = self.move_base(guest)
+        guest.boot()
+        kept = replace(base_path)
+        self.refused(guest, base_path)
+        kept.rename(base_path)
+        (middle, _), _ = guest.spec.disk.backing
+        replace(middle)
         for asked in {}, {'cold': True}:
-            error = self.assertRaises(errors.Unsupported, self.take, guest,
-                                      **asked)
-            self.assertIn('does not have the backing file', str(error))
+            self.refused(guest, middle, **asked)
         self.assert_nothing_left()
         guest.domain.destroy()
         # Off it has no other.

@@ -121,17 +121,11 @@ class ColdTest(base.FunctionalTest):
 
     def test_block_device(self):
         """Nova has logical volumes; here it is a loop device."""
-        guest = _BlockGuest.create(self.lab.libvirtd, 'raw')
-        device = process.run(['losetup', '--find', '--show',
-                              str(guest.spec.disk.path)]).strip()
-        self.addCleanup(process.run, ['losetup', '--detach', device])
-        self.addCleanup(guest.remove)
-        guest.device = device
-        guest.boot()
+        guest = _BlockGuest.on_device(self)
         seen = base.look(guest)
         result, _ = self._take(guest)
         self.assertEqual(
-            ('cold', device),
+            ('cold', guest.device),
             (result.plan.method, result.plan.disks[0].chain[0].path),
         )
         self.assert_guest_untouched(guest, seen, same_process=False)
@@ -183,10 +177,65 @@ class ColdTest(base.FunctionalTest):
         self.assertEqual(seen.boots, base.look(guest).boots)
 
 
+class HeldTestCase(base.FunctionalTest):
+    """A backup job holds the disk, and the guest goes on at once."""
+
+    def setUp(self):
+        super().setUp()
+        self.options['nova_snap']['upload'] = 'stream'
+
+    def taken(self, guest):
+        """Take a snapshot, and prove that it is of the moment of the save.
+
+        :returns: the state of the guest when the upload began
+        """
+        seen, instant = base.look(guest), watch.Instant(guest)
+        at_upload = watch.AtUpload(guest)
+        result = self.take(guest, base.Hooks({
+            'backup_job.begin': instant, 'images.upload': at_upload}),
+            cold=True)
+        self.assertEqual('cold', result.plan.method)
+        self.assertTrue(result.plan.is_streamed)
+        self.assert_guest_untouched(guest, seen, same_process=False)
+        (image,) = result.images
+        self.assert_nothing_left(image.image_id)
+        path = self.download(image.image_id)
+        proof.assert_sound(path, image.disk_format)
+        instant.check(path, image.disk_format)
+        return at_upload.state
+
+    def test_the_guest_writes_while_its_disk_is_sent(self):
+        guest = self.guest(shared=True)
+        self.assertEqual(libvirt.VIR_DOMAIN_RUNNING, self.taken(guest))
+        self.assertTrue(guest.is_writing())
+
+    def test_a_paused_guest_stays_paused(self):
+        guest = self.guest(shared=True)
+        guest.domain.suspend()
+        self.assertEqual(libvirt.VIR_DOMAIN_PAUSED, self.taken(guest))
+        guest.domain.resume()
+        self.assertTrue(guest.is_writing())
+
+    def test_a_block_device(self):
+        guest = _BlockGuest.on_device(self)
+        self.assertEqual(libvirt.VIR_DOMAIN_RUNNING, self.taken(guest))
+
+
 class _BlockGuest(guest_domain.Guest):
     """A guest whose root disk libvirt knows as a block device."""
 
     device = ''
+
+    @classmethod
+    def on_device(cls, test: base.FunctionalTest) -> '_BlockGuest':
+        """Boot one on a loop device, until the end of a test."""
+        guest = cls.create(test.lab.libvirtd, 'raw')
+        guest.device = process.run(['losetup', '--find', '--show',
+                                    str(guest.spec.disk.path)]).strip()
+        test.addCleanup(process.run, ['losetup', '--detach', guest.device])
+        test.addCleanup(guest.remove)
+        guest.boot()
+        return guest
 
     @property
     def xml(self) -> str:
@@ -208,9 +257,7 @@ class ClonedTestCase(base.FunctionalTest):
 
     def setUp(self):
         super().setUp()
-        own = self.lab.libvirtd.own_file_system('clones', units.GiB, 'xfs')
-        path = own.__enter__().path
-        self.addCleanup(own.__exit__, None, None, None)
+        path = self.file_system('clones', units.GiB, 'xfs').path
         self.snapshots = place.make_dir(path / 'snapshots')
         self.options['libvirt']['snapshots_directory'] = str(self.snapshots)
         self.options['nova_snap'].update(upload='stream', space_reserve='0')

@@ -100,6 +100,9 @@ class RealSide:
     def theirs(self) -> libvirt.virDomain:
         return self.guest.domain
 
+    def agent_timeout(self) -> int:
+        return self.guest.agent_timeout()
+
     def make_delta(self) -> str:
         return self._overlay(self.guest.folder)
 

@@ -14,6 +14,7 @@ import collections.abc as cabc
 import contextlib
 import os
 import pathlib
+import signal
 import subprocess
 import typing as ty
 
@@ -24,6 +25,7 @@ from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap.model import layer as layer_model
 from nova_snap import units
 from tests.contract import qemu_img
+from tests.lab import errors
 from tests.lab import process
 
 
@@ -81,6 +83,18 @@ class RealSide:
         os.truncate(layer.path,
                     os.path.getsize(layer.path) - qemu_img.CLUSTER)
 
+    def add_bitmap(self, layer: layer_model.Layer, name: str) -> None:
+        process.run(['qemu-img', 'bitmap', '-f', layer.format, '--add',
+                     layer.path, name])
+
+    def break_bitmaps(self, layer: layer_model.Layer) -> None:
+        # It is killed by itself, as soon as it has written.
+        died = subprocess.run(
+            ['qemu-io', '-f', layer.format, '-c',
+             f'write -P 3 {qemu_img.CLUSTER} {qemu_img.CLUSTER}', '-c',
+             'abort', layer.path], capture_output=True)
+        assert died.returncode == -signal.SIGABRT, died
+
     @contextlib.contextmanager
     def in_use(self, layer: layer_model.Layer) -> cabc.Iterator[None]:
         with subprocess.Popen(
@@ -110,4 +124,42 @@ class RealLookTest(qemu_img.LookContract, RealTestCase):
 
 
 class RealWriteTest(qemu_img.WriteContract, RealTestCase):
+
+    def resize(self, layer: layer_model.Layer, size: int) -> None:
+        process.run(['qemu-img', 'resize', '-q', '-f', layer.format,
+                     layer.path, str(size)])
+
+    def test_a_disk_with_a_broken_bitmap_is_resized_without_it(self) -> None:
+        """As Nova resizes one; one that is whole is not in the way."""
+        layer = self.side.make('disk', 'qcow2')
+        self.side.add_bitmap(layer, 'one')
+        self.resize(layer, 2 * qemu_img.SIZE)
+        self.side.break_bitmaps(layer)
+        error = self.assertRaises(errors.LabError, self.resize, layer,
+                                  3 * qemu_img.SIZE)
+        self.assertIn('bitmap', str(error))
+        self.side.tool.remove_bitmap(layer.path, 'one')
+        self.resize(layer, 3 * qemu_img.SIZE)
+
+
+class AnothersTestCase(RealTestCase):
+    """Root reads in the directory of another user, by descriptors."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        os.chown(self.side.path(''), 4242, 4242)
+
+
+class AnothersLookTest(qemu_img.LookContract, AnothersTestCase):
+
+    def test_a_backing_file_next_to_it_is_found(self) -> None:
+        base_layer = self.side.make('base', 'raw')
+        top = self.side.make('top', 'qcow2', backing=layer_model.Layer(
+            'base', 'raw'))
+        info = self.side.tool.info(top.path, 'qcow2')
+        self.assertEqual(base_layer.path, info.backing_file)
+        self.assertIs(False, self.side.tool.is_cut_short(top.path))
+
+
+class AnothersWriteTest(qemu_img.WriteContract, AnothersTestCase):
     pass

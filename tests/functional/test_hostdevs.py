@@ -16,17 +16,13 @@ Here the devices are emulated: see tests.functional.disguise.
 """
 
 import fixtures
-from lxml import etree
-from testtools import content
 
 from nova_snap import errors
 from nova_snap.hypervisor import connection as connection_module
 from tests.functional import base
 from tests.functional import disguise
-from tests.functional import kills
 from tests.lab.guest import domain as guest_domain
 
-COLD = ('image-create', '{}', 'killed', '--cold')
 CARDS = 2
 
 # Seconds for a guest that does not answer; libvirt itself waits for five.
@@ -43,16 +39,6 @@ class DeafGuest(guest_domain.Guest):
                                    '<cmdline>acpiphp.disable=1 ')
 
 
-def has_cards(guest: guest_domain.Guest) -> list[str]:
-    """Return a running guest's cards, but for libvirt's names of them."""
-    found = []
-    for card in etree.fromstring(guest.domain.XMLDesc()).findall(
-            "./devices/interface[@type='user']"):
-        card.remove(card.find('./alias'))
-        found.append(''.join(etree.tostring(card, encoding='unicode').split()))
-    return sorted(found)
-
-
 class HostdevTestCase(base.FunctionalTest):
 
     def setUp(self):
@@ -64,13 +50,13 @@ class HostdevTestCase(base.FunctionalTest):
     def test_they_are_out_while_it_is_saved_and_back_before_the_upload(self):
         guest = self.guest(shared=True,
                            extra_devices=disguise.cards(CARDS))
-        seen, cards = base.look(guest), has_cards(guest)
+        seen, cards = base.look(guest), disguise.has_cards(guest)
         self.assertEqual(CARDS, len(cards))
         noted = {}
 
         def note(name):
             def hook(call, *_):
-                noted[name] = has_cards(guest)
+                noted[name] = disguise.has_cards(guest)
                 return call()
             return hook
 
@@ -79,7 +65,7 @@ class HostdevTestCase(base.FunctionalTest):
             'images.upload': note('uploaded')}), cold=True)
 
         self.assertEqual({'saved': [], 'uploaded': cards}, noted)
-        self.assertEqual(cards, has_cards(guest))
+        self.assertEqual(cards, disguise.has_cards(guest))
         self.assert_guest_untouched(guest, seen, same_process=False)
         self.assert_nothing_left(result.images[0].image_id)
 
@@ -89,59 +75,13 @@ class HostdevTestCase(base.FunctionalTest):
                                  extra_devices=disguise.cards(CARDS))
         self.addCleanup(guest.remove)
         guest.boot()
-        seen, cards = base.look(guest), has_cards(guest)
+        seen, cards = base.look(guest), disguise.has_cards(guest)
 
         error = self.assertRaises(errors.HostdevStuck, self.take, guest,
                                   cold=True)
 
         self.assertIn(disguise.MAC.format(0), str(error))
         self.assertIn(f'{DEAF_TIMEOUT} s', str(error))
-        self.assertEqual(cards, has_cards(guest))
+        self.assertEqual(cards, disguise.has_cards(guest))
         self.assert_guest_untouched(guest, seen)
         self.assert_nothing_left()
-
-
-class KilledTestCase(kills.KillTest):
-    """The command is killed at every point, its guest's devices out or in."""
-
-    COLD = True
-    HARM = {
-        'write DetachHostdev done': lambda guest: (
-            len(has_cards(guest)) < CARDS),
-        'libvirt managedSave': lambda guest: not guest.domain.isActive(),
-    }
-
-    def setUp(self):
-        super().setUp()
-        self.make_guest()
-
-    def make_guest(self):
-        self.running = self.guest(extra_devices=disguise.cards(CARDS))
-        self.cards = has_cards(self.running)
-        self.assertEqual(CARDS, len(self.cards))
-
-    def child(self, *arguments, **order):
-        return super().child(*arguments, disguised=True, **order)
-
-    def assert_whole(self, guest, before, *, committed):
-        super().assert_whole(guest, before, committed=committed)
-        self.assertEqual(self.cards, has_cards(guest))
-
-    def sweep_devices(self):
-        """Kill next to DetachHostdev and detachDeviceFlags."""
-        self.sweep(self.running, *self.image_create(self.running, COLD),
-                   near='etach')
-
-    def test_killed_next_to_whatever_is_done_to_a_device(self):
-        # Where cards come and go at this pace an emulated guest was seen to
-        # reset itself, and to keep a card for good. A fault of ours would be
-        # there the second time, too.
-        try:
-            self.sweep_devices()
-        except kills.WENT_WRONG as exc:
-            self.addDetail('the first sweep', content.text_content(str(exc)))
-            self.running.remove()
-            self.nova_snap('recover')
-            self._delete_images()
-            self.make_guest()
-            self.sweep_devices()

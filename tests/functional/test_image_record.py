@@ -81,7 +81,7 @@ class ImageRecordTest(base.FunctionalTest):
                     if name not in OF_ONE_IMAGE | UNKNOWN.keys()}
         self.assertEqual({**expected, **OURS}, _kept(image))
 
-        self.glance(f'images/{base_id}', 'DELETE')
+        self.delete_image(base_id)
         image = self._take(guest)
         # The domain has them in the words of Nova's objects, which Nova reads
         # as well, and has no others.

@@ -17,6 +17,7 @@ import tracemalloc
 import uuid
 
 import ddt
+import fixtures
 
 from nova_snap import errors
 from nova_snap.model import image as image_model
@@ -33,6 +34,10 @@ DATA_BYTES = glance_base.DATA_BYTES
 HALF = glance_base.HALF
 # Seconds: no wait of an upload is shorter than what the operator set.
 QUICK = 2
+# Seconds from the last byte to the first one that such a proxy hands on: more
+# than a piece, and an answer to a small image, may take. And more than these.
+BUFFERS = 5
+LONG = 30
 
 
 class CheckTestCase(glance_base.GlanceTest):
@@ -387,6 +392,25 @@ class UploadTestCase(glance_base.GlanceTest):
 
         self.upload(images)
 
+        self.assert_whole(self.image_id)
+
+    @ddt.named_data(
+        ('as long as its image may take', QUICK, {'finish': LONG}),
+        ('as long as the operator lets Nova wait', LONG, {'finish': 1}),
+    )
+    def test_a_proxy_that_buffers_is_waited_for(self, timeout, patience):
+        self.inject(buffers=BUFFERS)
+        log = self.useFixture(fixtures.FakeLogger())
+        images = self.make_images(timeout=timeout, policy=self.quick(
+            stall=1, settle=1, **patience))
+        began = time.monotonic()
+
+        self.upload(images)
+
+        self.assertGreater(time.monotonic() - began, BUFFERS)
+        # Its answer came, and the image need not be looked for.
+        self.assertNotIn('broke off', log.output)
+        self.assertEqual(1, len(self.puts()))
         self.assert_whole(self.image_id)
 
     def test_a_slow_link_is_not_a_silent_one(self):

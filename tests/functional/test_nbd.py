@@ -311,6 +311,13 @@ class NbdkitTestCase(ServerTestCase):
         self.assertEqual(5 * (4096 * b'x' + bytes(4096)), disk)
         self.assertEqual(20480, read)
 
+    def test_a_server_that_lies_about_its_extents(self):
+        """What it tells does not begin where it was asked."""
+        self.serve_scripts(can_extents='exit 0', get_size='echo 40960',
+                           extents='echo 36864 8192 hole,zero')
+
+        self.assertRaises(errors.ExportFailed, self.read_disk)
+
     def test_a_server_without_structured_replies(self):
         self.serve('--no-sr', 'memory', '1M')
 

@@ -37,7 +37,7 @@ SOURCE = re.compile(r'<source (file=[^/].*)/>')
 
 NETWORK_DISK = """<disk type='network' device='disk'>
   <driver name='qemu' type='raw'/>
-  <source protocol='rbd' name='vms/disk'><host name='127.0.0.1'/></source>
+  <source protocol='nbd' name='disk'><host name='127.0.0.1'/></source>
   <target dev='vda' bus='virtio'/></disk>"""
 CDROM = """<disk type='file' device='cdrom'><driver name='qemu' type='raw'/>
   <target dev='hda' bus='ide'/></disk>"""
@@ -229,13 +229,13 @@ class DiskTestCase(refusals.RefusalTest):
         ('a CD drive alone', lambda xml: ROOT_DISK.sub(CDROM, xml),
          'it has no disk'),
         ('on the network', lambda xml: ROOT_DISK.sub(NETWORK_DISK, xml),
-         'of type network; files and block devices'),
+         'of type network (nbd); files, block devices'),
         ('encrypted', lambda xml: SOURCE.sub(
             rf'<source \1>{ENCRYPTION}</source>', xml),
          'is encrypted'),
         ('of a strange format', lambda xml: xml.replace(
             "type='qcow2'", "type='vmdk'"),
-         'the format of its root disk vda is vmdk'))
+         'its root disk vda has the format vmdk'))
     @ddt.unpack
     def test_a_disk_that_is(self, _name, change, says):
         self.refuse(REFUSED, self.defined(change), says=(says,))

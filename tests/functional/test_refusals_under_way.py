@@ -200,7 +200,7 @@ class ImageServiceTestCase(refusals.RefusalTest):
     def test_the_image_is_deleted_half_way(self):
         def delete():
             (image,) = set(self.images()) - self._images_before
-            self.glance(f'images/{image}', 'DELETE')
+            self.delete_image(image)
 
         fault = self.proxy.inject(proxy.Fault(
             'PUT', proxy.FILE, call=delete, call_after=units.MiB))

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Five snapshots at once, on a small file system on which a guest writes."""
+"""Snapshots on a small file system, five at once and of much that is zero."""
 
 import os
 import threading
@@ -18,6 +18,8 @@ import threading
 from nova_snap import units
 from tests.functional import base
 from tests.functional import refusals
+from tests.lab import process
+from tests.lab import proof
 
 REFUSED, FAILED = refusals.REFUSED, refusals.FAILED
 GUESTS = 5
@@ -31,17 +33,27 @@ RESERVE = 64 * units.MiB
 PIECE = units.MiB
 PIECES = 48
 PAUSE = 0.05
+# Behind what a guest has on its disk; more than the file system has room for.
+ZEROS_OFFSET = 256 * units.MiB
+ZEROS = 320 * units.MiB
+# What stat(2) counts st_blocks in.
+STAT_BLOCK = 512
 
 
-class FiveAtOnceTestCase(base.FunctionalTest):
+class RoomTest(base.FunctionalTest):
+    """Snapshots are written on a small file system."""
 
     def setUp(self):
         super().setUp()
-        own = self.lab.libvirtd.own_file_system('room', FILE_SYSTEM)
-        self.path = own.__enter__().path
-        self.addCleanup(own.__exit__, None, None, None)
+        self.path = self.file_system('room', FILE_SYSTEM).path
         self.options['libvirt']['snapshots_directory'] = str(self.path)
         self.options['nova_snap']['space_reserve'] = str(RESERVE)
+
+
+class FiveAtOnceTestCase(RoomTest):
+
+    def setUp(self):
+        super().setUp()
         self.guests = [self.guest('raw', boot=False).define()
                        for _ in range(GUESTS)]
         for guest in self.guests:
@@ -88,3 +100,48 @@ class FiveAtOnceTestCase(base.FunctionalTest):
         self.assertEqual({'lost+found', 'other'}, set(os.listdir(self.path)))
         self.assertEqual(codes.count(0), len(
             set(self.images()) - self._images_before))
+
+
+class ZerosTestCase(RoomTest):
+    """Disks that have more than there is room for, and it is all zeros."""
+
+    def zeroed(self, kind, image_format, *words, **facts):
+        """Return a guest whose disk was overwritten as qemu-io was told."""
+        guest = self.guest(kind, boot=False, **facts)
+        path = str(guest.spec.disk.path)
+        process.run(['qemu-img', 'resize', '-q', '-f', image_format, path,
+                     str(ZEROS_OFFSET + ZEROS)])
+        for word in words:
+            process.run(['qemu-io', '-f', image_format, '-c',
+                         f'{word} {ZEROS_OFFSET} {ZEROS}', path])
+        self.assertGreater(os.stat(path).st_blocks * STAT_BLOCK, ZEROS)
+        return guest
+
+    def assert_taken(self, guest):
+        before = base.look(guest)
+        ended = self.nova_snap('image-create', guest.spec.name, 'zeros')
+        self.assertEqual(0, ended.returncode, ended.stderr)
+        self.assertIn('may need', ended.stderr)
+        self.assert_guest_untouched(guest, before)
+        (image_id,) = set(self.images()) - self._images_before
+        path = self.download(image_id)
+        proof.assert_sound(path, 'qcow2')
+        self.assertLess(path.stat().st_size, ZEROS // 2)
+        self.assertEqual(['lost+found'], os.listdir(self.path))
+
+    def test_zeros_that_were_written_need_no_room_in_the_image(self):
+        self.options['libvirt']['snapshot_image_format'] = 'qcow2'
+        self.assert_taken(self.zeroed('raw', 'raw', 'write -q -P 0').define())
+
+    def test_clusters_that_became_zero_need_none_in_the_delta_either(self):
+        self.assert_taken(self.zeroed('qcow2', 'qcow2', 'write -q -P 1',
+                                      'write -q -z').boot())
+
+    def test_the_copy_of_a_raw_disk_has_them_all(self):
+        guest = self.zeroed('raw', 'raw', 'write -q -P 0').boot()
+        before = base.look(guest)
+        ended = self.nova_snap('image-create', guest.spec.name, 'zeros')
+        self.assertEqual(REFUSED, ended.returncode, ended.stderr)
+        self.assertIn('are missing', ended.stderr)
+        self.assert_guest_untouched(guest, before)
+        self.assert_nothing_left()

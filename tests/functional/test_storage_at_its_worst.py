@@ -38,9 +38,7 @@ class StorageTestCase(base.FunctionalTest):
 
     def setUp(self):
         super().setUp()
-        own = self.lab.libvirtd.own_file_system('storage', SIZE)
-        self.storage = own.__enter__()
-        self.addCleanup(own.__exit__, None, None, None)
+        self.storage = self.file_system('storage', SIZE)
         self.options['libvirt']['snapshots_directory'] = str(
             self.storage.path)
         self.options['nova_snap']['space_reserve'] = '0'

@@ -43,6 +43,10 @@ class StreamTestCase(base.FunctionalTest):
         super().setUp()
         self.options['nova_snap']['upload'] = 'stream'
 
+    def with_iothread(self):
+        """Return a guest whose disk QEMU works on in a thread of its own."""
+        return self.guest(shared=True, iothread=True)
+
     def take_and_fetch(self, guest, **facts):
         """Take a snapshot, and return its image as it lies in Glance."""
         result = self.take(guest, **facts)
@@ -54,7 +58,8 @@ class StreamTestCase(base.FunctionalTest):
 
     @ddt.data('qcow2', 'raw')
     def test_running_it_is_of_one_moment(self, image_format):
-        guest = self.guest(shared=True)
+        guest = self.with_iothread()
+        self.assertIn("iothread='1'", guest.domain.XMLDesc())
         seen, instant = base.look(guest), watch.Instant(guest)
         result = self.take(
             guest, base.Hooks({'block_device.abort': instant}),
@@ -78,7 +83,7 @@ class StreamTestCase(base.FunctionalTest):
         self.assert_guest_untouched(guest, seen)
 
     def test_killed_it_leaves_no_server_of_the_disk(self):
-        guest = self.guest(shared=True)
+        guest = self.with_iothread()
         seen = base.look(guest)
         self.options['nova_snap']['bandwidth'] = str(SLOWLY)
         with self.start_nova_snap('image-create', guest.spec.name,

@@ -12,24 +12,46 @@
 
 """A real Ceph, as small as it gets: one monitor, one manager, one OSD.
 
-It is there to hold the volumes of one run of tests: each start makes it
-anew. The OSD's disk is a sparse file. All keys are made before the monitor
-is, which takes them in when its store is made: to tell a running one takes a
-second for each.
+It is there to hold the volumes, root disks and images of one run of tests:
+each start makes it anew. The OSD's disk is a sparse file. All keys are made
+before the monitor is, which takes them in when its store is made: to tell a
+running one takes a second for each.
 """
 
+import collections.abc as cabc
+import contextlib
 import pathlib
 import shutil
+import signal
 import uuid
 
 from nova_snap import units
+from tests.lab import errors
 from tests.lab import place
 from tests.lab import ports as ports_module
 from tests.lab import process
 
-# The pool of Cinder's volumes, and the user that Cinder and QEMU are.
+# The pool of Cinder's volumes, and the user that Cinder, Nova and QEMU are.
 POOL = 'volumes'
 CLIENT = 'cinder'
+# Those of Nova's root disks and of Glance's images, and Glance's user.
+DISKS = 'vms'
+IMAGES = 'images'
+POOLS = (POOL, DISKS, IMAGES)
+GLANCE = 'glance'
+# A user that may read Glance's images and not write any.
+READER = 'reader'
+
+# A key that is none of the cluster's.
+WRONG_KEY = 'AQBbAAAAAAAAABAAf5cUm3Q7wqTpV0FxkQ2fUg=='
+
+# How full the OSD may be, in the order in which the monitors warn of it, and
+# a part of its disk that it has always written.
+RATIOS = {'nearfull': '0.95', 'backfillfull': '0.96', 'full': '0.97'}
+ANY_RATIO = '0.0001'
+# Seconds until the monitors know that it is full, or not any more. It looks
+# every six.
+FULL_TIMEOUT = 60
 
 # Bytes that the OSD believes to have; it takes what is written.
 DISK_SIZE = 20 * units.GiB
@@ -39,6 +61,8 @@ PLACEMENT_GROUPS = 8
 # Seconds.
 START_TIMEOUT = 120
 COMMAND_TIMEOUT = 60
+# For an image whose client was killed: Ceph waits for 30.
+WATCH_TIMEOUT = 60
 
 # What each daemon and each client may do.
 CAPABILITIES = {
@@ -48,8 +72,14 @@ CAPABILITIES = {
     'osd.0': {'mon': 'allow profile osd', 'mgr': 'allow profile osd',
               'osd': 'allow *'},
     f'client.{CLIENT}': {'mon': 'profile rbd',
-                         'osd': f'profile rbd pool={POOL}',
+                         'osd': ', '.join(f'profile rbd pool={pool}'
+                                          for pool in POOLS),
                          'mgr': f'profile rbd pool={POOL}'},
+    f'client.{GLANCE}': {'mon': 'profile rbd',
+                         'osd': f'profile rbd pool={IMAGES}'},
+    f'client.{READER}': {'mon': 'profile rbd',
+                         'osd': f'profile rbd pool={DISKS}, '
+                                f'profile rbd-read-only pool={IMAGES}'},
 }
 
 # Modules of the manager that it would load and no test asks. Those that
@@ -89,9 +119,9 @@ mon data avail warn = 3
 mon data avail crit = 1
 [mon]
 mon data = {folder}/mon
-mon osd full ratio = 0.97
-mon osd nearfull ratio = 0.95
-mon osd backfillfull ratio = 0.96
+mon osd full ratio = {full}
+mon osd nearfull ratio = {nearfull}
+mon osd backfillfull ratio = {backfillfull}
 [mgr]
 mgr data = {folder}/mgr
 mgr initial modules =
@@ -155,8 +185,10 @@ class Ceph:
         self._start('mgr', 'lab')
         self._run('ceph-osd', '--id', '0', '--mkfs', '--osd-uuid', disk)
         self._start('osd', '0')
-        self.command('osd', 'pool', 'create', POOL, str(PLACEMENT_GROUPS))
-        process.run(self.rbd_line('pool', 'init', POOL, user='admin'))
+        for pool in POOLS:
+            self.command('osd', 'pool', 'create', pool,
+                         str(PLACEMENT_GROUPS))
+            process.run(self.rbd_line('pool', 'init', pool, user='admin'))
 
     def wait_ready(self) -> None:
         """Wait until the cluster says that it is well.
@@ -187,40 +219,149 @@ class Ceph:
         """Return a command line of ``rbd``."""
         return ['rbd', '--conf', str(self.config_file), '--id', user, *words]
 
+    def osd_pid(self) -> int:
+        """Return the process that has the data.
+
+        :raises LabError: when it does not run
+        """
+        pid = self._daemons['osd'].pid
+        if pid is None:
+            raise errors.LabError('the OSD does not run')
+        return pid
+
     def key(self, client: str = CLIENT) -> str:
         """Return a client's key, in base64."""
         return process.run(['ceph-authtool', str(self.folder / 'keyring'),
                             '--name', f'client.{client}',
                             '--print-key']).strip()
 
-    def images(self) -> list[str]:
-        """List the images in the pool, by name."""
-        return process.run(self.rbd_line('ls', POOL)).split()
+    def client_config(self) -> str:
+        """Return a ceph.conf for clients that have their keys in /etc."""
+        return f'[global]\nmon host = {self._address}\n'
 
-    def snapshots(self, image: str) -> list[str]:
-        """List the snapshots of an image, by name."""
-        listed = process.run(self.rbd_line('snap', 'ls', f'{POOL}/{image}'))
+    def client_keyring(self, client: str = CLIENT) -> str:
+        """Return a keyring with the key of one client."""
+        return f'[client.{client}]\nkey = {self.key(client)}\n'
+
+    def stand_still(self, kind: str) -> None:
+        """Let a daemon answer nothing any more: ``mon`` or ``osd``."""
+        self._daemons[kind].send_signal(signal.SIGSTOP)
+
+    def go_on(self, kind: str) -> None:
+        """Let a daemon that stands still answer again."""
+        self._daemons[kind].send_signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def full(self) -> cabc.Iterator[None]:
+        """Let the OSD be full for the block: it takes no write.
+
+        :raises LabError: when the monitors do not know it in time
+        """
+        self._let_fill(dict.fromkeys(RATIOS, ANY_RATIO), is_full=True)
+        try:
+            yield
+        finally:
+            self._let_fill(RATIOS, is_full=False)
+
+    def _let_fill(self, ratios: cabc.Mapping[str, str], *,
+                  is_full: bool) -> None:
+        for name, ratio in ratios.items():
+            self.command('osd', f'set-{name}-ratio', ratio)
+        process.wait_until(
+            lambda: (' full osd' in self.command('health')) == is_full,
+            timeout=FULL_TIMEOUT, what=f'an OSD that is full: {is_full}')
+
+    @contextlib.contextmanager
+    def without_cap(self, pool: str) -> cabc.Iterator[None]:
+        """Let the client only read in a pool for the block."""
+        self._let(f'profile rbd-read-only pool={pool}' if one == pool
+                  else f'profile rbd pool={one}' for one in POOLS)
+        try:
+            yield
+        finally:
+            self._let(f'profile rbd pool={one}' for one in POOLS)
+
+    def _let(self, what: cabc.Iterable[str]) -> None:
+        self.command('auth', 'caps', f'client.{CLIENT}', 'mon',
+                     'profile rbd', 'osd', ', '.join(what), 'mgr',
+                     f'profile rbd pool={POOL}')
+
+    def images(self, pool: str = POOL) -> list[str]:
+        """List the images in a pool, by name."""
+        return process.run(self.rbd_line('ls', pool)).split()
+
+    def snapshots(self, image: str, pool: str = POOL) -> list[str]:
+        """List the snapshots of an image, by name, with those in the trash."""
+        listed = process.run(self.rbd_line(
+            'snap', 'ls', '--all', f'{pool}/{image}'))
         return [line.split()[1] for line in listed.splitlines()[1:]]
+
+    def is_child(self, image: str, pool: str = IMAGES) -> bool:
+        """Tell whether an image is a clone that is not flattened."""
+        return 'parent: ' in process.run(self.rbd_line(
+            'info', f'{pool}/{image}'))
+
+    @property
+    def _address(self) -> str:
+        """Return where the monitor answers, in both protocols."""
+        return (f'[v2:127.0.0.1:{self._ports["msgr2"]}/0,'
+                f'v1:127.0.0.1:{self._ports["legacy"]}/0]')
+
+    @property
+    def monitor(self) -> tuple[str, str]:
+        """Return host and port of the monitor, as QEMU knows them."""
+        return '127.0.0.1', str(self._ports['legacy'])
+
+    def load(self, path: pathlib.Path, image: str, pool: str = DISKS) -> None:
+        """Make an image of a raw file, leaving out its zeros."""
+        process.run(self.rbd_line('import', '--no-progress', '--dest-pool',
+                                  pool, str(path), image))
+
+    def remove(self, image: str, pool: str = DISKS) -> None:
+        """Remove an image with all its snapshots; one that is absent is fine.
+
+        A QEMU that was killed has it open for half a minute.
+
+        :raises LabError: when a snapshot has children
+        """
+        if image not in self.images(pool):
+            return
+        name = f'{pool}/{image}'
+        process.run(self.rbd_line('snap', 'purge', '--no-progress', name))
+
+        def is_gone() -> bool:
+            try:
+                process.run(self.rbd_line('rm', '--no-progress', name))
+            except errors.LabError:
+                return False
+            return True
+
+        process.wait_until(is_gone, timeout=WATCH_TIMEOUT,
+                           what=f'the end of {name}')
+
+    def let_clone(self, version: int) -> None:
+        """Have clones be made of the first version or of the second."""
+        self.command('config', 'set', 'client', 'rbd_default_clone_format',
+                     str(version))
 
     def rename(self, image: str, name: str) -> None:
         """Give an image another name; who has it open goes on with it."""
         process.run(self.rbd_line('rename', f'{POOL}/{image}',
                                   f'{POOL}/{name}'))
 
-    def export(self, image: str, path: pathlib.Path) -> None:
+    def export(self, image: str, path: pathlib.Path,
+               pool: str = POOL) -> None:
         """Write the content of an image, or a snapshot, into a file."""
         process.run(self.rbd_line('export', '--no-progress',
-                                  f'{POOL}/{image}', str(path)))
+                                  f'{pool}/{image}', str(path)))
 
     def _configure(self) -> None:
         fsid = str(uuid.uuid4())
-        address = (f'[v2:127.0.0.1:{self._ports["msgr2"]}/0,'
-                   f'v1:127.0.0.1:{self._ports["legacy"]}/0]')
         self.config_file.write_text(CONFIG.format(
-            fsid=fsid, address=address, folder=self.folder,
+            fsid=fsid, address=self._address, folder=self.folder,
             no_modules=NO_MODULES, memory=OSD_MEMORY,
             memory_base=OSD_MEMORY_BASE, memory_cache=OSD_MEMORY_CACHE,
-            disk_size=DISK_SIZE))
+            disk_size=DISK_SIZE, **RATIOS))
         keyring = self.folder / 'keyring'
         process.run(['ceph-authtool', '--create-keyring', str(keyring)])
         for name, capabilities in CAPABILITIES.items():
@@ -230,7 +371,7 @@ class Ceph:
                            for word in ('--cap', service, what))])
         map_file = self.folder / 'monmap'
         process.run(['monmaptool', '--create', '--fsid', fsid, '--addv', 'a',
-                     address, str(map_file)])
+                     self._address, str(map_file)])
         self._run('ceph-mon', '--id', 'a', '--mkfs', '--monmap',
                   str(map_file), '--keyring', str(keyring))
 

@@ -109,7 +109,7 @@ class Libvirtd:
     def __init__(self, run_dir: pathlib.Path | str) -> None:
         self.run_dir = pathlib.Path(run_dir)
         self.folder = self.run_dir / 'libvirt'
-        self._mounts = self.run_dir / 'mnt'
+        self.mounts = self.run_dir / 'mnt'
         self._kvm_file = self.folder / 'kvm-works'
         # virtlogd also keeps the mount namespace alive when libvirtd ends.
         self._virtlogd = process.Daemon('virtlogd', self.folder)
@@ -153,12 +153,14 @@ class Libvirtd:
         self._start_libvirtd()
         return self
 
-    def restart(self) -> None:
+    def restart(self, while_it_is_down: ty.Callable[[], ty.Any] = (
+            lambda: None)) -> None:
         """Restart libvirtd alone, as a package update does.
 
         Guests go on; connections of clients break.
         """
         self._libvirtd.stop(group=False)
+        while_it_is_down()
         self._start_libvirtd()
 
     def stop(self) -> None:
@@ -195,7 +197,7 @@ class Libvirtd:
         For what happens when space runs out. tmpfs: files on it need
         ``cache`` other than none (it has no O_DIRECT).
         """
-        path = place.make_dir(self._mounts / name)
+        path = place.make_dir(self.mounts / name)
         process.run(['mount', '-t', 'tmpfs', '-o', f'size={size},mode=755',
                      'nova_snap-lab', str(path)])
         try:
@@ -213,8 +215,8 @@ class Libvirtd:
 
         :param kind: a key of MAKE
         """
-        path = place.make_dir(self._mounts / name)
-        image = self._mounts / f'{name}.img'
+        path = place.make_dir(self.mounts / name)
+        image = self.mounts / f'{name}.img'
         with image.open('wb') as file:
             file.truncate(size)
         process.run([*MAKE[kind], str(image)])
@@ -248,12 +250,12 @@ class Libvirtd:
         if works:
             kvm.make_device(self.folder / 'kvm')
         self._kvm_file.write_text('yes\n' if works else 'no\n')
-        place.make_dir(self._mounts)
-        if not self._mounts.is_mount():
+        place.make_dir(self.mounts)
+        if not self.mounts.is_mount():
             # Only a shared mount passes on what is mounted below it later.
-            process.run(['mount', '--bind', str(self._mounts),
-                         str(self._mounts)])
-            process.run(['mount', '--make-shared', str(self._mounts)])
+            process.run(['mount', '--bind', str(self.mounts),
+                         str(self.mounts)])
+            process.run(['mount', '--make-shared', str(self.mounts)])
 
     def _start_virtlogd(self) -> None:
         if self._virtlogd.pid is not None:
@@ -307,7 +309,7 @@ class Libvirtd:
             pid_file.unlink()
 
     def _unmount(self) -> None:
-        for mount in _mounts_below(self._mounts):
+        for mount in _mounts_below(self.mounts):
             process.run(['umount', '--lazy', mount])
 
 

@@ -144,6 +144,13 @@ def assert_sound(image: pathlib.Path | str, fmt: str) -> None:
                                      f'{done.stdout}{done.stderr}')
 
 
+def compressed_clusters(image: pathlib.Path) -> int:
+    """Count the clusters of a qcow2 file that are compressed."""
+    checked = json.loads(process.run([
+        'qemu-img', 'check', '-f', 'qcow2', '--output=json', str(image)]))
+    return int(checked.get('compressed-clusters', 0))
+
+
 def superblock_is_clean(superblock: bytes) -> bool:
     """Tell whether an ext4 needs no journal replay and knows no error.
 

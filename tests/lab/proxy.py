@@ -23,6 +23,7 @@ import collections.abc
 import dataclasses
 import http.client
 import http.server
+import json
 import re
 import select
 import socket
@@ -45,6 +46,7 @@ HOP_BY_HOP = frozenset((
     'connection', 'keep-alive', 'proxy-connection', 'te', 'trailer',
     'transfer-encoding', 'upgrade'))
 
+SUCCESS = 200
 # Answers that have no body, whatever their headers say.
 NO_BODY = (204, 304)
 
@@ -61,10 +63,21 @@ class Fault:
         have been handed on
     :ivar hang_after: hand on nothing more after so many bytes, and answer
         never; the connection stays open until the proxy stops
+    :ivar buffers: take the whole body, and hand its first byte on so many
+        seconds later
+    :ivar keep: hand on only so many bytes of the body, as if that were all
+    :ivar alter: change the byte that follows so many
     :ivar status: read the body, do not hand it on, answer this
+    :ivar headers: of that answer
     :ivar answer_early: with status: leave the body unread
     :ivar lose_response: hand the whole request on, wait for the answer, and
         close without handing it back
+    :ivar says: put into the answer, which is a JSON object
+    :ivar trickles: hand on the body of the request, or of the answer where
+        that has none, a byte a second
+    :ivar refuses: cut the connection, and take no other until the proxy is
+        cleared: the service is gone
+    :ivar lasts: it strikes every later request, too, whatever that is
     :ivar call: called when ``call_after`` bytes have been handed on; then
         all goes on
     :ivar matched: requests that matched so far
@@ -76,9 +89,17 @@ class Fault:
     nth: int | None = 1
     drop_after: int | None = None
     hang_after: int | None = None
+    buffers: float | None = None
+    keep: int | None = None
+    alter: int | None = None
     status: int | None = None
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
     answer_early: bool = False
     lose_response: bool = False
+    says: dict[str, object] = dataclasses.field(default_factory=dict)
+    trickles: bool = False
+    refuses: bool = False
+    lasts: bool = False
     call: collections.abc.Callable[[], object] | None = None
     call_after: int = 0
     matched: int = 0
@@ -87,6 +108,8 @@ class Fault:
 
     def strikes(self, seen: 'Seen') -> bool:
         """Tell whether a request is the one; counts those that match."""
+        if self.lasts and self.happened.is_set():
+            return True
         if self.method != seen.method or \
                 not re.search(self.path, seen.path):
             return False
@@ -134,6 +157,11 @@ class Proxy:
         self.stopped = threading.Event()
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
+        self._refuses = False
+        self._port = 0
+        self._listen()
+
+    def _listen(self) -> None:
         proxy = self
 
         class Handler(_Handler):
@@ -141,8 +169,9 @@ class Proxy:
 
             owner = proxy
 
-        self._server = http.server.ThreadingHTTPServer(('127.0.0.1', 0),
-                                                       Handler)
+        self._server = http.server.ThreadingHTTPServer(
+            ('127.0.0.1', self._port), Handler)
+        self._port = self._server.server_address[1]
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever,
                                         kwargs={'poll_interval': 0.05},
@@ -152,7 +181,7 @@ class Proxy:
     @property
     def endpoint(self) -> str:
         """The URL for the client."""
-        return f'http://127.0.0.1:{self._server.server_address[1]}'
+        return f'http://127.0.0.1:{self._port}'
 
     def inject(self, fault: Fault) -> Fault:
         """Add a fault; the first one that applies to a request strikes."""
@@ -166,6 +195,25 @@ class Proxy:
             self._faults.clear()
             self.seen.clear()
             self.headers.clear()
+            refuses, self._refuses = self._refuses, False
+        if refuses:
+            self._listen()
+
+    def has(self, fault: Fault) -> bool:
+        """Tell whether a fault was not cleared."""
+        return fault in self._faults and not self.stopped.is_set()
+
+    def refuse(self) -> None:
+        """Take no connection until the proxy is cleared."""
+        with self._lock:
+            refuses, self._refuses = self._refuses, True
+        if not refuses:
+            self._close()
+
+    def _close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
     def requests(self, method: str, path: str) -> list[Seen]:
         """Return what was seen of one kind."""
@@ -176,9 +224,8 @@ class Proxy:
     def stop(self) -> None:
         """Stop serving; hanging requests are cut."""
         self.stopped.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        if not self._refuses:
+            self._close()
 
     def __enter__(self) -> 'Proxy':
         return self
@@ -215,6 +262,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path = urllib.parse.urlsplit(self.path).path
         seen = Seen(self.command, path, dict(self.headers.items()))
         fault = self.owner.meet(seen)
+        if fault is not None and fault.refuses:
+            fault.happened.set()
+            self.owner.refuse()
+            raise _Cut
         if fault is not None and fault.status is not None:
             self._answer(fault, seen)
             return
@@ -227,7 +278,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 response.read()
                 fault.happened.set()
                 raise _Cut
-            self._respond(response, seen)
+            self._respond(response, fault, seen)
         finally:
             upstream.close()
 
@@ -236,22 +287,32 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _forward(self, upstream: http.client.HTTPConnection,
                  fault: Fault | None, seen: Seen) -> None:
         """Hand the request on, piece by piece."""
+        body: collections.abc.Iterable[bytes] = self._body()
+        if fault is not None and fault.buffers is not None:
+            body = list(body)
+            fault.happened.set()
+            self.owner.stopped.wait(fault.buffers)
         upstream.putrequest(self.command, self.path, skip_host=True,
                             skip_accept_encoding=True)
         added = {name.lower() for name in self.owner.headers}
+        # Of fewer bytes than it says there would be no end.
+        left_out = HOP_BY_HOP | added | (
+            {'content-length'} if fault and fault.keep is not None else set())
         for name, value in self.headers.items():
-            if name.lower() not in HOP_BY_HOP | added:
+            if name.lower() not in left_out:
                 upstream.putheader(name, value)
         for name, value in self.owner.headers.items():
             upstream.putheader(name, value)
-        chunked = self._is_chunked()
+        chunked = self._is_chunked() or (
+            fault is not None and fault.keep is not None)
         if chunked:
             upstream.putheader('Transfer-Encoding', 'chunked')
         upstream.endheaders()
         answered = False
-        for piece in self._watched(self._body(), fault, seen):
-            if not answered:
-                answered = not _send(upstream, piece, chunked=chunked)
+        for piece in _changed(self._watched(body, fault, seen), fault):
+            for part in self._paced(piece, fault):
+                if not answered:
+                    answered = not _send(upstream, part, chunked=chunked)
         if chunked and not answered:
             upstream.send(b'0\r\n\r\n')
 
@@ -297,23 +358,56 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(fault.status or 500)
         self.send_header('Content-Length', '0')
         self.send_header('Connection', 'close')
+        for name, value in fault.headers.items():
+            self.send_header(name, value)
         self.end_headers()
 
+    def _paced(self, piece: bytes,
+               fault: Fault | None) -> collections.abc.Iterator[bytes]:
+        """Hand on a piece at once, or a byte a second.
+
+        It ends when the fault is cleared, or the client is gone.
+        """
+        if fault is None or not fault.trickles:
+            yield piece
+            return
+        for place in range(len(piece)):
+            fault.happened.set()
+            self.owner.stopped.wait(1)
+            if not self.owner.has(fault) or self._is_client_gone():
+                raise _Cut
+            yield piece[place:place + 1]
+
+    def _is_client_gone(self) -> bool:
+        if not select.select([self.connection], [], [], 0)[0]:
+            return False
+        return not self.connection.recv(1, socket.MSG_PEEK)
+
     def _respond(self, response: http.client.HTTPResponse,
-                 seen: Seen) -> None:
+                 fault: Fault | None, seen: Seen) -> None:
         """Hand the answer back, piece by piece."""
+        changed: bytes | None = None
+        if fault is not None and fault.says and response.status == SUCCESS:
+            changed = json.dumps({**json.loads(response.read()),
+                                  **fault.says}).encode()
+            fault.happened.set()
         self.send_response_only(response.status, response.reason)
         length = response.getheader('Content-Length')
         for name, value in response.getheaders():
+            if name.lower() == 'content-length' and changed is not None:
+                value = str(len(changed))
             if name.lower() not in HOP_BY_HOP:
                 self.send_header(name, value)
         if length is None:
             self.close_connection = True
             self.send_header('Connection', 'close')
         self.end_headers()
-        if self.command != 'HEAD' and response.status not in NO_BODY:
+        if changed is not None:
+            self.wfile.write(changed)
+        elif self.command != 'HEAD' and response.status not in NO_BODY:
             while piece := response.read(PIECE):
-                self.wfile.write(piece)
+                for part in self._paced(piece, None if seen.body else fault):
+                    self.wfile.write(part)
         seen.status = response.status
 
     def _is_chunked(self) -> bool:
@@ -346,7 +440,25 @@ def _strikes_at(fault: Fault | None) -> int | None:
         return None
     if fault.call is not None:
         return fault.call_after
+    if fault.keep is not None or fault.alter is not None:
+        return fault.alter if fault.keep is None else fault.keep
     return fault.hang_after if fault.drop_after is None else fault.drop_after
+
+
+def _changed(body: collections.abc.Iterable[bytes],
+             fault: Fault | None) -> collections.abc.Iterator[bytes]:
+    """Keep back or change what a store would lose or damage."""
+    done = 0
+    for piece in body:
+        place = done
+        done += len(piece)
+        if fault is not None and fault.keep is not None:
+            piece = piece[:max(0, fault.keep - place)]
+        if fault is not None and fault.alter is not None and (
+                place <= fault.alter < done):
+            at = fault.alter - place
+            piece = piece[:at] + bytes([piece[at] ^ 1]) + piece[at + 1:]
+        yield piece
 
 
 def _send(upstream: http.client.HTTPConnection, piece: bytes, *,

@@ -43,6 +43,8 @@ class Storage:
         self.run_dir = run_dir
         self.ceph = ceph_module.Ceph(run_dir)
         self.cinder = cinder_module.Cinder(run_dir, self.ceph)
+        # Started by the tests that need it.
+        self.ceph_glance = glance_module.CephGlance(run_dir, self.ceph)
         numbers = ports_module.kept(
             run_dir / PORTS, 'mariadb', *rabbitmq.PORTS
         )
@@ -109,6 +111,7 @@ class Storage:
     def stop(self) -> None:
         """End all of it. What it held is not found again."""
         self.cinder.stop()
+        self.ceph_glance.stop()
         self.keystone.stop()
         self.rabbitmq.stop()
         self.mariadb.stop()

@@ -69,7 +69,7 @@ def watch_convert(console: pathlib.Path, copy: pathlib.Path,
         convert(self, chain, *args, **kwargs)
 
     def copy_disk(chain: ty.Any) -> None:
-        described = 'json:' + json.dumps(qemu_img_module.describe(chain))
+        described = qemu_img_module.description(chain)
         subprocess.run(['qemu-img', 'convert', '-O', 'raw', described,
                         str(copy)], check=True)
         notes['disk'] = str(copy)

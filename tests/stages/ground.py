@@ -36,6 +36,9 @@ LOCK_TIMEOUT = 600
 # The bindings to Ceph are in no package index: these two of Debian's Python
 # packages, which are made for the same Python. They may be installed later.
 CEPH_BINDINGS = ('rados', 'rbd')
+# Asked here, before there are threads: the first call fills a table that a
+# second one finds half full. :source: CPython, sysconfig.get_config_vars
+EXTENSION = str(sysconfig.get_config_var('EXT_SUFFIX'))
 
 Future = concurrent.futures.Future
 Result = ty.TypeVar('Result')
@@ -166,11 +169,17 @@ class Ground:
             venv.create()
             # Of Cinder little is imported: to compile all of it takes longer.
             venv.pip('--no-compile', '-r', str(place.CHECKOUT / file))
-            for name in CEPH_BINDINGS:
-                library = name + sysconfig.get_config_var('EXT_SUFFIX')
-                (venv.site_packages / library).symlink_to(
-                    venvs.DIST_PACKAGES / library)
+            self.with_ceph(venv)
             venv.finish(stamp)
+        return venv
+
+    def with_ceph(self, venv: venvs.Venv) -> venvs.Venv:
+        """Let a virtual environment see Ceph's bindings."""
+        for name in CEPH_BINDINGS:
+            library = name + EXTENSION
+            link = venv.site_packages / library
+            if not link.is_symlink():
+                link.symlink_to(venvs.DIST_PACKAGES / library)
         return venv
 
     def all_at_once(self, *makers: cabc.Callable[[], object]) -> None:

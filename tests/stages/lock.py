@@ -33,7 +33,7 @@ USERS = 'in-use'
 
 # Folders of the lab in which daemons may be left running, and how far down
 # their pid files are.
-RUN_DIRS = ('run', 'e2e', 'vfio', 'bench')
+RUN_DIRS = ('run', 'e2e', 'vfio', 'bench', 'faults')
 DEPTH = 3
 
 # Seconds. Another tool of ours holds the file for some microseconds only,

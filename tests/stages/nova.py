@@ -14,6 +14,7 @@
 
 import concurrent.futures
 import os
+import pathlib
 
 from tests.lab import place
 from tests.stages import figures
@@ -26,6 +27,9 @@ from tests.stages import wheel
 # the middle and the newest. --release names others, and
 # doc/source/install/index.rst says which were tried.
 RELEASES = ('26.3.0', '30.3.0', '34.0.0')
+
+# With eventlet's threads, and with native ones.
+ON_LIBVIRT = RELEASES[1:]
 
 # What Nova's own tests are made with. SQLAlchemy 2.1 warns of what Nova does,
 # and Nova's tests take a warning for an error.
@@ -52,6 +56,18 @@ def with_nova(run: performance.Performance) -> figures.Figures:
     counted = figures.Figures()
     for release in releases:
         counted += _tests(run, release, 'with_nova')
+    return counted
+
+
+def on_libvirt(run: performance.Performance, run_dir: pathlib.Path, *,
+               test_timeout: int) -> figures.Figures:
+    """Test the driver on the lab's libvirt, with each kind of threads."""
+    releases = run.releases or ON_LIBVIRT
+    _make(run.ground, *releases)
+    counted = figures.Figures()
+    for release in releases:
+        counted += _tests(run, release, 'nova_libvirt', serial=True,
+                          run_dir=run_dir, test_timeout=test_timeout)
     return counted
 
 
@@ -82,7 +98,8 @@ def functional(run: performance.Performance) -> figures.Figures:
 
 def _tests(run: performance.Performance, release: str, folder: str, *,
            test_timeout: int = TEST_TIMEOUT,
-           limit: float = performance.LIMIT) -> figures.Figures:
+           limit: float = performance.LIMIT, serial: bool = False,
+           run_dir: pathlib.Path | None = None) -> figures.Figures:
     """Run tests that see of the checkout nothing but themselves.
 
     The rest comes from the wheel.
@@ -93,7 +110,8 @@ def _tests(run: performance.Performance, release: str, folder: str, *,
         link.unlink(missing_ok=True)
         link.symlink_to(place.CHECKOUT / 'tests')
     return run.tests(_venv(run.ground, release), folder, cwd=top,
-                     test_timeout=test_timeout, limit=limit)
+                     test_timeout=test_timeout, limit=limit, serial=serial,
+                     run_dir=run_dir)
 
 
 def _venv(ground: ground_module.Ground, release: str) -> venvs.Venv:

@@ -31,13 +31,15 @@ BUILD = ('gcc', 'libc6-dev', 'libvirt-dev', 'pkg-config', 'python3-dev',
 HYPERVISOR = ('qemu-system-x86', 'qemu-utils', 'libvirt-daemon-system',
               'libvirt-clients', 'mount', 'cpio', 'e2fsprogs', 'xfsprogs',
               'kmod',
+              # The TPM of a guest, and what makes its state.
+              'swtpm', 'swtpm-tools',
               # Serves disks that are slow, or fail.
               'nbdkit')
-# A Ceph, QEMU's way to it, Cinder's bindings, its message queue and its
-# database.
-VOLUMES = ('ceph-mon', 'ceph-mgr', 'ceph-osd', 'ceph-common',
-           'qemu-block-extra', 'python3-rados', 'python3-rbd',
-           'mariadb-server', 'rabbitmq-server')
+# A Ceph, QEMU's way to it, and its bindings.
+CEPH = ('ceph-mon', 'ceph-mgr', 'ceph-osd', 'ceph-common', 'qemu-block-extra',
+        'python3-rados', 'python3-rbd')
+# What Cinder needs: that, its message queue and its database.
+VOLUMES = (*CEPH, 'mariadb-server', 'rabbitmq-server')
 
 # Seconds to wait for another apt or dpkg to finish.
 LOCK_TIMEOUT = 600

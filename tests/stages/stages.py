@@ -15,6 +15,7 @@
 import collections.abc as cabc
 import dataclasses
 import enum
+import pathlib
 
 from tests.lab import place
 from tests.stages import figures
@@ -32,11 +33,13 @@ FUNCTIONAL_TEST_TIMEOUT = 900
 # Seconds for all of them.
 FUNCTIONAL_LIMIT = 3600
 VOLUMES_LIMIT = 1800
+FAULTS_LIMIT = 900
 
 SHELL_SCRIPTS = (
     '.ci/run', 'bench/reader', 'bench/run', 'devstack/plugin.sh',
-    'devstack/settings', 'tools/demo', 'tools/e2e', 'tools/lib.sh',
-    'tools/packaging-check', 'tools/test', 'tools/vfio')
+    'devstack/settings', 'tools/demo', 'tools/e2e', 'tools/faults',
+    'tools/fuzz', 'tools/lib.sh', 'tools/packaging-check', 'tools/test',
+    'tools/vfio')
 # What the judges of the source are called with. {logs} is the folder of the
 # logs, where what a judge remembers is kept as well.
 LINTERS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -61,10 +64,11 @@ DOCUMENTS = (
      'releasenotes/build/html'))
 
 LAB = labs.Lab('run')
-# Of its own: the stages of the two may run at the same time, and each counts
-# the images that its tests leave in Glance.
+# Of their own: the stages of two labs may run at the same time, and each
+# counts the images that its tests leave in Glance.
+SECOND_LAB = labs.Lab('second')
 VOLUMES_LAB = labs.Lab('volumes', '--volumes')
-LABS = (LAB, VOLUMES_LAB)
+LABS = (LAB, SECOND_LAB, VOLUMES_LAB)
 
 Perform = cabc.Callable[[performance.Performance], figures.Figures]
 
@@ -74,6 +78,8 @@ class Lane(enum.Enum):
 
     #: on the lab
     LAB = enum.auto()
+    #: on another lab, or on nothing that is shared
+    SECOND_LAB = enum.auto()
     #: on nothing that is shared
     ALONE = enum.auto()
 
@@ -131,15 +137,48 @@ def _packaging(run: performance.Performance) -> figures.Figures:
     return figures.of_checks(output, status)
 
 
-def _functional(run: performance.Performance) -> figures.Figures:
+def _lab_up(run: performance.Performance, lab: labs.Lab) -> pathlib.Path:
+    """Make what the guests of a lab need, and the lab.
+
+    :returns: the lab's run folder
+    """
     run.ground.need_root('it starts a libvirtd of its own')
     run.ground.install(*packages.BUILD, *packages.HYPERVISOR)
     run.ground.services()
-    LAB.up(run)
-    return run.tests(run.ground.product(), 'functional', serial=True,
+    lab.up(run)
+    return lab.run_dir(run.ground)
+
+
+def _functional(run: performance.Performance) -> figures.Figures:
+    return _on_lab(run, LAB)
+
+
+def _kills(run: performance.Performance) -> figures.Figures:
+    return _on_lab(run, SECOND_LAB)
+
+
+def _on_lab(run: performance.Performance,
+            lab: labs.Lab) -> figures.Figures:
+    """Run the tests of the stage's folder on the guests of a lab."""
+    run_dir = _lab_up(run, lab)
+    return run.tests(run.ground.product(), run.stage, serial=True,
                      test_timeout=FUNCTIONAL_TEST_TIMEOUT,
-                     limit=FUNCTIONAL_LIMIT,
-                     run_dir=LAB.run_dir(run.ground))
+                     limit=FUNCTIONAL_LIMIT, run_dir=run_dir)
+
+
+def _nova_libvirt(run: performance.Performance) -> figures.Figures:
+    return nova.on_libvirt(run, _lab_up(run, SECOND_LAB),
+                           test_timeout=FUNCTIONAL_TEST_TIMEOUT)
+
+
+def _faults(run: performance.Performance) -> figures.Figures:
+    run_dir = _lab_up(run, SECOND_LAB)
+    status, output = run.run(
+        run.ground.product().program('python'), '-m', 'tests.faults',
+        '--short', '--json', str(run.logs / 'faults.json'),
+        limit=FAULTS_LIMIT,
+        env={'NOVA_SNAP_LAB_RUN': str(run_dir)})
+    return figures.of_checks(output, status)
 
 
 def prepare_volumes(ground: ground_module.Ground) -> None:
@@ -151,13 +190,14 @@ def prepare_volumes(ground: ground_module.Ground) -> None:
     ground.all_at_once(
         lambda: ground.install(*packages.BUILD, *packages.HYPERVISOR,
                                *packages.VOLUMES),
-        ground.cinder, ground.services)
+        ground.cinder, lambda: ground.with_ceph(ground.services()))
 
 
 def _volumes(run: performance.Performance) -> figures.Figures:
     prepare_volumes(run.ground)
     VOLUMES_LAB.up(run)
-    return run.tests(run.ground.product(), 'volumes', serial=True,
+    return run.tests(run.ground.with_ceph(run.ground.product()), 'volumes',
+                     serial=True,
                      test_timeout=FUNCTIONAL_TEST_TIMEOUT,
                      limit=VOLUMES_LIMIT,
                      run_dir=VOLUMES_LAB.run_dir(run.ground))
@@ -170,12 +210,19 @@ STAGES = (
     Stage('flow', _flow),
     Stage('packaging', _packaging, has_tests=False),
     Stage('docs', _documents, has_tests=False),
-    Stage('nova', nova.with_nova),
-    Stage('nova-own', nova.own),
     # What it runs is almost all Nova's.
     Stage('nova-functional', nova.functional, on_request=True),
     Stage('functional', _functional, lane=Lane.LAB, has_guests=True,
           takes_long=True),
+    Stage('nova-libvirt', _nova_libvirt, lane=Lane.SECOND_LAB, has_guests=True,
+          takes_long=True),
+    Stage('faults', _faults, lane=Lane.SECOND_LAB, has_tests=False,
+          has_guests=True, takes_long=True),
+    Stage('kills', _kills, lane=Lane.SECOND_LAB, has_guests=True,
+          takes_long=True),
+    # They need no lab. That lane is the shortest.
+    Stage('nova', nova.with_nova, lane=Lane.SECOND_LAB),
+    Stage('nova-own', nova.own, lane=Lane.SECOND_LAB),
     Stage('volumes', _volumes, has_guests=True, takes_long=True),
 )
 BY_NAME = {stage.name: stage for stage in STAGES}

@@ -58,6 +58,7 @@ class Tool:
     :ivar only_one: the file whose lock the one that runs holds; a path below
         the lab's folder, or of the whole machine
     :ivar unshared: apart from the machine's own mounts
+    :ivar venv: the virtual environment that it runs in
     """
 
     script: str
@@ -66,6 +67,7 @@ class Tool:
     down: tuple[str, ...]
     only_one: pathlib.Path | None = None
     unshared: bool = False
+    venv: str = 'venv'
 
 
 def main(arguments: cabc.Sequence[str]) -> int:
@@ -98,7 +100,7 @@ def _prepared(name: str, arguments: cabc.Sequence[str],
         if tool.only_one:
             lock.take_alone(ground.folder / tool.only_one, tool.script)
         tool.prepare(ground)
-    python = pathlib.Path(ground.venv('venv').program('python'))
+    python = pathlib.Path(ground.venv(tool.venv).program('python'))
     if not python.exists():
         return []
     words = [str(python), '-m',
@@ -125,17 +127,35 @@ def _e2e(ground: ground_module.Ground) -> None:
     ground.install(*packages.BUILD, *packages.HYPERVISOR, *packages.VOLUMES,
                    'sudo')
     ground.all_at_once(
-        ground.product, ground.services, ground.cinder,
+        ground.product, lambda: ground.with_ceph(ground.services()),
+        ground.cinder,
         lambda: ground.once('e2e-control', lambda: _make_control(ground)),
         lambda: ground.once('e2e-nova', lambda: _make_nova(ground)))
     ground.once('e2e-wheel', lambda: _install_wheel(ground))
 
 
 def _bench(ground: ground_module.Ground) -> None:
-    ground.install(*packages.BUILD, *packages.HYPERVISOR)
+    ground.install(*packages.BUILD, *packages.HYPERVISOR, *packages.CEPH)
     ground.all_at_once(
-        ground.product, ground.services,
+        lambda: ground.with_ceph(ground.product()),
+        lambda: ground.with_ceph(ground.services()),
         lambda: ground.once('bench-plot', lambda: _make_plot(ground)))
+
+
+def _faults(ground: ground_module.Ground) -> None:
+    ground.install(*packages.BUILD, *packages.HYPERVISOR)
+    ground.all_at_once(ground.product, ground.services)
+
+
+def _faults_of_volumes(ground: ground_module.Ground) -> None:
+    ground.install(*packages.BUILD, *packages.HYPERVISOR, *packages.VOLUMES)
+    ground.all_at_once(lambda: ground.with_ceph(ground.product()),
+                       lambda: ground.with_ceph(ground.services()),
+                       ground.cinder)
+
+
+def _fuzz(ground: ground_module.Ground) -> None:
+    ground.once('fuzz', lambda: _make_fuzz(ground))
 
 
 def _reader(ground: ground_module.Ground) -> None:
@@ -152,6 +172,20 @@ def _make_plot(ground: ground_module.Ground) -> None:
     if not venv.is_current(stamp):
         venv.create()
         venv.pip('--no-compile', '-r', str(place.CHECKOUT / file))
+        venv.finish(stamp)
+
+
+def _make_fuzz(ground: ground_module.Ground) -> None:
+    """Make the environment of the product and of what changes bytes."""
+    venv = ground.venv('fuzz')
+    file = 'tests/faults/fuzz-requirements.txt'
+    stamp = venvs.digest(file, 'requirements.txt')
+    if not venv.is_current(stamp):
+        venv.create()
+        venv.pip('-r', str(place.CHECKOUT / file), *(
+            line for line in venvs.requirements()
+            if not line.startswith(venvs.BINDING)))
+        ground.add_binding(venv)
         venv.finish(stamp)
 
 
@@ -176,6 +210,7 @@ def _make_nova(ground: ground_module.Ground) -> None:
         venv.pip('--no-compile', f'nova=={version}', 'PyMySQL', '-r',
                  str(place.CHECKOUT / 'requirements.txt'))
         venv.finish(stamp)
+    ground.with_ceph(venv)
 
 
 def _install_wheel(ground: ground_module.Ground) -> None:
@@ -205,8 +240,15 @@ TOOLS = {
                 CLOUD_LOCK, unshared=True),
     'vfio': Tool('tools/vfio', _vfio, 'tests.vfio', ('tests.vfio', DOWN),
                  pathlib.Path('vfio.lock')),
+    'faults': Tool('tools/faults', _faults, 'tests.faults',
+                   ('tests.faults', DOWN), pathlib.Path('faults.lock')),
+    'faults-of-volumes': Tool(
+        'tools/faults', _faults_of_volumes, 'tests.faults',
+        ('tests.faults', DOWN), pathlib.Path('faults.lock')),
     'bench': Tool('bench/run', _bench, 'bench', ('bench', DOWN),
                   pathlib.Path('bench.lock')),
+    'fuzz': Tool('tools/fuzz', _fuzz, 'tests.faults.fuzz', (DOWN,),
+                 venv='fuzz'),
     'reader': Tool('bench/reader', _reader, 'bench.reader',
                    ('bench.reader', DOWN)),
 }

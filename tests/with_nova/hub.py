@@ -9,6 +9,7 @@
 #    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 #    License for the specific language governing permissions and limitations
 #    under the License.
+
 """Snapshots in nova-compute's eventlet mode, in a process of their own.
 
 One real thread has the hub, which must go on: a heartbeat tells. libvirt and
@@ -29,8 +30,8 @@ import eventlet.tpool
 import fixtures
 
 from nova_snap import clock as clock_module
+from nova_snap.driver import devices
 from nova_snap.driver import translation
-from nova_snap.host import qemu_img as qemu_img_module
 from nova_snap import units
 from tests.fakes import calls as fake_calls
 from tests.fakes import libvirtd as fake_libvirtd
@@ -38,7 +39,7 @@ from tests.with_nova import scene
 from tests.with_nova import wire
 
 CLOCK = clock_module.Clock
-QEMU_IMG = qemu_img_module.QemuImg
+QEMU_IMG = devices.NovaQemuImg
 
 # Seconds. Whatever blocks the hub blocks it for as long as it takes.
 BEAT = 0.02
@@ -99,7 +100,7 @@ class GoesOnTestCase(HubTestCase):
     def make_guest(self, folder):
         super().make_guest(folder)
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_snap.host.qemu_img.QemuImg', QEMU_IMG))
+            'nova_snap.driver.devices.NovaQemuImg', QEMU_IMG))
 
     def slow_libvirt(self):
         """Let a call of libvirt block its real thread."""

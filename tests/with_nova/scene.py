@@ -21,7 +21,10 @@ import pathlib
 from unittest import mock
 
 import fixtures
+from keystoneauth1 import loading as ks_loading
+from lxml import etree
 from nova.compute import manager as compute_manager
+from nova.compute import utils as compute_utils
 import nova.conf
 from nova import context as nova_context
 from nova import exception
@@ -32,6 +35,7 @@ from nova.tests import fixtures as nova_fixtures
 from nova.virt import driver as virt_driver
 
 from nova_snap import conf as conf_module
+from nova_snap.driver import devices
 from nova_snap.driver import interface
 from nova_snap.journal import store as store_module
 from tests.fakes import calls as fake_calls
@@ -57,7 +61,12 @@ OUR_DRIVER = 'nova_snap.LibvirtDriver'
 QUIESCE_FAILED = getattr(exception, 'InstanceQuiesceFailed',
                          exception.InstanceQuiesceNotSupported)
 AGENT = {'image_hw_qemu_guest_agent': 'yes'}
+NOVAS_TYPE = 'nova.virt.libvirt.utils.get_disk_type_from_path'
 QUIESCE = {**AGENT, 'image_os_require_quiesce': 'yes'}
+
+
+class FakeNovaQemuImg(devices.NovaQemuImg, fake_qemu_img.FakeQemuImg):
+    """The driver's, which asks the fake where it asks the real one."""
 
 
 class SceneTestCase(test.TestCase):
@@ -102,18 +111,44 @@ class SceneTestCase(test.TestCase):
         self.calls = fake_calls.Calls(
             before_each=self.fake.libvirtd.live_on)
         self.libvirt = wire.Libvirtd(self.fake.libvirtd, self.calls)
-        qemu_img = fake_qemu_img.FakeQemuImg(
-            self.fake.libvirtd, self.calls, self.fake.block_devices)
+        facts = self.fake.libvirtd, self.calls, self.fake.block_devices
+        qemu_img = FakeNovaQemuImg(*facts)
         for name, new in (
                 ('libvirt.openAuth', self.libvirt.open_auth),
                 *wire.NODE,
-                ('nova_snap.host.qemu_img.QemuImg',
+                ('nova_snap.driver.devices.NovaQemuImg',
                  lambda *limits: qemu_img),
+                # What root calls.
+                ('nova_snap.host.qemu_img.QemuImg',
+                 lambda *limits: fake_qemu_img.FakeQemuImg(*facts)),
                 ('nova_snap.steps.export.Exports',
                  lambda *_: fake_export.FakeExports(qemu_img, self.calls)),
                 ('nova_snap.clock.Clock',
                  lambda: self.fake.clock)):
             self.useFixture(fixtures.MonkeyPatch(name, new))
+
+    def put_on_lvm(self):
+        """Put the root disk where Nova finds a logical volume."""
+        for name in ('live', 'persistent'):
+            tree = etree.fromstring(getattr(self.guest, name))
+            disk = tree.find('./devices/disk')
+            disk.set('type', 'block')
+            source = disk.find('./source')
+            source.set('dev', source.attrib.pop('file'))
+            setattr(self.guest, name,
+                    etree.tostring(tree, encoding='unicode'))
+        self.fake.block_devices.add(self.fake.disks[0])
+        self.useFixture(fixtures.MonkeyPatch(NOVAS_TYPE, lambda path: 'lvm'))
+
+    def hear_turns(self):
+        """Return a list of when turns at the disk begin and end."""
+        held = []
+        semaphore = mock.MagicMock()
+        semaphore.__enter__.side_effect = lambda *_: held.append('begins')
+        semaphore.__exit__.side_effect = lambda *_: held.append('ends')
+        self.useFixture(fixtures.MockPatchObject(
+            compute_utils, 'disk_ops_semaphore', semaphore))
+        return held
 
     def configure(self, folder):
         """Write nova.conf."""
@@ -124,6 +159,14 @@ class SceneTestCase(test.TestCase):
         self.flags(journal_dir=str(folder / 'journal'), group='nova_snap')
         self.flags(api_servers=[self.glance.url], num_retries=1,
                    group='glance')
+
+    def send_service_token(self):
+        """Configure [service_user], without a Keystone."""
+        CONF.register_opts(ks_loading.get_auth_plugin_conf_options(
+            'admin_token'), group='service_user')
+        self.flags(send_service_user_token=True, auth_type='admin_token',
+                   token='service-token', endpoint=self.glance.url,
+                   group='service_user')
 
     def make_instance(self, **values):
         """Make the instance's record in Nova's database."""
@@ -173,10 +216,10 @@ class SceneTestCase(test.TestCase):
         driver.snapshot(self.context, self.instance, IMAGE,
                         callback or mock.Mock())
 
-    def image_create(self, manager):
+    def image_create(self, manager, image_id=IMAGE):
         """Let nova-compute do "openstack server image create"."""
         self.set_state('image_snapshot_pending')
-        future = manager.snapshot_instance(self.context, IMAGE,
+        future = manager.snapshot_instance(self.context, image_id,
                                            self.instance)
         # In a thread of its own since Nova 33.
         if future is not None:

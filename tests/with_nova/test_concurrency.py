@@ -9,6 +9,7 @@
 #    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 #    License for the specific language governing permissions and limitations
 #    under the License.
+
 """Both of Nova's kinds of threads.
 
 The other tests here run in the kind that nova-compute of their release uses

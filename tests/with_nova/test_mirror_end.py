@@ -50,6 +50,24 @@ class MirrorEndTestCase(scene.SceneTestCase):
         self.assertEqual(2, len(self.libvirt.opened))
         self.assert_no_image()
 
+    def test_one_that_ends_while_no_libvirtd_hears_it_makes_no_image(self):
+        def restart():
+            self.libvirt.refused = 1
+            self.fake.libvirtd.restart()
+            self.guest._end_mirror('vda')
+
+        self.calls.then('blockJobAbort', restart)
+        self.assertRaises(translation.SnapshotFailed, self.snapshot,
+                          self.driver)
+        self.assertIn('no event told how it ended',
+                      self.stdlog.logger.output)
+        self.assert_no_image()
+        # Nova has said to other services that libvirt was away.
+        self.assertEqual(0, self.libvirt.refused)
+        self.assertIn('libvirt.connect.error', [
+            sent['event_type'] for sent in self.notifier
+            .versioned_notifications])
+
     def test_one_that_nothing_is_heard_of_makes_no_image(self):
         self.calls.then('blockJobAbort', self.fake.libvirtd.listeners.clear)
         self.assertRaises(translation.SnapshotFailed, self.snapshot,

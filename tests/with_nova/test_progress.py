@@ -9,6 +9,7 @@
 #    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 #    License for the specific language governing permissions and limitations
 #    under the License.
+
 """instance.progress while a snapshot is under way."""
 
 import threading
@@ -82,6 +83,21 @@ class ProgressTestCase(scene.SceneTestCase):
                         progress.advances(done, 1000)
                         self.look.wait(0.0005)
         self.assertThat(len(self.written), matchers.LessThan(HANDFUL))
+
+    def test_what_ceph_copies_does_not_lead_back(self):
+        upload, _ = progress_module.PHASES[Phase.UPLOAD]
+        with self.looked_at_often():
+            with progress_module.InstanceProgress(
+                    self.context, self.instance) as progress:
+                progress.note(upload)
+                for phase in (Phase.FLATTEN, Phase.HASH):
+                    progress.begins(phase)
+                    for done in range(0, 1001, 3):
+                        progress.advances(done, 1000)
+                        self.look.wait(0.0005)
+        self.assertNotEqual([], self.written)
+        self.assertThat(min(self.written),
+                        matchers.GreaterThan(upload - 1))
 
     def test_where_nova_tells_of_each_change_nothing_more_is_written(self):
         self.flags(notify_on_state_change='vm_and_task_state',

@@ -9,6 +9,7 @@
 #    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 #    License for the specific language governing permissions and limitations
 #    under the License.
+
 """quiesce() and unquiesce(), which nova-api asks for around its volumes."""
 
 from unittest import mock

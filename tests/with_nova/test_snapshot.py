@@ -17,7 +17,6 @@ from unittest import mock
 
 import ddt
 from lxml import etree
-from nova.compute import utils as compute_utils
 from nova import objects
 
 from nova_snap.model import consistency as consistency_model
@@ -44,6 +43,9 @@ class SnapshotTestCase(scene.SceneTestCase):
 
     def setUp(self):
         super().setUp()
+        # The fake makes no socket, and the folders of a test lie deep.
+        self.useFixture(scene.fixtures.MonkeyPatch(
+            'nova_snap.model.layer.LONGEST_SOCKET', 4096))
         self.saved = []
         save = objects.Instance.save
 
@@ -57,6 +59,7 @@ class SnapshotTestCase(scene.SceneTestCase):
             'nova.objects.Instance.save', noting))
 
 
+@ddt.ddt
 class CallersTestCase(SnapshotTestCase):
 
     def assert_done(self, *, running=True):
@@ -114,17 +117,20 @@ class CallersTestCase(SnapshotTestCase):
         self.assertIn('managedSave', self.calls.names())
         self.assert_done()
 
-    def test_nova_is_told_of_it_as_ever(self):
+    @ddt.data('rebase', 'backup')
+    def test_nova_is_told_of_it_as_ever(self, method):
+        self.flags(live_method=method, group='nova_snap')
         ours = self.events(scene.OUR_DRIVER)
+        self.assertEqual(method == 'backup',
+                         'backupBegin' in self.calls.names())
         self.glance.add(IMAGE)
+        extract_by_copy(self)
+        self.guest.destroy()
         self.assertEqual(self.events(NOVAS_DRIVER), ours)
         self.assertIn('instance.snapshot.end', ours)
 
     def events(self, compute_driver):
-        """Take a snapshot of a guest that is off; list what Nova says."""
-        extract_by_copy(self)
-        if self.guest.isActive():
-            self.guest.destroy()
+        """Take a snapshot; list what Nova says."""
         manager = self.start_manager(compute_driver)
         self.notifier.reset()
         self.image_create(manager)
@@ -134,6 +140,7 @@ class CallersTestCase(SnapshotTestCase):
                                 *self.notifier.versioned_notifications)]
 
 
+@ddt.ddt
 class LikeNovasOwnTestCase(SnapshotTestCase):
     """The same instance, by Nova's driver of this release and by ours."""
 
@@ -147,13 +154,22 @@ class LikeNovasOwnTestCase(SnapshotTestCase):
             self.assertTrue(image.pop(name))
         return image, list(self.saved)
 
-    def test_the_same_properties_and_states(self):
+    @ddt.data('off', 'rebase', 'backup')
+    def test_the_same_properties_and_states(self, method):
+        """Of a guest that runs, where it is ours: Nova says the same."""
         extract_by_copy(self)
         self.guest.destroy()
         novas_image, novas_states = self.take(NOVAS_DRIVER)
+        if method != 'off':
+            self.flags(live_method=method, group='nova_snap')
+            self.guest.create()
         image, states = self.take(scene.OUR_DRIVER)
-        self.assertEqual(consistency_model.NOT_FROZEN,
-                         image.pop(consistency_model.PROPERTY))
+        self.assertEqual(method == 'backup',
+                         'backupBegin' in self.calls.names())
+        self.assertEqual(
+            consistency_model.NOT_FROZEN if method == 'off'
+            else consistency_model.FROZEN,
+            image.pop(consistency_model.PROPERTY))
         self.assertEqual(IMAGE, image.pop(consistency_model.OF_PROPERTY))
         self.assertEqual(novas_image, image)
         self.assertEqual(novas_states, states)
@@ -250,18 +266,14 @@ class LeftToNovaTestCase(SnapshotTestCase):
             consistency_model.say('another', consistency_model.FROZEN))
         self.glance.images[IMAGE].update(image_set.say(
             'another', image_set.Place('a-set', 'vda', ('vda', 'vdb'))))
-        self.plug('block', dev='/dev/nova/root')
+        self.plug('block', 'qcow2', dev='/dev/nova/root')
         self.assert_novas(self.start_driver())
         self.assertEqual(
             set(), inheritance.SAID_OF_ONE
             & self.glance.images[IMAGE].keys())
 
-    def test_a_disk_in_ceph(self):
-        self.plug('network', protocol='rbd', name='vms/root')
-        self.assert_novas(self.start_driver())
-
-    def test_a_disk_in_lvm(self):
-        self.plug('block', dev='/dev/nova/root')
+    def test_a_disk_in_lvm_that_is_not_raw(self):
+        self.plug('block', 'qcow2', dev='/dev/nova/root')
         self.assert_novas(self.start_driver())
 
     def test_a_server_that_was_booted_from_an_iso_image(self):
@@ -325,12 +337,7 @@ class UploadTestCase(SnapshotTestCase):
 
     def turns(self):
         """Return what will be done with the disk, and when."""
-        held = []
-        semaphore = mock.MagicMock()
-        semaphore.__enter__.side_effect = lambda *_: held.append('begins')
-        semaphore.__exit__.side_effect = lambda *_: held.append('ends')
-        self.useFixture(scene.fixtures.MockPatchObject(
-            compute_utils, 'disk_ops_semaphore', semaphore))
+        held = self.hear_turns()
         converts = fake_qemu_img.FakeQemuImg.convert
 
         def convert(*args, **kwargs):

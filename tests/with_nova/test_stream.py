@@ -14,13 +14,10 @@
 
 from unittest import mock
 
-from lxml import etree
-
 from tests.with_nova import scene
 
 IMAGE = scene.IMAGE
 DELEGATED = 'nova.virt.libvirt.driver.LibvirtDriver.snapshot'
-NOVAS_TYPE = 'nova.virt.libvirt.utils.get_disk_type_from_path'
 
 
 class StreamTest(scene.SceneTestCase):
@@ -32,7 +29,7 @@ class StreamTest(scene.SceneTestCase):
         self.flags(group='nova_snap', **self.options)
         # The fake makes no socket, and the folders of a test lie deep.
         self.useFixture(scene.fixtures.MonkeyPatch(
-            'nova_snap.model.plan.backup.LONGEST_SOCKET', 4096))
+            'nova_snap.model.layer.LONGEST_SOCKET', 4096))
 
     def assert_done(self):
         self.assertEqual('active', self.glance.images[IMAGE]['status'])
@@ -67,19 +64,13 @@ class BackupTestCase(StreamTest):
         self.image_create(self.start_manager())
         self.assert_done()
 
-    def on_lvm(self):
-        """Put the root disk where Nova finds a logical volume."""
-        for name in ('live', 'persistent'):
-            tree = etree.fromstring(getattr(self.guest, name))
-            disk = tree.find('./devices/disk')
-            disk.set('type', 'block')
-            source = disk.find('./source')
-            source.set('dev', source.attrib.pop('file'))
-            setattr(self.guest, name,
-                    etree.tostring(tree, encoding='unicode'))
-        self.fake.block_devices.add(self.fake.disks[0])
-        self.useFixture(scene.fixtures.MonkeyPatch(
-            NOVAS_TYPE, lambda path: 'lvm'))
+    def test_its_turn_comes_before_the_job_and_lasts_as_long(self):
+        held = self.hear_turns()
+        for name in ('fsFreeze', 'backupBegin', 'abortJob'):
+            self.calls.then(name, lambda name=name: held.append(name))
+        self.image_create(self.start_manager())
+        self.assertEqual(
+            ['begins', 'fsFreeze', 'backupBegin', 'abortJob', 'ends'], held)
 
     def delegated(self):
         """Note what is left to Nova's own code."""
@@ -88,21 +79,21 @@ class BackupTestCase(StreamTest):
         return asked
 
     def test_a_guest_on_lvm_is_taken_live(self):
-        self.on_lvm()
+        self.put_on_lvm()
         asked = self.delegated()
         self.image_create(self.start_manager())
         asked.assert_not_called()
         self.assert_done()
 
     def test_one_that_is_off_is_left_to_novas_own_code(self):
-        self.on_lvm()
+        self.put_on_lvm()
         self.guest.destroy()
         asked = self.delegated()
         self.snapshot(self.start_driver())
         asked.assert_called_once()
 
     def test_so_is_one_whose_libvirt_is_too_old(self):
-        self.on_lvm()
+        self.put_on_lvm()
         asked = self.delegated()
         driver = self.start_driver()
         self.fake.libvirtd.version = 7_001_000
@@ -110,7 +101,7 @@ class BackupTestCase(StreamTest):
         asked.assert_called_once()
 
     def test_and_one_that_must_not_be_taken_live(self):
-        self.on_lvm()
+        self.put_on_lvm()
         self.flags(disable_libvirt_livesnapshot=True, group='workarounds')
         asked = self.delegated()
         self.snapshot(self.start_driver())

@@ -9,17 +9,15 @@
 #    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 #    License for the specific language governing permissions and limitations
 #    under the License.
+
 """As whom Glance is asked, and for how long."""
 
 import time
 
-from keystoneauth1 import loading as ks_loading
-import nova.conf
 from nova import exception
 
 from tests.with_nova import scene
 
-CONF = nova.conf.CONF
 IMAGE = scene.IMAGE
 
 # Seconds that the user's token is good for, and in which the upload has not
@@ -28,14 +26,6 @@ LIFETIME = 1.0
 
 
 class TokenTestCase(scene.SceneTestCase):
-
-    def send_service_token(self):
-        """Configure [service_user], without a Keystone."""
-        CONF.register_opts(ks_loading.get_auth_plugin_conf_options(
-            'admin_token'), group='service_user')
-        self.flags(send_service_user_token=True, auth_type='admin_token',
-                   token='service-token', endpoint=self.glance.url,
-                   group='service_user')
 
     def tokens(self):
         """Return which tokens came, each (user's, service's) once."""

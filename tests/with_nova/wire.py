@@ -21,6 +21,7 @@ what is asked of the node, by Nova's own fixture.
 from nova.tests.fixtures import libvirt as fakelibvirt
 
 from tests.fakes import libvirtd as fake_libvirtd
+from tests.fakes import refusal
 
 URI = 'qemu:///system'
 _QEMU = fake_libvirtd.FakeQemuModule()
@@ -66,14 +67,19 @@ class Libvirtd:
     """Opens connections, and counts them.
 
     :ivar opened: the addresses that a connection was opened to
+    :ivar refused: connections that are refused before the next one is opened
     """
 
     def __init__(self, libvirtd, calls):
         self._libvirtd = libvirtd
         self._calls = calls
         self.opened = []
+        self.refused = 0
 
     def open_auth(self, uri, auth, flags):
         """Stand for libvirt.openAuth."""
+        if self.refused:
+            self.refused -= 1
+            raise refusal.down()
         self.opened.append(uri)
         return Connection(self._libvirtd, self._calls)

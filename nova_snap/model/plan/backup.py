@@ -24,13 +24,17 @@ METHODS = ('backup', 'auto')
 # :source: libvirt news, v7.2.0 (full backups)
 MIN_LIBVIRT = (7, 2, 0)
 TYPES = ('kvm', 'qemu')
+# The first release that lets a client of such a disk go in its main thread.
+# One before it ends the guest's QEMU there, if it has the fix of
+# CVE-2024-7409, as 7.2.22 has: "Assertion `qemu_in_main_thread() &&
+# nbd_server' failed".
+# :source: QEMU blockdev-nbd.c nbd_blockdev_client_closed; commits 3e7ef738c8
+#     and f816310d0c
+MIN_QEMU_FOR_IOTHREADS = (9, 0, 0)
 # The directory in a scratch directory where QEMU makes its files, and the
 # socket in it.
 DIRECTORY = 'qemu'
 SOCKET = 'nbd'
-# Bytes of the path of a socket, with its end.
-# :source: unix(7), sun_path
-LONGEST_SOCKET = 108
 # Of a scratch directory's name, which has the id of its record in it.
 SCRATCH_NAME = 'nova_snap-00000000-0000-0000-0000-000000000000'
 
@@ -40,13 +44,39 @@ def is_wanted(settings: settings_model.Settings) -> bool:
     return settings.live_method in METHODS
 
 
+def slows_the_guest(facts: plan_model.Facts) -> bool:
+    """Tell whether a guest would wait for a network at each first write.
+
+    Old data are kept before a write is done. The writes of a guest were seen
+    to become as slow as the storage of its scratch files.
+    """
+    return bool(facts.network_file_system)
+
+
+def remarks(facts: plan_model.Facts,
+            method: plan_model.Method) -> tuple[str, ...]:
+    """Say what a backup job would do to this guest."""
+    if method != plan_model.Method.BACKUP or not slows_the_guest(facts):
+        return ()
+    return ('snapshots_directory is on a network file system '
+            f'({facts.network_file_system}): while the disk is read, what '
+            'the guest overwrites is written there first, and the guest '
+            'waits for it',)
+
+
 def why_not(settings: settings_model.Settings, facts: plan_model.Facts,
             disks: tuple[plan_model.PlannedDisk, ...]) -> str | None:
     """Say why a guest cannot be taken by a backup job, if it cannot."""
     for disk in disks:
-        if disk.active_layer.storage not in (layer_model.Storage.FILE,
-                                             layer_model.Storage.BLOCK):
+        if not disk.active_layer.storage.is_read:
             return f'its disk {disk.target_dev} is not on this host'
+    for found in facts.disks:
+        if (found.disk.has_iothread
+                and facts.qemu_version < MIN_QEMU_FOR_IOTHREADS):
+            return (f'QEMU {_dotted(facts.qemu_version)} may crash with the '
+                    'guest when a disk with an iothread '
+                    f'({found.disk.target_dev}) has been read; '
+                    f'{_dotted(MIN_QEMU_FOR_IOTHREADS)} does not')
     return why_not_here(settings, facts.domain.type, facts.libvirt_version)
 
 
@@ -63,7 +93,7 @@ def why_not_here(settings: settings_model.Settings, domain_type: str,
                 f'{_dotted(MIN_LIBVIRT)} has')
     path = os.path.join(settings.snapshots_directory, SCRATCH_NAME,
                         DIRECTORY, SOCKET)
-    if len(os.fsencode(path)) >= LONGEST_SOCKET:
+    if len(os.fsencode(path)) >= layer_model.LONGEST_SOCKET:
         return (f'a socket in {settings.snapshots_directory} would have a '
                 'path that is too long; put snapshots_directory elsewhere')
     return None

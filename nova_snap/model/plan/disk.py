@@ -94,8 +94,9 @@ def _planned(facts: plan_model.Facts,
     disk = found.disk
     is_root = disk == facts.domain.root_disk
     what = ('its root disk ' if is_root else 'its disk ') + disk.target_dev
-    reason = (_why_not_kind(facts.domain, disk, what)
-              or _why_not_disk(disk, what))
+    reason = _why_not_kind(facts.domain, disk, what)
+    if reason is None and (why := why_not_read(disk)) is not None:
+        reason = f'{what} {why}'
     for above, layer in zip(found.chain, found.chain[1:], strict=False):
         reason = reason or _why_not_layer(above, layer, what)
     if not found.virtual_size:
@@ -105,7 +106,8 @@ def _planned(facts: plan_model.Facts,
     return plan_model.PlannedDisk(
         target_dev=disk.target_dev, is_root=is_root, chain=found.chain,
         files=found.files, virtual_size=found.virtual_size,
-        allocations=found.allocations, measured=found.measured)
+        allocations=found.allocations, measured=found.measured,
+        may_be_cloned=found.may_be_cloned)
 
 
 def _why_not_kind(domain: domain_model.Domain, disk: domain_model.Disk,
@@ -125,22 +127,40 @@ def _why_not_kind(domain: domain_model.Domain, disk: domain_model.Disk,
     return None
 
 
-def _why_not_disk(disk: domain_model.Disk, what: str) -> str | None:
+def why_not_read(disk: domain_model.Disk) -> str | None:
     """Say why a disk cannot be read, as its XML has it, if it cannot."""
-    if not disk.storage.is_local:
-        return (f'{what} is of type {disk.source_type}; files and block '
-                'devices can be snapshotted')
+    if not disk.storage.is_read:
+        return (f'is of type {disk.source_type}'
+                + (f' ({disk.protocol})' if disk.protocol else '')
+                + '; files, block devices and images in Ceph can be '
+                  'snapshotted')
     if disk.source_path is None:
-        return f'{what} has no source'
+        return 'has no source'
     if disk.encrypted:
-        return f'{what} is encrypted, and the image would not be'
+        return 'is encrypted, and the image would not be'
     if disk.has_slices:
-        return (f'{what} is a part of a file or device (<slices>); whole '
-                'ones can be snapshotted')
+        return ('is a part of a file or device (<slices>); whole ones can be '
+                'snapshotted')
     if disk.driver_format not in SOURCE_FORMATS:
-        return (f'the format of {what} is '
-                f'{disk.driver_format or "not named"} in its XML; raw and '
-                'qcow2 can be snapshotted')
+        return ('has ' + (f'the format {disk.driver_format}'
+                          if disk.driver_format else
+                          'a format that is not named')
+                + ' in its XML; raw and qcow2 can be snapshotted')
+    return _why_not_in_ceph(disk)
+
+
+def _why_not_in_ceph(disk: domain_model.Disk) -> str | None:
+    if disk.ceph is None:
+        return None
+    if disk.driver_format != 'raw':
+        return (f'has the format {disk.driver_format} in Ceph; raw ones can '
+                'be snapshotted there')
+    if disk.ceph_snapshot:
+        return (f'is the snapshot {disk.ceph_snapshot} of an image in Ceph; '
+                'images can be snapshotted')
+    if (disk.source_path or '').count('/') != 1:
+        return (f'is {disk.source_path} in Ceph, which is not of the form '
+                'POOL/IMAGE')
     return None
 
 
@@ -165,6 +185,28 @@ def _naming(above: layer_model.Layer, layer: layer_model.Layer,
     return f'where it is {image_format}, with ' + remedy.command(
         'qemu-img', 'rebase', '-u', '-f', above.format, '-F', image_format,
         '-b', layer.path, above.path)
+
+
+def refuse_live(facts: plan_model.Facts) -> None:
+    """Refuse disks whose writes QEMU does not see, all or some of them.
+
+    It would keep no old data of them, and mirror none. The commands of a LUN
+    fail while a job is on it: the guest's file systems become read-only.
+
+    :raises Unsupported: naming one
+    :source: QEMU hw/scsi/scsi-disk.c scsi_block_do_sgio; block/io.c
+        bdrv_co_ioctl, which no filter of a job has
+    """
+    for disk in (found.disk for found in facts.disks):
+        why = ('is a LUN whose SCSI commands pass QEMU by'
+               if disk.device == 'lun' else
+               'is shareable: other guests may write to it at the same time'
+               if disk.is_shareable else None)
+        if why is not None:
+            raise plan_model.unsupported(
+                facts, f'its disk {disk.target_dev} {why}, so it cannot be '
+                       'taken live; take it with --cold, or stop the guest '
+                       'first')
 
 
 def is_volume_backed(request: request_model.Request,

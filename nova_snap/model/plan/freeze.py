@@ -19,6 +19,10 @@ from nova_snap.model import request as request_model
 
 TRUE_WORDS = frozenset(('1', 't', 'true', 'on', 'y', 'yes'))
 
+# In which file systems can be frozen.
+FREEZES = (*plan_model.LIVE_METHODS, plan_model.Method.DIRECT,
+           plan_model.Method.VOLUMES)
+
 
 def is_true(word: str | None) -> bool:
     """Read a boolean image property as Glance's users write it.
@@ -34,14 +38,17 @@ def freeze(request: request_model.Request, facts: plan_model.Facts,
 
     :raises Unsupported: when it must be and cannot be
     """
-    if method not in (*plan_model.LIVE_METHODS, plan_model.Method.VOLUMES):
+    is_off = facts.state == domain_model.State.SHUTOFF
+    if method not in FREEZES or (
+            is_off and method == plan_model.Method.DIRECT):
         # Saved or stopped, a guest writes nothing: there is no freeze in
         # these flows, as there is none in Nova's, also where the image says
         # os_require_quiesce.
         if request.quiesce == 'require':
             raise plan_model.unsupported(
                 facts, 'file systems are frozen in a live snapshot alone, '
-                       f'and this one is {method}; leave out --quiesce')
+                       f'and this one is {facts.state if is_off else method}'
+                       '; leave out --quiesce')
         return False, False
     properties = request.image_properties
     if properties is None:

@@ -28,12 +28,17 @@ from nova_snap.model import remedy
 from nova_snap.model import request as request_model
 from nova_snap.model import settings as settings_model
 
+# Said of a guest of Nova's while a nova-compute runs.
+UNSEEN = 'this instance belongs to Nova, which does not see this operation'
+
 
 def make_plan(request: request_model.Request,
               settings: settings_model.Settings,
-              facts: plan_model.Facts) -> plan_model.Plan:
+              facts: plan_model.Facts,
+              in_ceph: plan_model.InCeph | None = None) -> plan_model.Plan:
     """Decide how the snapshot is taken.
 
+    :param in_ceph: what Ceph can do, where it can
     :raises Refused: when an image cannot have its name
     :raises Unsupported: when this guest or disk cannot be snapshotted
     :raises InstanceBusy: when something else is at work on the guest
@@ -43,20 +48,21 @@ def make_plan(request: request_model.Request,
     plan_model.refuse_names(request)
     disks = disk_plan.planned(request, settings, facts)
     plan_model.refuse_if_busy(facts)
-    method = _method(request, settings, facts, disks)
-    if method == plan_model.Method.COLD:
-        _refuse_cold(request, facts)
-        _refuse_lost(facts)
+    method = _method(request, settings, facts, disks, in_ceph)
+    _refuse_for(method, request, facts)
     wants, requires = freeze_plan.freeze(request, facts, method)
-    images, format_remarks = _images(request, settings, facts, method, disks)
+    is_held = _is_held(settings, facts, method, disks)
+    images, format_remarks = _images(
+        request, settings, facts, method, disks, is_held=is_held)
     undefine, remarks = _undefine(settings, facts, method)
     if facts.domain.nova and facts.nova_compute_runs:
-        remarks = (*remarks, 'this instance belongs to Nova, which does not '
-                             'see this operation')
-    remarks += format_plan.remarks_on_headers(facts) + format_remarks
-    remarks += _remarks_on_discs(facts, method)
-    remarks += all_disks.remarks(request, facts.domain)
-    need = room_plan.need(images, method)
+        remarks += (UNSEEN,)
+    remarks += (format_plan.remarks_on_headers(facts) + format_remarks
+                + _remarks_on_discs(facts, method)
+                + all_disks.remarks(request, facts.domain)
+                + backup_plan.remarks(facts, method)
+                + _remarks_on_method(request, settings, facts, method, disks))
+    need = room_plan.need(images, method, is_held=is_held)
     remarks += room_plan.refuse_without(settings, facts.room, need)
     memory = (facts.domain.memory if method == plan_model.Method.COLD else 0)
     room_plan.refuse_to_save(settings, facts.save_room, memory)
@@ -71,26 +77,34 @@ def make_plan(request: request_model.Request,
                   if method == plan_model.Method.COLD else ()),
         need=need, memory=memory,
         save_directory=facts.save_room.path if facts.save_room else '',
-        remarks=remarks, qemu_user=facts.domain.qemu_user)
+        remarks=remarks, qemu_user=facts.domain.qemu_user,
+        is_held=is_held, in_ceph=in_ceph)
 
 
 def _method(request: request_model.Request,
             settings: settings_model.Settings, facts: plan_model.Facts,
-            disks: tuple[plan_model.PlannedDisk, ...]) -> (
-                plan_model.Method):
+            disks: tuple[plan_model.PlannedDisk, ...],
+            in_ceph: plan_model.InCeph | None) -> plan_model.Method:
     """Apply Nova's rule for live or cold, but for disks that Nova cannot.
 
     :raises Unsupported: when it must be by a backup job, and cannot
     :source: nova/virt/libvirt/driver.py LibvirtDriver.snapshot
     """
+    if in_ceph is not None:
+        return plan_model.Method.DIRECT
     if facts.state == domain_model.State.SHUTOFF:
         return plan_model.Method.STOPPED
-    if (request.cold or settings.ephemeral_storage_encryption
-            or settings.disable_libvirt_livesnapshot):
+    if _is_cold_wanted(request, settings):
         return plan_model.Method.COLD
-    if request.set_id is not None or backup_plan.is_wanted(settings):
+    on_files = all(disk.active_layer.storage == layer_model.Storage.FILE
+                   for disk in disks)
+    is_better_mirrored = (
+        settings.live_method == 'auto' and request.set_id is None
+        and on_files and backup_plan.slows_the_guest(facts))
+    if (request.set_id is not None or backup_plan.is_wanted(settings)
+            or _in_ceph(disks)):
         why = backup_plan.why_not(settings, facts, disks)
-        if why is None:
+        if why is None and not is_better_mirrored:
             return plan_model.Method.BACKUP
         if request.set_id is not None:
             raise plan_model.unsupported(
@@ -101,10 +115,88 @@ def _method(request: request_model.Request,
             raise plan_model.unsupported(
                 facts, f'[nova_snap]live_method is backup, but {why}. With '
                        '"auto" such a guest is taken another way')
-    if all(disk.active_layer.storage == layer_model.Storage.FILE
-           for disk in disks):
-        return plan_model.Method.LIVE
-    return plan_model.Method.COLD
+    return plan_model.Method.LIVE if on_files else plan_model.Method.COLD
+
+
+def _is_cold_wanted(request: request_model.Request,
+                    settings: settings_model.Settings) -> bool:
+    return (request.cold or settings.ephemeral_storage_encryption
+            or settings.disable_libvirt_livesnapshot)
+
+
+def _is_held(settings: settings_model.Settings, facts: plan_model.Facts,
+             method: plan_model.Method,
+             disks: tuple[plan_model.PlannedDisk, ...]) -> bool:
+    """Tell whether a backup job holds the disks while the guest runs on.
+
+    A cold guest, too, need not stand still until its disks have been read.
+    Who wants no block jobs in running guests gets none.
+    """
+    return method == plan_model.Method.BACKUP or (
+        method == plan_model.Method.COLD and settings.upload == 'stream'
+        and not settings.disable_libvirt_livesnapshot
+        and not backup_plan.slows_the_guest(facts)
+        and backup_plan.why_not(settings, facts, disks) is None)
+
+
+def _in_ceph(disks: cabc.Iterable[plan_model.PlannedDisk]) -> bool:
+    """Tell whether a disk is in Ceph: a mirror of it would be a whole copy."""
+    return any(disk.active_layer.storage == layer_model.Storage.RBD
+               for disk in disks)
+
+
+def _remarks_on_method(request: request_model.Request,
+                       settings: settings_model.Settings,
+                       facts: plan_model.Facts, method: plan_model.Method,
+                       disks: tuple[plan_model.PlannedDisk, ...]) -> (
+                           tuple[str, ...]):
+    """Say why the guest is taken in this way, and in no better one."""
+    return (_remarks_on_ceph(request, settings, facts, method, disks)
+            + _remarks_on_auto(request, settings, facts, method, disks))
+
+
+def _remarks_on_ceph(request: request_model.Request,
+                     settings: settings_model.Settings,
+                     facts: plan_model.Facts, method: plan_model.Method,
+                     disks: tuple[plan_model.PlannedDisk, ...]) -> (
+                         tuple[str, ...]):
+    """Say why a disk in Ceph is taken in another way than was set."""
+    if (method == plan_model.Method.DIRECT
+            or not _in_ceph(disks) or request.set_id is not None
+            or backup_plan.is_wanted(settings)):
+        return ()
+    if method == plan_model.Method.BACKUP:
+        return ('a disk of it is in Ceph: it is taken by a backup job, '
+                f'although [nova_snap]live_method is {settings.live_method}',)
+    why = backup_plan.why_not(settings, facts, disks)
+    if method == plan_model.Method.COLD and why is not None:
+        return ('a disk of it is in Ceph, which is read live by a backup job '
+                f'alone, but {why}',)
+    return ()
+
+
+def _remarks_on_auto(request: request_model.Request,
+                     settings: settings_model.Settings,
+                     facts: plan_model.Facts, method: plan_model.Method,
+                     disks: tuple[plan_model.PlannedDisk, ...]) -> (
+                         tuple[str, ...]):
+    """Say why a guest that runs is not taken by a backup job."""
+    if (settings.live_method != 'auto' or _is_cold_wanted(request, settings)
+            or method not in (plan_model.Method.LIVE,
+                              plan_model.Method.COLD)):
+        return ()
+    why = (backup_plan.why_not(settings, facts, disks)
+           or 'its scratch files would lie on a network file system '
+              f'({facts.network_file_system})')
+    return (f'it is not taken by a backup job: {why}',)
+
+
+def _refuse_for(method: plan_model.Method, request: request_model.Request,
+                facts: plan_model.Facts) -> None:
+    if method == plan_model.Method.COLD:
+        _refuse_cold(request, facts)
+    if method in plan_model.LIVE_METHODS:
+        disk_plan.refuse_live(facts)
 
 
 def _refuse_cold(request: request_model.Request,
@@ -140,6 +232,7 @@ def _refuse_cold(request: request_model.Request,
                    'would see it stop and act on it; use '
                    + remedy.image_of_server(facts.domain.uuid)
                    + ', or say --nova-is-stopped when that is so')
+    _refuse_lost(facts)
 
 
 def _refuse_lost(facts: plan_model.Facts) -> None:
@@ -154,7 +247,8 @@ def _refuse_lost(facts: plan_model.Facts) -> None:
 def _images(request: request_model.Request,
             settings: settings_model.Settings, facts: plan_model.Facts,
             method: plan_model.Method,
-            disks: cabc.Sequence[plan_model.PlannedDisk]) -> (
+            disks: cabc.Sequence[plan_model.PlannedDisk], *,
+            is_held: bool) -> (
                 tuple[tuple[plan_model.PlannedImage, ...], tuple[str, ...]]):
     """Return the image of each disk, and what to say of their formats."""
     named = format_plan.named(request, settings)
@@ -162,8 +256,10 @@ def _images(request: request_model.Request,
     remarks: list[str] = []
     for asked, disk, found in zip(request.images, disks, facts.disks,
                                   strict=True):
-        in_format = functools.partial(_image, settings, facts, method, asked,
-                                      disk, is_named=named is not None)
+        in_format = functools.partial(
+            _image, settings, facts, asked, disk, is_named=named is not None,
+            is_read_while_sent=is_held or _streams(settings, facts, method,
+                                                   disk))
         image = in_format(named or disk.active_layer.format)
         image_format, said = format_plan.that_glance_takes(
             facts.domain.name, image, found.first)
@@ -182,9 +278,10 @@ def _remarks_on_discs(facts: plan_model.Facts,
 
 
 def _image(settings: settings_model.Settings, facts: plan_model.Facts,
-           method: plan_model.Method, asked: request_model.RequestedImage,
+           asked: request_model.RequestedImage,
            disk: plan_model.PlannedDisk, image_format: str, *,
-           is_named: bool) -> plan_model.PlannedImage:
+           is_named: bool,
+           is_read_while_sent: bool) -> plan_model.PlannedImage:
     if image_format not in plan_model.IMAGE_FORMATS:
         raise plan_model.unsupported(
             facts, f'the image format {image_format} is not one of '
@@ -194,16 +291,19 @@ def _image(settings: settings_model.Settings, facts: plan_model.Facts,
         image_id=asked.image_id, name=asked.name, made_by=asked.made_by,
         image_format=image_format, is_format_named=is_named, disk=disk,
         compress=compress, place=asked.place,
-        is_streamed=(_streams(settings, method)
-                     and plan_model.can_be_streamed(image_format,
-                                                    compress=compress)))
+        is_streamed=is_read_while_sent and plan_model.can_be_streamed(
+            image_format, compress=compress))
 
 
-def _streams(settings: settings_model.Settings,
-             method: plan_model.Method) -> bool:
-    """Tell whether disks are read while they are sent."""
-    if method == plan_model.Method.BACKUP:
+def _streams(settings: settings_model.Settings, facts: plan_model.Facts,
+             method: plan_model.Method,
+             disk: plan_model.PlannedDisk) -> bool:
+    """Tell whether a disk that no job holds is read while it is sent."""
+    if method == plan_model.Method.DIRECT:
         return True
+    if (disk.active_layer.storage == layer_model.Storage.BLOCK
+            and not facts.opens_devices):
+        return False
     # Of a guest that stands still the disk is read at full speed.
     return (settings.upload == 'stream'
             and method != plan_model.Method.COLD)

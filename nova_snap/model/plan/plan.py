@@ -21,6 +21,8 @@ import dataclasses
 
 from nova_snap import compat
 from nova_snap import errors
+from nova_snap.model import ceph as ceph_model
+from nova_snap.model import checkpoint as checkpoint_model
 from nova_snap.model import domain as domain_model
 from nova_snap.model import hostdev as hostdev_model
 from nova_snap.model import image_set
@@ -50,6 +52,8 @@ class Method(compat.StrEnum):
     LIVE = 'live'
     #: held at one moment by a backup job, and read while the guest runs on
     BACKUP = 'backup'
+    #: held at one moment by a snapshot in Ceph, which the guest does not feel
+    DIRECT = 'direct'
     #: memory saved, disk read, guest started again
     COLD = 'cold'
     #: no QEMU process: the disk is read as it lies there
@@ -58,8 +62,48 @@ class Method(compat.StrEnum):
     VOLUMES = 'volumes'
 
 
-#: Of a guest that runs on.
+#: Of a guest that runs on; a direct one is also of a guest that is off.
 LIVE_METHODS = (Method.LIVE, Method.BACKUP)
+
+
+@dataclasses.dataclass(frozen=True)
+class InCeph:
+    """What Ceph does for a snapshot.
+
+    :ivar client: how it is reached
+    :ivar disk: that is snapshotted
+    :ivar fsid: of the cluster
+    :ivar pool: the image is cloned into; None where it is read instead
+    :ivar why: in words
+    """
+
+    client: layer_model.CephClient
+    disk: ceph_model.Name
+    fsid: str
+    pool: str | None
+    why: str
+
+
+@dataclasses.dataclass(frozen=True)
+class IntoCeph:
+    """Where images are written, in the place of an upload.
+
+    :ivar client: how the cluster is reached
+    :ivar fsid: of the cluster
+    :ivar pool: of Glance's
+    :ivar why: in words
+    :ivar is_tracked: from this image on the changes of the disk are known
+    :ivar base: the last image, as which this one begins
+    :ivar why_whole: why there is none, where one was asked for
+    """
+
+    client: layer_model.CephClient
+    fsid: str
+    pool: str
+    why: str
+    is_tracked: bool = False
+    base: checkpoint_model.Base | None = None
+    why_whole: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +124,8 @@ class DiskFacts:
         it by how it begins, in Nova's image cache; or None
     :ivar block_job: the block job on it, with what ends it, in words; or
         None
+    :ivar may_be_cloned: its file system, that of ``snapshots_directory``
+        too, is of a kind whose files can share their blocks
     """
 
     disk: domain_model.Disk
@@ -91,6 +137,7 @@ class DiskFacts:
     first: bytes | None = None
     recognised: layer_model.Layer | None = None
     block_job: str | None = None
+    may_be_cloned: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +153,11 @@ class Facts:
     :ivar save_room: where libvirt saves guests; None where that is not known,
         or the guest is off
     :ivar libvirt_version: of the daemon
+    :ivar qemu_version: of the program that guests are started with
+    :ivar opens_devices: this process may open block devices: what it may
+        not open it can have converted, but not read by itself
+    :ivar network_file_system: the type of that of ``snapshots_directory``; ''
+        for one on this host
     :ivar lost: what the guest needs to start and would not find, in words
     :ivar left_out: what it had and libvirt would start it without, in words
     """
@@ -121,6 +173,9 @@ class Facts:
     nova_compute_runs: bool
     save_room: room_model.Room | None = None
     libvirt_version: tuple[int, int, int] = (0, 0, 0)
+    qemu_version: tuple[int, int, int] = (0, 0, 0)
+    opens_devices: bool = True
+    network_file_system: str = ''
     lost: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -136,6 +191,7 @@ class PlannedDisk:
         it is not known how much of it holds data
     :ivar measured: bytes of a qcow2 image of the whole chain, None where it
         cannot be measured
+    :ivar may_be_cloned: see :class:`DiskFacts`
     """
 
     target_dev: str
@@ -145,6 +201,7 @@ class PlannedDisk:
     virtual_size: int
     allocations: tuple[int, ...]
     measured: int | None = None
+    may_be_cloned: bool = False
 
     @property
     def allocated(self) -> int:
@@ -204,6 +261,10 @@ class Plan:
     :ivar save_directory: where to; '' where that is not known
     :ivar qemu_user: uid and gid QEMU runs as, where that is known
     :ivar remarks: what the operator should know before it starts
+    :ivar is_held: a backup job holds the disks while they are read, and the
+        guest writes on; of a cold one, where they cannot be cloned
+    :ivar in_ceph: for a direct snapshot alone
+    :ivar into_ceph: None for images that are uploaded
     """
 
     instance_uuid: str
@@ -224,6 +285,9 @@ class Plan:
     save_directory: str
     remarks: tuple[str, ...]
     qemu_user: tuple[int, int] | None = None
+    is_held: bool = False
+    in_ceph: InCeph | None = None
+    into_ceph: IntoCeph | None = None
 
     @property
     def disks(self) -> tuple[PlannedDisk, ...]:
@@ -245,6 +309,7 @@ class Plan:
             *(f'{device} is taken out of the guest before and put back after'
               for device in self.hostdevs),
             *(_image(image) for image in self.images),
+            *_destination(self),
             f'some {units.format_bytes(self.need.likely)} are written to '
             'snapshots_directory',
             *_saved(self),
@@ -268,6 +333,23 @@ def _layers(disk: PlannedDisk) -> str:
             f'{units.format_bytes(disk.virtual_size)}')
 
 
+def _destination(plan: Plan) -> tuple[str, ...]:
+    if plan.into_ceph is None:
+        return ()
+    return (f'this host writes it into pool {plan.into_ceph.pool} of Ceph '
+            f'({plan.into_ceph.why}); where Glance takes no locations from '
+            'us, it is uploaded', *_what_of_it(plan.into_ceph))
+
+
+def _what_of_it(into: IntoCeph) -> tuple[str, ...]:
+    if into.base is not None:
+        return (f'it begins as image {into.base.image_id}, and what has '
+                'changed since is written, if libvirt finds that whole',)
+    if into.why_whole:
+        return (f'all of the disk is written: {into.why_whole}',)
+    return ()
+
+
 def _saved(plan: Plan) -> tuple[str, ...]:
     if not plan.memory:
         return ()
@@ -277,14 +359,15 @@ def _saved(plan: Plan) -> tuple[str, ...]:
 
 
 def _what_happens(plan: Plan) -> str:
-    disks = 'its disk is' if len(plan.images) == 1 else 'its disks are'
+    disks = ' '.join(_disks(plan))
     if plan.method == Method.STOPPED:
         return (f'the guest has no QEMU process: {disks} read as '
                 + ('it is' if len(plan.images) == 1 else 'they are'))
     if plan.method == Method.COLD:
-        return (f'the guest is saved, stands still while {disks} read, or '
-                'cloned where their file system can, and is '
-                f'{plan.state} again before the upload')
+        return (f'the guest is saved, and is {plan.state} again before the '
+                f'upload; it stands still {_while(plan)}')
+    if plan.in_ceph is not None:
+        return _what_ceph_does(plan, plan.in_ceph)
     if plan.method == Method.BACKUP:
         return ('the guest runs on, and stays defined; what it overwrites is '
                 f'kept in snapshots_directory while {disks} read; '
@@ -292,6 +375,44 @@ def _what_happens(plan: Plan) -> str:
     undefined = ('the domain is undefined and defined again at once'
                  if plan.undefine else 'the domain stays defined')
     return f'the guest runs on; {undefined}; {_frozen(plan)}'
+
+
+def _disks(plan: Plan) -> tuple[str, str]:
+    """Return a noun for the disks that are read, and its verb."""
+    return (('its disk', 'is') if len(plan.images) == 1
+            else ('its disks', 'are'))
+
+
+def _while(plan: Plan) -> str:
+    """Say what a guest that is saved waits for, and how much that is."""
+    disks, are = _disks(plan)
+    read = units.format_bytes(sum(min(disk.virtual_size, disk.allocated)
+                                  for disk in plan.disks)) + ' of '
+    if all(disk.may_be_cloned for disk in plan.disks):
+        return (f'for the moment in which {disks} {are} cloned, or, where '
+                'the file system was made without clones, '
+                + _or_while(plan, read))
+    return _or_while(plan, read)
+
+
+def _or_while(plan: Plan, read: str) -> str:
+    disks, are = _disks(plan)
+    if plan.is_held:
+        return (f'for the moment in which a backup job begins; {disks} {are} '
+                'read while the guest runs on, and what it overwrites is '
+                'kept in snapshots_directory')
+    return f'while some {read}{disks} are read'
+
+
+def _what_ceph_does(plan: Plan, ceph: InCeph) -> str:
+    guest = ('' if plan.state == domain_model.State.SHUTOFF
+             else f'the guest runs on; {_frozen(plan)}; ')
+    if ceph.pool is None:
+        return (f'{guest}Ceph makes a snapshot of {ceph.disk}, which is read '
+                f'while it is sent ({ceph.why})')
+    return (f'{guest}Ceph clones {ceph.disk} into pool {ceph.pool} '
+            f'({ceph.why}), and nothing is uploaded; where Glance takes no '
+            'locations from us, the snapshot is read and sent')
 
 
 def _frozen(plan: Plan) -> str:

@@ -16,7 +16,6 @@ import collections.abc as cabc
 import dataclasses
 
 from nova_snap import errors
-from nova_snap.model import layer as layer_model
 from nova_snap.model.plan import plan as plan_model
 from nova_snap.model import room as room_model
 from nova_snap.model import settings as settings_model
@@ -48,43 +47,51 @@ def qcow2_metadata(virtual_size: int) -> int:
 
 
 def need(images: cabc.Iterable[plan_model.PlannedImage],
-         method: plan_model.Method) -> room_model.Need:
-    """Return what a snapshot of these images writes."""
+         method: plan_model.Method, *,
+         is_held: bool = False) -> room_model.Need:
+    """Return what a snapshot of these images writes.
+
+    :param is_held: a backup job holds the disks
+    """
     total = room_model.Need()
     for image in images:
         if not image.is_streamed:
             total += flat_image(image)
         if method == plan_model.Method.LIVE:
             total += delta(image.disk)
-        if method == plan_model.Method.BACKUP:
+        if is_held:
             total += overwritten(image.disk)
     return dataclasses.replace(
         total, likely=total.likely + total.likely // MARGIN_PART)
 
 
 def flat_image(image: plan_model.PlannedImage) -> room_model.Need:
-    """Return what a flat image of a disk takes.
+    """Return what a flat image of a disk takes, of which nothing is sure.
 
-    How much the layers hide of each other is seen only where the disk can
-    be measured: at least the largest of them is written.
+    Zeros that a guest has written are left out of it, and are seen only when
+    they are read. How much the layers hide of each other is seen where the
+    disk can be measured.
+
+    :source: qemu-img(1) convert, -S, which is 4 KiB unless it is given
     """
     disk = image.disk
-    if disk.measured is not None:
-        least, likely = min(disk.measured, disk.allocated), disk.measured
-    else:
-        least = max((allocated for layer, allocated in _layers(disk)
-                     if layer.storage == layer_model.Storage.FILE), default=0)
-        likely = _with_tables(disk, disk.allocated)
-    if image.compress:
-        # How small compressed data is, is not known before.
-        least = 0
-    return room_model.Need(min(least, disk.virtual_size), likely)
+    return room_model.Need(0, _with_tables(disk, disk.allocated)
+                           if disk.measured is None else disk.measured)
 
 
 def delta(disk: plan_model.PlannedDisk) -> room_model.Need:
-    """Return what the copy of the active layer takes."""
+    """Return what the copy of the active layer takes.
+
+    A mirror writes zeros as it writes other data. Sure is that of a raw
+    layer alone: of what a qcow2 file takes, clusters may have become free,
+    or zero, and are not copied.
+
+    :source: QEMU docs/interop/qcow2.txt, cluster descriptors; block/mirror.c
+        mirror_iteration
+    """
     active = disk.allocations[0] if disk.allocations else 0
-    return room_model.Need(min(active, disk.virtual_size),
+    is_sure = disk.active_layer.format == 'raw'
+    return room_model.Need(min(active, disk.virtual_size) if is_sure else 0,
                            _with_tables(disk, active))
 
 
@@ -92,11 +99,6 @@ def overwritten(disk: plan_model.PlannedDisk) -> room_model.Need:
     """Return what keeps the old data of a disk while it is read."""
     return room_model.Need(0, min(disk.virtual_size, disk.allocated,
                                   OVERWRITTEN))
-
-
-def _layers(disk: plan_model.PlannedDisk) -> cabc.Iterator[
-        tuple[layer_model.Layer, int]]:
-    return zip(disk.chain, disk.allocations, strict=True)
 
 
 def _with_tables(disk: plan_model.PlannedDisk, allocated: int) -> int:
@@ -108,11 +110,18 @@ def refuse_without(settings: settings_model.Settings, room: room_model.Room,
                    wanted: room_model.Need) -> tuple[str, ...]:
     """Refuse a snapshot that there is no room for.
 
+    That is one of which more is sure than there is, or that writes and has
+    nothing to begin with. Any other one is tried.
+
     :returns: remarks about one that may turn out to have too little
     :raises NotEnoughSpace: naming the remedy
     """
+    if not wanted.likely:
+        return ()
     left = _left(settings, room)
-    _refuse(settings, room, wanted.least,
+    if wanted.least > left:
+        raise _no_room(
+            settings, room, wanted.least or wanted.likely,
             'Free that much, or put snapshots_directory elsewhere')
     if wanted.likely > left:
         return (f'it may need {units.format_bytes(wanted.likely - left)} '
@@ -131,20 +140,20 @@ def refuse_to_save(settings: settings_model.Settings,
     :param memory: bytes; 0 for a guest that is not saved
     :raises NotEnoughSpace: naming the remedy
     """
-    if room is not None and memory:
-        _refuse(settings, room, memory,
-                'libvirt saves the memory of the guest there: free that much, '
-                'take the snapshot live, or stop the guest first')
+    if room is not None and memory and memory > _left(settings, room):
+        raise _no_room(
+            settings, room, memory,
+            'libvirt saves the memory of the guest there: free that much, '
+            'take the snapshot live, or stop the guest first')
 
 
 def _left(settings: settings_model.Settings, room: room_model.Room) -> int:
     return room.free - room.reserved - settings.space_reserve
 
 
-def _refuse(settings: settings_model.Settings, room: room_model.Room,
-            wanted: int, remedy: str) -> None:
-    if wanted > _left(settings, room):
-        raise errors.NotEnoughSpace(
-            path=room.path, needed_bytes=wanted, free_bytes=room.free,
-            reserved_bytes=room.reserved,
-            reserve_bytes=settings.space_reserve, remedy=remedy)
+def _no_room(settings: settings_model.Settings, room: room_model.Room,
+             wanted: int, remedy: str) -> errors.NotEnoughSpace:
+    return errors.NotEnoughSpace(
+        path=room.path, needed_bytes=wanted, free_bytes=room.free,
+        reserved_bytes=room.reserved, reserve_bytes=settings.space_reserve,
+        remedy=remedy)

@@ -255,11 +255,13 @@ class Volumes:
         try:
             return self._client.auth_within(project_id)
         except (errors.VolumeServiceRefused, errors.VolumeGone) as exc:
+            user = self._client.user_id()
+            # Without users there are no roles to give.
+            cure = '' if user is None else ': ' + remedy.command(
+                'openstack', 'role', 'add', '--project', project_id,
+                '--user', user, ROLE)
             raise errors.VolumeServiceRefused(
                 call=f'to act in project {project_id}', status=exc.status,
                 reason=f'the credentials are of project {own}, and their '
                        f'user has not the role {ROLE} in the project of the '
-                       'volumes: ' + remedy.command(
-                           'openstack', 'role', 'add', '--project',
-                           project_id, '--user', self._client.user_id()
-                           or 'USER', ROLE) + f': {exc.reason}') from exc
+                       f'volumes{cure}: {exc.reason}') from exc

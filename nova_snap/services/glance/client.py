@@ -26,6 +26,8 @@ from glanceclient.v2 import schemas
 from keystoneauth1 import session as ksa_session
 import requests
 
+from nova_snap.services import sessions
+
 # A property that create() would take for an argument of its own: a store.
 _TAKEN = 'backend'
 
@@ -64,11 +66,14 @@ class Client(http.SessionClient):
 
     def send(self, url: str, method: str,
              **kwargs: ty.Any) -> requests.Response:
-        """Send a request as it is.
+        """Send a request as it is, and read the whole answer.
+
+        Under Nova the session is Nova's, which has no end for that.
 
         :raises ClientException: of keystoneauth1, also where the answer is an
             error
         """
+        kwargs.setdefault('hooks', sessions.whole_within(self._timeout))
         response: requests.Response = super(http.SessionClient, self).request(
             url, method, **kwargs)
         return response

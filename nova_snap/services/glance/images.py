@@ -18,6 +18,7 @@ can be looked up.
 """
 
 import collections.abc as cabc
+import dataclasses
 import http
 import typing as ty
 
@@ -26,8 +27,11 @@ from oslo_log import log as logging
 
 from nova_snap import clock as clock_module
 from nova_snap import errors
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model import image as image_model
+from nova_snap.model import remedy
 from nova_snap.model import stream
+from nova_snap.services.glance import locations as locations_module
 from nova_snap.services.glance import upload as upload_module
 from nova_snap.services.glance import wire as wire_module
 from nova_snap.services import identity
@@ -40,7 +44,17 @@ LOG = logging.getLogger(__name__)
 # own policy, service where the operator's policy says so.
 # :source: glance/policies/base.py ADMIN_OR_PROJECT_MEMBER_CREATE_IMAGE
 ADMIN = 'admin'
-OWNER_ROLES = frozenset({ADMIN, 'service'})
+SERVICE = 'service'
+OWNER_ROLES = frozenset({ADMIN, SERVICE})
+
+NO_LOCATIONS = (
+    'Glance takes no locations from us. It does from a user with the role '
+    + SERVICE + '{}. A Glance without the API 2.17 has to have '
+    'show_multiple_locations = true in glance-api.conf')
+# Of nova-compute, which asks as the user whose request it is.
+SENT_ALONG = (
+    ', and nova-compute sends one along with send_service_user_token = true '
+    'in [service_user]')
 
 
 class Images:
@@ -80,14 +94,81 @@ class Images:
                 and us.roles is not None and not us.roles & OWNER_ROLES):
             raise _not_owner(owner, None)
 
-    def get(self, image_id: str) -> image_model.Image | None:
+    def get(self, image_id: str, *,
+            owner: str | None = None) -> image_model.Image | None:
         """Look an image up; None where there is none that we may see.
 
+        :param owner: the project whose image it is, where an image that is
+            hidden must not be taken for one that is gone
         :raises ImageServiceUnavailable: when Glance stays silent
-        :raises ImageServiceRefused: when it does not let us look
+        :raises ImageServiceRefused: when it does not let us look, or may
+            hide the image from us
         :raises ImageServiceError: when what answers is no Glance
         """
-        return self._retry.call(lambda: self._wire.look(image_id))
+        image = self._retry.call(lambda: self._wire.look(image_id))
+        if image is None:
+            self._must_see(image_id, owner)
+        return image
+
+    def stores(self) -> list[image_model.Store] | None:
+        """List Glance's stores; None where it has no list, or not for us.
+
+        It has for the roles admin and service.
+
+        :raises ImageServiceUnavailable: when Glance stays silent
+        """
+        try:
+            return self._retry.call(self._wire.stores)
+        except errors.ImageServiceUnavailable:
+            raise
+        except errors.ImageServiceError as exc:
+            LOG.debug('Glance does not say what stores it has: %s', exc)
+            return None
+
+    def location_way(self, image_id: str) -> (
+            image_model.LocationWay | None):
+        """Ask how Glance takes a location of a queued image; None for none.
+
+        :raises ImageGone: when there is no such image
+        :raises ImageServiceUnavailable: when Glance stays silent
+        """
+        return self._retry.call(lambda: self._locations().way(image_id))
+
+    def add_location(self, image_id: str, url: str,
+                     way: image_model.LocationWay, *, size: int,
+                     sha512: str | None) -> image_model.Image:
+        """Make an image of data where they lie, and see that it is active.
+
+        :param size: of the data, bytes
+        :param sha512: None where Glance is to compute it
+        :raises ImageServiceRefused: when Glance takes no location from us
+        :raises ImageGone: when the image was deleted
+        :raises ImageServiceUnavailable: when Glance stays silent, or is not
+            done in time; the image may be active then, or later
+        :raises ImageCorrupt: when Glance finds data of another size there
+        :raises ImageServiceError: when Glance does not find the data, or
+            they have another hash
+        """
+        image = self._locations().add(
+            image_id, url, way, sha512=sha512,
+            timeout=self._policy.timeouts.after_last_byte(size))
+        if image.size != size:
+            raise errors.ImageCorrupt(
+                call='add a location', image_id=image_id, status=None,
+                reason=f'it has {image.size} bytes instead of {size}')
+        return image
+
+    def why_no_location(self) -> str:
+        """Say what would let Glance take a location from us.
+
+        :raises ImageServiceError: when we cannot sign in
+        """
+        return NO_LOCATIONS.format(
+            SENT_ALONG if self._us else _role(self._wire.who()))
+
+    def _locations(self) -> locations_module.Locations:
+        return locations_module.Locations(self._wire, self._policy,
+                                          self._clock)
 
     def find(self, properties: cabc.Mapping[str, str]) -> (
             list[image_model.Image]):
@@ -173,10 +254,8 @@ class Images:
         :param owner: the project whose image it is, where that is known
         :raises ImageServiceError: as :meth:`get` and :meth:`delete`
         """
-        image = self.get(image_id)
-        if image is None:
-            self._must_see(image_id, owner)
-        elif image.status in upload_module.UNDER_WAY:
+        image = self.get(image_id, owner=owner)
+        if image is not None and image.status in upload_module.UNDER_WAY:
             self.delete(image_id, owner=owner)
 
     def _must_see(self, image_id: str, owner: str | None) -> None:
@@ -192,7 +271,11 @@ class Images:
         try:
             return self._wire.post(spec)
         except errors.ImageServiceRefused as exc:
-            if spec.owner and exc.status == http.HTTPStatus.FORBIDDEN:
+            if exc.status != http.HTTPStatus.FORBIDDEN:
+                raise
+            if not consistency_model.PROPERTIES.isdisjoint(spec.properties):
+                return self._create_unmarked(spec)
+            if spec.owner:
                 raise _not_owner(spec.owner, exc) from exc
             raise
         except errors.ImageServiceError as exc:
@@ -204,6 +287,24 @@ class Images:
                 raise
             LOG.debug('Image %s was made although %s', spec.image_id, exc)
             return image
+
+    def _create_unmarked(self, spec: image_model.ImageSpec
+                         ) -> image_model.Image:
+        """Make a record that does not say how consistent its image is.
+
+        An operator may protect properties: it is a remark, and no more.
+
+        :source: glance/api/property_protections.py; glance/api/v2/images.py
+            create, which answers 403 for one of them
+        """
+        image = self._create(dataclasses.replace(spec, properties={
+            name: value for name, value in spec.properties.items()
+            if name not in consistency_model.PROPERTIES}))
+        LOG.warning('Image %s does not say how consistent it is: Glance does '
+                    'not let us set %s (see property_protection_file in '
+                    'glance-api.conf)', spec.image_id,
+                    consistency_model.PROPERTY)
+        return image
 
 
 def refuse_hidden(us: identity.Identity, image_id: str, owner: str) -> None:
@@ -222,6 +323,15 @@ def refuse_hidden(us: identity.Identity, image_id: str, owner: str) -> None:
                f'say to one of project {us.project_id} whether it is there. '
                'Run "nova-snap recover" as an admin, or as a user of that '
                'project')
+
+
+def _role(us: identity.Identity) -> str:
+    """Name the command that gives us the role, where there are roles."""
+    if us.user_id is None or us.project_id is None:
+        return ''
+    return ': ' + remedy.command(
+        'openstack', 'role', 'add', '--user', us.user_id, '--project',
+        us.project_id, SERVICE) + ' makes us one'
 
 
 def _not_owner(owner: str, exc: errors.ImageServiceRefused | None

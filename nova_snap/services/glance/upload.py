@@ -107,7 +107,9 @@ class Upload:
             return image
 
     def _send(self, progress: stream.Progress | None) -> None:
-        with self._source.open(progress=progress) as reader:
+        is_hashed = self._policy.verify
+        with self._source.open(progress=progress,
+                               is_hashed=is_hashed) as reader:
             body = wire_module.Body(reader.read, self._source.size_bytes)
             self._all_sent = False
             try:
@@ -115,7 +117,7 @@ class Upload:
             finally:
                 if body.sent == self._source.size_bytes:
                     self._all_sent = True
-                    self._sha512 = reader.sha512()
+                    self._sha512 = reader.sha512() if is_hashed else None
 
     def _raise_if_final(self, exc: errors.ImageServiceError) -> None:
         """Raise what another attempt cannot better."""

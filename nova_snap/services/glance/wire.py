@@ -192,6 +192,38 @@ class Wire:
                        '[glance]endpoint_override = '
                        f'{where.partition("/v2/")[0]} in nova.conf')
 
+    def locate(self, image_id: str, url: str, sha512: str | None, *,
+               is_new: bool) -> None:
+        """Say where the data are, by one API or the other.
+
+        A Glance that has it not answers 404, as where there is no image.
+        """
+        about = ({} if sha512 is None else
+                 {'os_hash_algo': 'sha512', 'os_hash_value': sha512})
+        with self._asked('add a location', None) as images:
+            if is_new:
+                images.http_client.send(
+                    f'/v2/images/{image_id}/locations', 'POST',
+                    json={'url': url, 'validation_data': about},
+                    timeout=self.timeouts.answer)
+                return
+            value = {'url': url, 'metadata': {},
+                     **({'validation_data': about} if about else {})}
+            images.change(image_id, [
+                {'op': 'add', 'path': '/locations/-', 'value': value}])
+
+    def stores(self) -> list[image_model.Store]:
+        """List Glance's stores, with what is known of each.
+
+        :source: glance/api/v2/discovery.py get_stores_detail
+        """
+        with self._records('list the stores') as images:
+            answer = images.http_client.send(
+                '/v2/info/stores/detail', 'GET',
+                timeout=self.timeouts.answer)
+            return [image_model.Store.from_glance(store)
+                    for store in answer.json()['stores']]
+
     def delete(self, image_id: str) -> None:
         """Remove it; ImageGone where there is none."""
         with self._records('delete the image', image_id) as images:

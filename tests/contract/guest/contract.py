@@ -75,6 +75,9 @@ class Side(ty.Protocol):
     def theirs(self) -> ty.Any:
         """Return the domain as another client of libvirt has it."""
 
+    def agent_timeout(self) -> int:
+        """Return for how many seconds libvirt waits for the agent."""
+
     def make_delta(self) -> str:
         """Make an overlay over the backing file of the guest's disk."""
 

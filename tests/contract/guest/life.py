@@ -55,6 +55,15 @@ class MemoryContract(contract.Contract):
             self.domain.start(paused=paused)
             self.assertEqual(State.PAUSED, self.domain.state())
 
+    def test_who_has_paused_it_can_be_told(self):
+        self.domain.managed_save()
+        self.domain.start(paused=True)
+        self.assertTrue(self.domain.is_paused_since_its_start())
+        self.domain.resume()
+        self.assertFalse(self.domain.is_paused_since_its_start())
+        self.side.theirs().suspend()
+        self.assertFalse(self.domain.is_paused_since_its_start())
+
     def test_transient_it_is_not_saved(self):
         self.domain.undefine()
         self.assert_invalid(self.domain.managed_save)
@@ -113,9 +122,23 @@ class AgentContract(contract.Contract):
         for call in (self.domain.ask_agent_time, self.domain.freeze,
                      self.domain.thaw):
             self.assertRaises(errors.QuiesceFailed, call)
-        # But its time-out can be set.
-        self.domain.set_agent_timeout(contract.AGENT_SECONDS)
+
+    def test_its_time_out_outlives_the_process(self):
+        self.side.theirs().destroy()
+        self.assertEqual(contract.AGENT_SECONDS, self.timeout_of_the_next())
+
+    def test_off_its_time_out_can_be_set(self):
+        self.side.theirs().destroy()
         self.domain.set_agent_timeout(None)
+        self.assertEqual(libvirt.VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK,
+                         self.timeout_of_the_next())
+
+    def timeout_of_the_next(self):
+        """Return it as it is in the next process; that ends as well."""
+        self.side.theirs().create()
+        seconds = self.side.agent_timeout()
+        self.side.theirs().destroy()
+        return seconds
 
     def test_saved_and_started_it_thaws_what_was_frozen(self):
         self.domain.freeze()

@@ -15,6 +15,7 @@
 import html
 import http
 import re
+import typing as ty
 
 from tests.fakes.glance import store as glance_store
 from tests.fakes import http as fake_http
@@ -37,6 +38,11 @@ SCHEMA = {'name': 'image', 'additionalProperties': {'type': 'string'},
 
 # The id of an image, and whether its data is meant.
 IMAGE = re.compile('/v2/images/([^/]+)(/file)?')
+
+# Where an image's data are said to lie.
+LOCATIONS = re.compile('/v2/images/([^/]+)/locations')
+# The same, as a change of the image.
+LAST_LOCATION = '/locations/-'
 
 # What says how images are listed, and not which.
 HOW = frozenset(('limit', 'marker', 'sort', 'sort_dir', 'sort_key',
@@ -77,7 +83,28 @@ def _answer(glance: glance_store.FakeGlance,
         return _answer_file(glance, request, image[1])
     if image:
         return _answer_image(glance, request, image[1])
+    located = LOCATIONS.fullmatch(request.path)
+    if located:
+        return _answer_location(glance, request, located[1])
+    return _answer_others(glance, request)
+
+
+def _answer_location(glance: glance_store.FakeGlance,
+                     request: fake_http.Request,
+                     image_id: str) -> fake_http.Answer:
+    if request.method != 'POST':
+        raise fake_http.Refused(405, f'locations take no {request.method}')
+    asked = request.json()
+    glance.locate(image_id, asked['url'], asked['validation_data'],
+                  is_new=True)
+    return fake_http.Answer(202)
+
+
+def _answer_others(glance: glance_store.FakeGlance,
+                   request: fake_http.Request) -> fake_http.Answer:
     match request.method, request.path:
+        case 'GET', '/v2/info/stores/detail':
+            return fake_http.Answer(200, {'stores': glance.list_stores()})
         case 'GET', '/v2/images':
             return _answer_list(glance, request)
         case 'POST', '/v2/images':
@@ -104,12 +131,21 @@ def _answer_image(glance: glance_store.FakeGlance, request: fake_http.Request,
         case 'GET':
             return fake_http.Answer(200, glance.find(image_id))
         case 'PATCH':
-            return fake_http.Answer(200, glance.patch(image_id,
-                                                      request.json()))
+            return _answer_change(glance, image_id, request.json())
         case 'DELETE':
             glance.delete(image_id)
             return fake_http.Answer(204)
     raise fake_http.Refused(405, f'an image takes no {request.method}')
+
+
+def _answer_change(glance: glance_store.FakeGlance, image_id: str,
+                   changes: list[dict[str, ty.Any]]) -> fake_http.Answer:
+    if changes[0]['path'] == LAST_LOCATION:
+        value = changes[0]['value']
+        glance.locate(image_id, value['url'],
+                      value.get('validation_data', {}), is_new=False)
+        return fake_http.Answer(200, glance.find(image_id))
+    return fake_http.Answer(200, glance.patch(image_id, changes))
 
 
 def _answer_file(glance: glance_store.FakeGlance, request: fake_http.Request,

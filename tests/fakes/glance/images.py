@@ -41,11 +41,13 @@ class FakeImages(images_module.Images):
     def check(self, owner: str | None = None) -> None:
         self._make('check', self._glance.listing, changes=False)
 
-    def get(self, image_id: str) -> image_model.Image | None:
+    def get(self, image_id: str, *,
+            owner: str | None = None) -> image_model.Image | None:
         def look() -> image_model.Image | None:
             try:
                 return self._find(image_id)
             except errors.ImageGone:
+                self._must_see(image_id, owner)
                 return None
 
         return self._make('get', look, changes=False)
@@ -55,6 +57,54 @@ class FakeImages(images_module.Images):
         return self._make('find', lambda: [
             image_model.Image.from_glance(stored)
             for stored in self._glance.listing(properties)], changes=False)
+
+    def stores(self) -> list[image_model.Store] | None:
+        def look() -> list[image_model.Store] | None:
+            try:
+                return [image_model.Store.from_glance(store)
+                        for store in self._glance.list_stores()]
+            except fake_http.Refused:
+                return None
+
+        return self._make('stores', look, changes=False)
+
+    def location_way(self, image_id: str) -> (
+            image_model.LocationWay | None):
+        def look() -> image_model.LocationWay | None:
+            for way in (True, False):
+                try:
+                    self._glance.locate(image_id, 'rbd://a/b/c/d',
+                                        {'os_hash_value': '00'}, is_new=way)
+                except fake_http.Refused as exc:
+                    if exc.http_status in (400, 409):
+                        return image_model.LocationWay(way)
+            self._find(image_id)
+            return None
+
+        return self._make('location_way', look, image_id, changes=False)
+
+    def why_no_location(self) -> str:
+        return images_module.NO_LOCATIONS.format('')
+
+    def add_location(self, image_id: str, url: str,
+                     way: image_model.LocationWay, *, size: int,
+                     sha512: str | None) -> image_model.Image:
+        def add() -> image_model.Image:
+            about = {} if sha512 is None else {
+                'os_hash_algo': 'sha512', 'os_hash_value': sha512}
+            self._glance.locate(image_id, url, about, is_new=way.is_new)
+            found = self._find(image_id)
+            if found.status != 'active':
+                raise errors.ImageServiceError(
+                    call='add a location', status=None, image_id=image_id,
+                    reason=f'no data at {url}')
+            if found.size != size:
+                raise errors.ImageCorrupt(
+                    call='add a location', status=None, image_id=image_id,
+                    reason=f'it has {found.size} bytes instead of {size}')
+            return found
+
+        return self._make('add_location', add, image_id, words=url)
 
     def create(self, spec: image_model.ImageSpec) -> image_model.Image:
         def create() -> image_model.Image:

@@ -21,6 +21,7 @@ import dataclasses
 import hashlib
 import typing as ty
 
+from nova_snap.model import ceph as ceph_model
 from nova_snap.model import first_bytes as first_bytes_model
 from nova_snap.model import image as image_model
 from tests.fakes import disk as fake_disk
@@ -42,6 +43,9 @@ UNCHANGEABLE = READ_ONLY | {'id'}
 # And these once there are data.
 # :source: glance/domain/__init__.py Image.disk_format
 FORMATS = {'disk_format', 'container_format'}
+
+# Of its hash.
+SHA512_LETTERS = 128
 
 
 @dataclasses.dataclass
@@ -77,6 +81,11 @@ class FakeGlance:
     :ivar project: of the member who asks; None for an admin, who sees all
     :ivar quota: bytes that an image may have; None for any
     :ivar algorithm: of the hash that it keeps; None for none
+    :ivar ceph: where the data of some lie; None for a Glance without it
+    :ivar stores: what it says of its stores; None where it does not, to us
+    :ivar has_location_api: it takes locations by the API made for them
+    :ivar shows_locations: it takes them as it takes other changes
+    :ivar is_service: the one who asks has the role service
     :ivar after: lets something happen when so many seconds have passed
     """
 
@@ -92,6 +101,11 @@ class FakeGlance:
         self.project: str | None = None
         self.quota: int | None = None
         self.algorithm: str | None = 'sha512'
+        self.ceph: ty.Any = None
+        self.stores: list[dict[str, ty.Any]] | None = None
+        self.has_location_api = True
+        self.shows_locations = True
+        self.is_service = True
         self.after = after
 
     @property
@@ -196,7 +210,68 @@ class FakeGlance:
         if stored.get('protected'):
             raise fake_http.Refused(
                 403, f'Image {image_id} is protected and cannot be deleted.')
+        for location in stored.get('locations', ()):
+            try:
+                self.ceph.destroy(location['url'])
+            except ceph_model.Busy as exc:
+                raise fake_http.Refused(409, str(exc)) from exc
         del self.images[image_id]
+
+    def list_stores(self) -> list[dict[str, ty.Any]]:
+        """Return the stores with what they are.
+
+        :raises Refused: where only others hear it
+        """
+        self._let()
+        if self.stores is None:
+            raise fake_http.Refused(403, 'You are not authorized to complete '
+                                         'stores_info_detail action.')
+        return self.stores
+
+    def locate(self, image_id: str, url: str,
+               about: cabc.Mapping[str, str], *, is_new: bool) -> None:
+        """Take data where they lie.
+
+        :param about: their hash, where the client has said it
+        :raises Refused: when it does not, in the order in which Glance looks
+        :source: glance/api/v2/images.py add_location, _do_add_locations
+        """
+        if is_new and not self.has_location_api:
+            raise fake_http.Refused(404, 'The resource could not be found.')
+        stored = self.find(image_id)
+        self._let(changes=True)
+        if not is_new and not self.shows_locations:
+            raise fake_http.Refused(
+                403, 'It\'s not allowed to add locations if locations are '
+                     'invisible.')
+        if stored.status != 'queued':
+            raise fake_http.Refused(
+                409, 'It\'s not allowed to add locations if image status is '
+                     f'{stored.status}.')
+        if is_new and not self.is_service:
+            raise fake_http.Refused(
+                403, 'http store must be enabled to use location API by '
+                     'normal user.')
+        if about and len(about['os_hash_value']) != SHA512_LETTERS:
+            raise fake_http.Refused(
+                400 if is_new else 409, 'os_hash_value is not the correct '
+                                        'size for sha512')
+        self._located(stored, url, about, is_new=is_new)
+
+    def _located(self, stored: image_record.Stored, url: str,
+                 about: cabc.Mapping[str, str], *, is_new: bool) -> None:
+        found = self.ceph and self.ceph.content(url)
+        if not found:
+            if is_new:
+                # It has answered before it looks.
+                return
+            raise fake_http.Refused(400, 'Invalid location')
+        data, size = found
+        kept = {} if is_new and self.algorithm else {
+            'os_hash_algo': None, 'os_hash_value': None, 'checksum': None}
+        self.become(stored['id'], 'active', data)
+        stored.update(size=size, locations=[{'url': url, 'metadata': {}}],
+                      **{**kept, **about})
 
     def upload(self, image_id: str, blocks: cabc.Iterable[bytes],
                declared: int | None) -> None:

@@ -32,6 +32,26 @@ class ClonedTestCase(points.CrashTests, flow_scene.FlowTestCase):
         fake.set(upload='stream')
 
 
+class HeldTestCase(points.CrashTests, flow_scene.FlowTestCase):
+    """Where a backup job holds its disk, and it is back at once."""
+
+    spec = fake_node.GuestSpec(hostdev=devices.PORT)
+    asked = {'cold': True}
+
+    def prepare(self, fake):
+        super().prepare(fake)
+        fake.set(upload='stream')
+
+
+class HeldPausedTestCase(HeldTestCase):
+
+    spec = fake_node.GuestSpec()
+
+    def prepare(self, fake):
+        super().prepare(fake)
+        fake.guest.suspend()
+
+
 class PausedTestCase(points.CrashTests, flow_scene.FlowTestCase):
 
     asked = {'cold': True}

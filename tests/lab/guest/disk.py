@@ -14,8 +14,13 @@
 
 import collections.abc
 import dataclasses
+import json
 import pathlib
 
+import libvirt
+import libvirt_qemu
+
+from nova_snap import units
 from tests.lab import errors
 from tests.lab.guest import build as guest_build
 from tests.lab import place
@@ -23,6 +28,14 @@ from tests.lab import process
 
 # The part of the disk with the partition table; see qcow2-chain-of-3.
 BOOT_RECORD_SIZE = 512
+
+# Where a guest that has one writes its load, behind the partitions. It begins
+# with data: what is overwritten has to be kept, which zeros need not.
+LOAD_OFFSET = 256 * units.MiB
+LOAD_SIZE = 16 * units.MiB
+# A word for the guest's kernel (see load.c): 64 KiB to a random place, and
+# again after ten milliseconds, which is six MiB a second at most.
+LOAD = f'{LOAD_OFFSET // units.MiB},{LOAD_SIZE // units.MiB},64,10000'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +65,28 @@ def make_disk(folder: pathlib.Path, kind: str) -> Disk:
         raise errors.LabError(f'no disk kind {kind}: {", ".join(KINDS)}')
     place.make_dir(folder)
     return KINDS[kind](folder, guest_build.parts().root_disk)
+
+
+def add_load(path: pathlib.Path, image_format: str) -> None:
+    """Make room for the load of a guest at the end of its disk."""
+    size = LOAD_OFFSET + LOAD_SIZE
+    process.run(['qemu-img', 'resize', '-q', '-f', image_format, str(path),
+                 str(size)])
+    process.run(['qemu-io', '-f', image_format, '-c',
+                 f'write -q -P 1 {LOAD_OFFSET} {LOAD_SIZE}', str(path)])
+
+
+def ask_qemu_io(domain: libvirt.virDomain, words: str) -> None:
+    """Let the QEMU of a guest do something to its disk, as the guest might.
+
+    :param words: a command of qemu-io's
+    """
+    blocks = json.loads(libvirt_qemu.qemuMonitorCommand(
+        domain, '{"execute": "query-block"}', 0))['return']
+    device = next(one['qdev'] for one in blocks if one.get('inserted'))
+    libvirt_qemu.qemuMonitorCommand(
+        domain, f'qemu-io -d {device} "{words}"',
+        libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP)
 
 
 def make_overlay(path: pathlib.Path, base: pathlib.Path,

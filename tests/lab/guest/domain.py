@@ -78,16 +78,18 @@ class Spec:
     """All that makes one guest differ from another.
 
     :ivar agent: None for no channel, else what the guest does with it:
-        ``run``, ``absent``, ``hung``, ``refuses`` or ``mumbles`` (see the
-        guest's init)
+        ``run``, ``absent``, ``hung``, ``refuses``, ``mumbles``, ``lies``,
+        ``hangs-in-freeze`` or ``hangs-in-thaw`` (see the guest's init)
     :ivar quiet: the guest looks at its disk, says what it found and writes
         nothing
     :ivar disk: the root disk; None where there are volumes
     :ivar volumes: XML of the guest's disks in the place of ``disk``, for
         volumes; records go to the first two in turn
     :ivar cache: of the root disk; ``none`` needs a file system with O_DIRECT
+    :ivar iothread: QEMU works on the root disk in a thread of its own
     :ivar extra_devices: XML to put below ``<devices>``
-    :ivar load: what the guest writes besides, as ``lab.load`` (see load.c)
+    :ivar load: what the guest writes besides to its first two disks, as
+        ``lab.load`` (see load.c)
     """
 
     name: str
@@ -100,6 +102,7 @@ class Spec:
     quiet: bool = False
     cache: str = 'none'
     volumes: tuple[str, ...] = ()
+    iothread: bool = False
     extra_devices: str = ''
     load: str = ''
 
@@ -124,11 +127,13 @@ class Guest:
         The folder is ``run_dir/instances/UUID``, as Nova has it.
 
         :param kind: as ``disk.make_disk``
-        :param facts: other fields of Spec
+        :param facts: other fields of Spec; a load is ``disk.LOAD``
         """
         uuid = str(uuidlib.uuid4())
         folder = place.make_dir(libvirtd.run_dir / 'instances' / uuid)
         disk = guest_disk.make_disk(folder, kind)
+        if facts.get('load'):
+            guest_disk.add_load(disk.path, disk.driver_format)
         return cls(libvirtd, Spec(name=name or f'lab-{uuid[:8]}', uuid=uuid,
                                   disk=disk, console=folder / 'console.log',
                                   **facts))
@@ -161,12 +166,14 @@ class Guest:
     def boot(self) -> 'Guest':
         """Define and start, and wait until the guest writes records.
 
-        Where it has an agent, wait for libvirt to see that one, too: it may
-        come after the first record.
+        And its load, where it has one. Where it has an agent, wait for
+        libvirt to see that one, too: it may come after the first record.
         """
         since = len(self.console())
         self.define().start()
         self.wait_for(r'^REC \d+', timeout=BOOT_TIMEOUT, since=since)
+        if self.spec.load:
+            self.wait_for(r'^LOAD \d+', since=since)
         if self.spec.agent in CONNECTING_AGENTS:
             process.wait_until(
                 lambda: AGENT_CONNECTED in self.domain.XMLDesc(),
@@ -198,6 +205,18 @@ class Guest:
             libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
         process.wait_until(lambda: not self.domain.isActive(),
                            timeout=timeout, what=f'{self.spec.name} off')
+
+    def agent_timeout(self) -> int:
+        """Return how long libvirt waits for the agent, in seconds.
+
+        libvirt tells it in the status it keeps of a domain that runs.
+        """
+        status = self.libvirtd.folder.joinpath(
+            'run', 'qemu', f'{self.spec.name}.xml').read_text()
+        found = re.search(r'<agentTimeout>(.*)</agentTimeout>', status)
+        if found is None:
+            raise errors.LabError(f'{self.spec.name} has no agentTimeout')
+        return int(found[1])
 
     def console(self) -> str:
         """Return all that the guest has said, over all its boots."""
@@ -273,6 +292,7 @@ def domain_xml(spec: Spec, parts: guest_build.Parts, *, kvm: bool) -> str:
   {_metadata_xml(spec.nova)}
   <memory unit='b'>{spec.memory}</memory>
   <vcpu placement='static'>1</vcpu>
+  {'<iothreads>1</iothreads>' if spec.iothread else ''}
   <os>
     <type arch='x86_64' machine='pc'>hvm</type>
     <kernel>{parts.kernel}</kernel>
@@ -319,7 +339,7 @@ def _disk_xml(spec: Spec) -> str:
     assert spec.disk is not None
     return f"""<disk type='file' device='disk'>
       <driver name='qemu' type='{spec.disk.driver_format}'
-              cache='{spec.cache}'/>
+              cache='{spec.cache}' {"iothread='1'" if spec.iothread else ''}/>
       <source file={saxutils.quoteattr(str(spec.disk.path))}/>
       <target dev='vda' bus='virtio'/>
     </disk>"""

@@ -23,6 +23,7 @@ from xml.sax import saxutils
 
 import libvirt
 
+from tests.lab import ceph as ceph_module
 from tests.lab import cinder as cinder_module
 from tests.lab import glance as glance_module
 from tests.lab.guest import build as guest_build
@@ -69,7 +70,7 @@ class VolumeGuest(guest_domain.Guest):
         """
         uuid = str(uuidlib.uuid4())
         folder = place.make_dir(libvirtd.run_dir / 'instances' / uuid)
-        _tell_secret(libvirtd, storage)
+        tell_secret(libvirtd, storage.ceph)
         disks = tuple(
             disk_xml(storage.cinder.attach(one, uuid, f'/dev/vd{letter}'),
                      one, f'vd{letter}')
@@ -164,10 +165,10 @@ def _post(glance: glance_module.Glance, path: str,
         return dict(json.loads(answer.read()))
 
 
-def _tell_secret(libvirtd: hypervisor.Libvirtd,
-                 storage: storage_module.Storage) -> None:
+def tell_secret(libvirtd: hypervisor.Libvirtd,
+                ceph: ceph_module.Ceph) -> None:
     """Tell libvirt the key with which QEMU reaches Ceph."""
     with libvirtd.connection() as conn:
         # It may be known already, with the key of an earlier Ceph.
         secret: libvirt.virSecret = conn.secretDefineXML(SECRET)
-        secret.setValue(base64.b64decode(storage.ceph.key()))
+        secret.setValue(base64.b64decode(ceph.key()))

@@ -160,10 +160,11 @@ def see(proc, pids):
     link.symlink_to(pids)
 
 
-def start(proc, pid, *words, root='/', directory='/'):
+def start(proc, pid, *words, root='/', directory='/', uid=0):
     """Let a process be seen in a folder that stands for /proc.
 
     :param root: its root directory
+    :param uid: whose it is; None where that is not told
     """
     folder = proc / str(pid)
     folder.mkdir()
@@ -171,6 +172,9 @@ def start(proc, pid, *words, root='/', directory='/'):
         b''.join(word.encode() + b'\0' for word in words))
     (folder / 'root').symlink_to(root)
     (folder / 'cwd').symlink_to(directory)
+    if uid is not None:
+        (folder / 'status').write_text(
+            f'Name:\tpython3\nUid:\t0\t{uid}\t0\t0\nGid:\t0\t0\t0\t0\n')
 
 
 class Unchanged(fixtures.Fixture):

@@ -24,6 +24,8 @@ from nova_snap.cmd import main as main_module
 from nova_snap import errors
 from nova_snap.host import python as python_module
 from nova_snap.services import signed_out
+from tests.fakes.ceph import cluster as fake_cluster
+from tests.fakes.ceph import disks as fake_disks
 from tests.unit.cmd import scene
 from tests.unit.host import program
 
@@ -70,7 +72,64 @@ class CheckTestCase(scene.CommandTestCase):
         said = self.run_command('check')
         self.assertEqual(main_module.ExitCode.REFUSED, said.code)
         self.assertIn('NO   ', said.out)
-        self.assertIn('1 of 10 checks say no', said.err)
+        self.assertIn('1 of 12 checks say no', said.err)
+
+    def test_images_that_are_written_into_ceph(self):
+        self.fake.ceph = self.fake.glance.ceph = fake_disks.ImagesCluster()
+        self.fake.set(deliver='rbd', rbd_glance_pool='images')
+        self.assertTrue(any('written into pool images of Ceph' in words
+                            for words in self.findings()[True]))
+        self.fake.ceph.is_down = True
+        self.assertIn('no monitor answers', self.no())
+
+    def test_nova_compute_may_not_be_told_the_pool(self):
+        self.ceph()
+        self.fake.set(deliver='rbd')
+        self.fake.nova_compute_runs = True
+        self.assertIn('if [nova_snap]rbd_glance_pool = images',
+                      self.says_of_delivery())
+        self.fake.set(rbd_glance_pool='images')
+        self.assertNotIn('only if', self.says_of_delivery())
+
+    def says_of_delivery(self):
+        [words] = [words for words in self.findings()[True]
+                   if 'written into pool images' in words]
+        return words
+
+    def ceph(self):
+        """Have a user of Ceph, which Glance is on, too."""
+        self.fake.ceph = fake_cluster.FakeCluster('vms', 'images')
+        self.fake.ceph.has_bindings = True
+        self.fake.set(rbd_user='nova')
+        self.fake.glance.stores = [{
+            'id': 'ceph', 'type': 'rbd', 'default': 'true', 'properties': {
+                'pool': 'images', 'fsid': fake_cluster.FSID}}]
+
+    def says_of_ceph(self, *, good=True):
+        [words] = [words for words in self.findings()[good]
+                   if 'rbd_user' in words or 'client.nova' in words]
+        return words
+
+    def test_of_ceph_it_is_said_where_images_go(self):
+        self.assertIn('rbd_user', self.says_of_ceph())
+        self.ceph()
+        self.assertIn('cloned into pool images', self.says_of_ceph())
+
+    def test_of_ceph_it_is_said_where_images_are_sent(self):
+        self.ceph()
+        self.fake.glance.stores = None
+        self.assertIn('read and sent', self.says_of_ceph())
+
+    def test_a_ceph_that_is_down_is_said(self):
+        self.ceph()
+        self.fake.ceph.is_down = True
+        self.assertIn('no monitor answers', self.says_of_ceph(good=False))
+
+    def test_a_pool_that_cannot_be_written_is_said(self):
+        self.ceph()
+        self.fake.ceph.read_only = {'images'}
+        self.assertIn('profile rbd pool=images',
+                      self.says_of_ceph(good=False))
 
     def says_of_the_stop(self, limit, unit='nova-compute.service'):
         """Return what is said where systemd has a limit for a unit."""
@@ -360,6 +419,38 @@ class CheckTestCase(scene.CommandTestCase):
         self.assertIn(f'it lies at {elsewhere}. In a checkout', words)
         self.assertTrue(words.endswith(
             f'run: {self.python} -m pip install --no-deps .'), words)
+
+    def test_root_asks_the_python_of_another_user_as_that_user(self):
+        if os.geteuid() != 0:
+            self.skipTest('only root can be another user')
+        # Also what it would do with it is another user's.
+        self.useFixture(fixtures.EnvironmentVariable('OS_PASSWORD', 'secret'))
+        self.nova()
+        said = pathlib.Path(self.useFixture(fixtures.TempDir()).path, 'said')
+        said.touch()
+        # All lie in one folder, which is the test's alone.
+        for path in (said, said.parent, said.parents[1],
+                     self.python.parents[1]):
+            path.chmod(0o777)
+        self.python.unlink()
+        self.python.write_text(f'#!/bin/sh\n(id; env) > {said}\n')
+        self.python.chmod(0o755)
+        scene.start(self.proc, 4711, str(self.python),
+                    '/usr/bin/nova-compute', uid=4242)
+        self.findings()
+        self.assertIn('uid=4242 gid=4242 groups=4242', said.read_text())
+        self.assertNotIn('secret', said.read_text())
+
+    def test_nor_does_it_ask_one_that_does_not_say_whose_it_is(self):
+        self.nova()
+        said = pathlib.Path(self.useFixture(fixtures.TempDir()).path, 'said')
+        evil = said.with_name('python3')
+        evil.write_text(f'#!/bin/sh\ntouch {said}\n')
+        evil.chmod(0o755)
+        scene.start(self.proc, 4711, str(evil), '/usr/bin/nova-compute',
+                    uid=None)
+        self.findings()
+        self.assertFalse(said.exists())
 
     def test_a_nova_that_cannot_be_found(self):
         self.nova()

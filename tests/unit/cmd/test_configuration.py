@@ -153,6 +153,41 @@ class RunningNovaComputeTestCase(base.BaseTestCase):
         error = self.assertRaises(errors.ConfigError, self.read)
         self.assertIn(f'--config-file {self.b}', str(error))
 
+    @ddt.named_data(
+        ['another file', lambda path: os.chown(path, 4242, 4242)],
+        ['a file that others write', lambda path: os.chmod(path, 0o666)],
+        ['a directory', lambda path: os.chown(
+            os.path.dirname(path), 4242, 4242)],
+    )
+    def test_root_does_not_do_what_another_user_names_in(self, give):
+        if os.geteuid() != 0:
+            self.skipTest('only root can give files away')
+        give(self.a)
+        self.start('--config-file', self.a)
+        self.assertEqual([self.a], self.read().files)
+        self.start('--config-file', self.a, pid=4712, uid=4242)
+        error = self.assertRaises(errors.ConfigError, self.read)
+        self.assertIn(f'"nova-snap --config-file {self.a} check"', str(error))
+        self.read(conf_files.Named(conf_files.FILE, self.a))
+
+    def test_nor_what_one_names_that_does_not_say_whose_it_is(self):
+        os.chmod(self.a, 0o666)
+        self.start('--config-file', self.a, uid=None)
+        if os.geteuid() == 0:
+            self.assertRaises(errors.ConfigError, self.read)
+
+    def test_a_file_of_roots_that_another_user_names_is_read(self):
+        self.start('--config-file', self.a, uid=4242)
+        self.assertEqual([self.a], self.read().files)
+
+    def test_a_file_of_novas_below_etc_is_read(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.cmd.configuration.CONFIGURATION',
+            f'{self.folder}/'))
+        os.chmod(self.a, 0o666)
+        self.start('--config-file', self.a, uid=4242)
+        self.assertEqual([self.a], self.read().files)
+
     def test_its_file_that_is_gone_is_named(self):
         os.remove(self.a)
         self.start('--config-file', self.a)

@@ -190,7 +190,8 @@ class OutputTestCase(base.BaseTestCase):
         ['a word that is neither', [Mood.GOOD], ['good']],
         ['a value of ours',
          layer_model.Layer('/srv/x', 'raw', layer_model.Storage.BLOCK),
-         {'path': '/srv/x', 'format': 'raw', 'storage': 'block'}],
+         {'path': '/srv/x', 'format': 'raw', 'storage': 'block',
+          'ceph': None}],
         ['something else', {'where': Terminal}, {'where': str(Terminal)}],
     )
     def test_a_program_reads(self, value, expected):

@@ -284,6 +284,20 @@ class ProcessTestCase(base.BaseTestCase):
             (130, '', 'nova-snap: cancelled; the guest is as it was\n'),
             (done.returncode, done.stdout, done.stderr))
 
+    def test_an_interrupt_before_it_is_listened_for_is_no_traceback(self):
+        done = self.run_python(
+            '', '-c', INTERRUPTED_CALL, 'make_parser', 'list')
+        self.assertEqual(
+            (130, '', 'nova-snap: cancelled; the guest is as it was\n'),
+            (done.returncode, done.stdout, done.stderr))
+
+    def test_an_interrupt_after_the_end_changes_no_exit_code(self):
+        done = self.run_python(
+            '', '-c', INTERRUPTED_CALL, '_exit_code',
+            '--config-file', '/missing', 'list')
+        self.assertEqual(main_module.ExitCode.USAGE, done.returncode)
+        self.assertNotIn('cancelled', done.stderr)
+
     def test_what_asks_glance_is_not_loaded_with_the_command(self):
         # It takes as long as half of the rest.
         done = self.run_python(
@@ -301,5 +315,18 @@ class Finder:
         if name == 'oslo_config':
             raise KeyboardInterrupt
 sys.meta_path.insert(0, Finder())
+sys.exit(start.main())
+"""
+
+# A function of the command is interrupted.
+INTERRUPTED_CALL = """
+import os, signal, sys
+from nova_snap.cmd import main, start
+name = sys.argv.pop(1)
+real = getattr(main, name)
+def interrupted(*args):
+    os.kill(os.getpid(), signal.SIGINT)
+    return real(*args)
+setattr(main, name, interrupted)
 sys.exit(start.main())
 """

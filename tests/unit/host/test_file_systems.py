@@ -22,7 +22,7 @@ from nova_snap import errors
 from nova_snap.host import file_systems
 
 # A line of /proc/self/mountinfo; the mount point is the fifth word.
-MOUNT = '36 35 98:0 / {where} rw,noatime shared:1 - {kind} /dev/x rw\n'
+MOUNT = '36 35 98:0 / {where} rw,noatime shared:1 - {kind} {source} rw\n'
 
 
 @ddt.ddt
@@ -35,8 +35,9 @@ class LocalTestCase(base.BaseTestCase):
     def mounts(self, *mounts):
         table = self.folder / 'mountinfo'
         table.write_bytes(b''.join(
-            MOUNT.format(where=where, kind=kind).encode()
-            for where, kind in mounts))
+            MOUNT.format(where=where, kind=kind,
+                         source=f'from-{number}').encode()
+            for number, (where, kind) in enumerate(mounts)))
         self.useFixture(fixtures.MonkeyPatch(
             'nova_snap.host.file_systems.MOUNTS', table))
 
@@ -103,9 +104,54 @@ class LocalTestCase(base.BaseTestCase):
                                   file_systems.check_lasting, '/x/y')
         self.assertIn(kind, str(error))
 
+    @ddt.data(('nfs4', 'nfs4'), ('xfs', ''))
+    @ddt.unpack
+    def test_what_lies_across_a_network_is_named(self, kind, expected):
+        self.mounts(('/', kind))
+        self.assertEqual(expected, file_systems.network_type('/x'))
+
+    @ddt.data(('nfs4', 'from-1'), ('fuse.glusterfs', 'from-1'), ('xfs', ''))
+    @ddt.unpack
+    def test_what_lies_across_a_network_is_mounted_from(self, kind, expected):
+        self.mounts(('/', 'nfs'), ('/srv', kind), ('/srv/below', 'nfs'))
+        self.assertEqual(expected, file_systems.network_source('/srv/x'))
+
     def test_a_volume_of_a_container_is_a_place_for_a_journal(self):
         self.mounts(('/', 'overlay'), ('/var/lib/nova', 'xfs'))
         file_systems.check_lasting('/var/lib/nova/nova_snap')
+
+    @ddt.named_data(
+        ['XFS', [('/', 'xfs')], True],
+        ['Btrfs', [('/', 'btrfs')], True],
+        ['the upper layer of a container', [('/', 'overlay')], True],
+        ['ext4', [('/', 'ext4')], False],
+        ['tmpfs', [('/', 'tmpfs')], False],
+        ['NFS 3', [('/', 'nfs')], False],
+        ['two kinds', [('/', 'xfs'), ('{}/below', 'btrfs')], False],
+    )
+    def test_files_share_blocks_on(self, mounts, expected):
+        self.mounts(*((where.format(self.folder), kind)
+                      for where, kind in mounts))
+        (self.folder / 'below').mkdir()
+        self.assertEqual(expected, file_systems.may_share_blocks(
+            str(self.folder / 'mountinfo'), str(self.folder / 'below')))
+
+    @ddt.data(('xfs', False), ('btrfs', True))
+    @ddt.unpack
+    def test_another_device_number_is(self, kind, expected):
+        """Of another XFS, but of the same Btrfs."""
+        self.mounts(('/', kind))
+        self.assertEqual(expected, file_systems.may_share_blocks(
+            '/proc/self/mountinfo', str(self.folder)))
+
+    def test_what_is_not_there_shares_nothing(self):
+        self.mounts(('/', 'xfs'))
+        self.assertFalse(file_systems.may_share_blocks(
+            str(self.folder / 'disk'), str(self.folder)))
+
+    def test_in_a_chroot_that_is_no_mount_there_is_the_root(self):
+        self.mounts(('/other', 'xfs'))
+        self.assertEqual('/', file_systems.mount_point(str(self.folder)))
 
     def test_the_table_of_this_host_is_read(self):
         self.assertNotEqual('unknown', file_systems.file_system_type('/'))

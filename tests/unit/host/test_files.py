@@ -12,12 +12,10 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import pathlib
 import pwd
 import stat
-import struct
 
 import ddt
 import fixtures
@@ -27,9 +25,6 @@ from nova_snap import errors
 from nova_snap.host import files as files_module
 from nova_snap.model import first_bytes as first_bytes_model
 from nova_snap import units
-
-# :source: fcntl(2); Python's fcntl has no name for it
-F_OFD_SETLK = 37
 
 
 class FilesTestCase(base.BaseTestCase):
@@ -268,7 +263,7 @@ class OneFileTestCase(FilesTestCase):
         self.path.touch()
         self.assertFalse(is_block_device(str(self.path)))
         self.useFixture(fixtures.MockPatch(
-            'pathlib.S_ISBLK', autospec=True, return_value=True))
+            'stat.S_ISBLK', return_value=True))
         self.assertTrue(is_block_device(str(self.path)))
 
     def test_it_is_the_same_file_under_another_name_only(self):
@@ -279,21 +274,24 @@ class OneFileTestCase(FilesTestCase):
         self.assertEqual(known, self.files.file_id(str(moved)))
         self.assertNotEqual(known, self.files.file_id(str(self.path)))
 
+    @ddt.data(('server:/disks', True), ('', False))
+    @ddt.unpack
+    def test_after_another_mount_it_is_the_same(self, source, expected):
+        self.path.touch()
+        self.useFixture(fixtures.MockPatch(
+            'nova_snap.host.file_systems.network_source',
+            return_value=source))
+        mode, inode, _, *more = os.stat(self.path)
+        one, other = (os.stat_result((mode, inode, device, *more))
+                      for device in (51, 52))
+        self.useFixture(fixtures.MockPatch(
+            'nova_snap.host.files._figures', side_effect=[one, other]))
+        first, second = (self.files.file_id(str(self.path)) for _ in range(2))
+        self.assertEqual(expected, first == second)
+
     def test_which_file_one_is_that_is_gone_is_not_known(self):
         self.assertRaises(errors.StorageError, self.files.file_id,
                           str(self.path / 'gone'))
-
-    def test_a_lock_as_qemu_has_it_is_seen(self):
-        self.path.write_bytes(b'')
-        self.assertFalse(self.files.is_held(str(self.path)))
-        with open(self.path, 'rb') as file:
-            fcntl.fcntl(file, F_OFD_SETLK, struct.pack(
-                'hhqqi4x', fcntl.F_RDLCK, os.SEEK_SET, 100, 1, 0))
-            self.assertTrue(self.files.is_held(str(self.path)))
-        self.assertFalse(self.files.is_held(str(self.path)))
-
-    def test_on_a_file_that_is_gone_no_lock_is_seen(self):
-        self.assertFalse(self.files.is_held(str(self.path / 'gone')))
 
     @ddt.data(0, 511, first_bytes_model.LENGTH + 1)
     def test_no_more_than_its_first_bytes_are_read(self, size):
@@ -344,7 +342,7 @@ class OneFileTestCase(FilesTestCase):
 
     def test_a_disk_that_may_not_be_read_is_refused(self):
         self.useFixture(fixtures.MockPatch(
-            'os.stat', autospec=True,
+            'os.open', autospec=True,
             side_effect=PermissionError(errno.EACCES, 'Permission denied')))
         error = self.assertRaises(
             errors.StorageError, self.files.allocated_bytes, str(self.path))

@@ -25,6 +25,8 @@ class InterruptsTestCase(base.BaseTestCase):
         super().setUp()
         self.ran = []
         self.addCleanup(interrupts.allow)
+        for number in cancellation.Cancellation.SIGNALS:
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
 
     def act(self):
         self.ran.append('acted')

@@ -36,7 +36,7 @@ BLOCK = layer_model.Layer(
     '/dev/vg/base', 'raw', storage=layer_model.Storage.BLOCK
 )
 
-FASTER = ('-W', '-m', '16')
+FASTER = ('-m', '16', '-W')
 FLAT = qemu_img_module.Conversion(image_format='qcow2', compression='',
                            bandwidth=0, expected=100, stall_timeout=60)
 # Long enough for some looks at it.
@@ -109,8 +109,10 @@ class CheckTestCase(base.BaseTestCase):
     )
     def test_one_that_has_its_end(self, said):
         self.assertIs(False, self.check(said))
-        self.assertEqual(['check', '-f', 'qcow2', '--', TOP.path],
-                         self.program.words)
+        *words, described = self.program.words
+        self.assertEqual(['check', '--'], words)
+        self.assertEqual(qemu_img_module.describe([TOP]),
+                         json.loads(described.removeprefix('json:')))
         self.assertEqual(['7', str(3 * units.GiB // units.KiB)],
                          self.program.limits)
 
@@ -291,7 +293,7 @@ class ConvertTestCase(base.BaseTestCase):
          ['-O', 'qcow2', *FASTER, '-c', '-o', 'compression_type=zstd']],
         ['raw', {'image_format': 'raw'}, ['-O', 'raw', *FASTER]],
         ['vmdk, at a rate', {'image_format': 'vmdk', 'bandwidth': 1000},
-         ['-O', 'vmdk', '-r', '1000']],
+         ['-O', 'vmdk', '-m', '16', '-r', '1000']],
     )
     def test_every_format_is_named(self, changes, options):
         seen = self.useFixture(program.Program('qemu-img'))

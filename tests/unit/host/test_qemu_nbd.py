@@ -12,10 +12,12 @@
 
 """qemu-nbd while it serves a chain, and when it does not."""
 
+import errno
 import json
 import os
 import pathlib
 import shutil
+import socket
 import stat
 import subprocess
 
@@ -24,6 +26,7 @@ import fixtures
 from oslotest import base
 
 from nova_snap import errors
+from nova_snap import folder as folder_module
 from nova_snap.host import qemu_nbd as qemu_nbd_module
 from nova_snap.model import layer as layer_model
 from tests.fakes import clock as fake_clock
@@ -54,10 +57,10 @@ class QemuNbdTestCase(base.BaseTestCase):
         folder = self.useFixture(fixtures.TempDir()).path
         self.socket = os.path.join(folder, 'nbd')
 
-    def serve(self, body, clock=None):
+    def serve(self, body, clock=None, chain=CHAIN):
         """Serve with a program in the place of qemu-nbd."""
         self.program = self.useFixture(program.Program('qemu-nbd', body))
-        return qemu_nbd_module.QemuNbd(clock).serving(CHAIN, self.socket)
+        return qemu_nbd_module.QemuNbd(clock).serving(chain, self.socket)
 
     def test_every_format_is_named_and_nothing_is_written(self):
         with self.serve(LISTENS):
@@ -68,16 +71,55 @@ class QemuNbdTestCase(base.BaseTestCase):
             ('qcow2', 'raw'),
             (described['driver'], described['backing']['driver']))
 
+    @ddt.data(True, False)
+    def test_the_page_cache_is_left_alone_where_that_can_be(self, is_direct):
+        open_ = os.open
+
+        def opened(path, flags, *args, **kwargs):
+            # A file system with O_DIRECT, and one without.
+            if flags & os.O_DIRECT and not is_direct:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            return open_(path, flags & ~os.O_DIRECT, *args, **kwargs)
+
+        layer = layer_model.Layer(
+            self.useFixture(fixtures.TempDir()).join('disk'), 'raw')
+        pathlib.Path(layer.path).touch()
+        self.useFixture(fixtures.MockPatchObject(os, 'open', opened))
+        with self.serve(LISTENS, chain=(layer,)):
+            self.assertEqual(is_direct,
+                             '--cache=none' in self.program.words)
+
     def test_its_owner_alone_connects(self):
         with self.serve(LISTENS):
             mode = stat.S_IMODE(os.stat(self.socket).st_mode)
         self.assertEqual(0o700, mode)
+
+    def test_a_path_too_long_for_a_socket(self):
+        folder = os.path.join(os.path.dirname(self.socket),
+                              layer_model.LONGEST_SOCKET * 'x')
+        os.mkdir(folder)
+        self.socket = os.path.join(folder, 'nbd')
+        with self.serve(LISTENS) as where, socket.socket(
+                socket.AF_UNIX) as client:
+            client.connect(where)
+            self.assertTrue(os.path.samefile(where, self.socket))
+        self.assertFalse(os.path.exists(self.socket))
 
     def test_it_ends_with_the_block_and_its_socket_too(self):
         with self.serve(LISTENS):
             pid = self.program.pid
         self.assertFalse(pathlib.Path('/proc', str(pid)).exists())
         self.assertFalse(os.path.exists(self.socket))
+
+    def test_a_socket_that_cannot_be_removed_is_no_error(self):
+        # An image may be whole by then.
+        def remove(folder, name):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        with self.serve(LISTENS):
+            self.useFixture(fixtures.MockPatchObject(
+                folder_module.Folder, 'remove', remove))
+        self.assertTrue(os.path.exists(self.socket))
 
     def test_it_ends_with_us(self):
         with self.serve(LISTENS):

@@ -19,12 +19,10 @@ outside must stay as it is.
 
 import contextlib
 import os
-import pathlib
 import shutil
 
 import ddt
 import fixtures
-from oslotest import base
 
 from nova_snap import errors
 from nova_snap.host import files as files_module
@@ -35,74 +33,20 @@ from nova_snap.journal import store as store_module
 from nova_snap.model import layer as layer_model
 from nova_snap import units
 from tests.unit.host import program
+from tests.unit.host import swapped
 from tests.unit.journal import records
 
-NOVA = (4242, 4343)
-ROOT = (0, 0)
-WORDS = 'of root'
-
-
-class SwappedTestCase(base.BaseTestCase):
-
-    def setUp(self):
-        super().setUp()
-        if os.geteuid() != 0:
-            self.skipTest('only root can give files away')
-        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
-        self.state_path = self.folder / 'nova'
-        self.state_path.mkdir()
-        os.chown(self.state_path, *NOVA)
-        # What belongs to root: a directory with a file.
-        self.roots = self.folder / 'root'
-        self.roots.mkdir(0o750)
-        self.file = self.roots / 'secret'
-        self.file.write_text(WORDS)
-        self.file.chmod(0o640)
-        self.addCleanup(self.check)
-
-    def check(self):
-        """Compare what is outside with what it was."""
-        for path, mode in ((self.roots, 0o40750), (self.file, 0o100640)):
-            figures = path.lstat()
-            self.assertEqual(ROOT, (figures.st_uid, figures.st_gid), path)
-            self.assertEqual(mode, figures.st_mode, path)
-        self.assertEqual(WORDS, self.file.read_text())
-
-    def after(self, call, act, *, of=''):
-        """Let Nova's user act after our first call of a function of os.
-
-        :param of: what the last part of the path that it gets contains
-        """
-        real = getattr(os, call)
-        acts = [act]
-
-        def called(first, *args, **options):
-            result = real(first, *args, **options)
-            if acts and of in os.path.basename(str(first)):
-                acts.pop()()
-            return result
-
-        self.useFixture(fixtures.MonkeyPatch(f'os.{call}', called))
-        self.addCleanup(lambda: self.assertEqual([], acts, 'was not called'))
-
-    def swap(self, path, by=None):
-        """Put a link in the place of what is there.
-
-        :param by: what it leads to
-        """
-        aside = path.with_name(f'{path.name}-aside')
-        path.rename(aside)
-        path.symlink_to(by or self.roots)
+CHAIN = (layer_model.Layer('/srv/disk', 'raw'),)
 
 
 @ddt.ddt
-class ScratchTestCase(SwappedTestCase):
+class ScratchTestCase(swapped.SwappedTestCase):
 
     def setUp(self):
         super().setUp()
         self.path = self.state_path / 'snapshots' / 'nova_snap-1'
         self.delta = self.path / 'delta'
-        self.files = files_module.Files(NOVA)
+        self.files = files_module.Files(swapped.NOVA)
 
     def make(self):
         self.files.make_scratch(str(self.path))
@@ -145,13 +89,13 @@ class ScratchTestCase(SwappedTestCase):
                           str(self.path / self.file.name))
 
     def test_no_file_of_another_directory_is_taken(self):
-        os.chown(self.file, *NOVA)
-        self.addCleanup(os.chown, self.file, *ROOT)
+        os.chown(self.file, *swapped.NOVA)
+        self.addCleanup(os.chown, self.file, *swapped.ROOT)
         self.make()
         self.swap(self.path)
         self.assertRaises(errors.StorageError, self.files.own,
                           str(self.path / self.file.name))
-        self.assertEqual(NOVA[0], self.file.stat().st_uid)
+        self.assertEqual(swapped.NOVA[0], self.file.stat().st_uid)
 
     @ddt.named_data(
         ['a link', os.symlink],
@@ -175,7 +119,7 @@ class ScratchTestCase(SwappedTestCase):
                           str(self.delta))
 
 
-class QemuImgTestCase(SwappedTestCase):
+class QemuImgTestCase(swapped.SwappedTestCase):
     """qemu-img opens its files by name."""
 
     def setUp(self):
@@ -191,7 +135,7 @@ for word; do case $word in /*) file=$word;; esac; done
 """))
 
     def convert(self):
-        self.tool.convert((), str(self.path), qemu_img_module.Conversion(
+        self.tool.convert(CHAIN, str(self.path), qemu_img_module.Conversion(
             image_format='raw', compression='', bandwidth=0, expected=1,
             stall_timeout=60), progress=lambda done, total: None)
 
@@ -226,13 +170,13 @@ for word; do case $word in /*) file=$word;; esac; done
         self.assertEqual([False], made)
 
 
-class QemuNbdTestCase(SwappedTestCase):
+class QemuNbdTestCase(swapped.SwappedTestCase):
     """qemu-nbd removes what it finds in the place of its socket."""
 
     def test_it_does_not_work_where_a_link_leads_to(self):
         scratch = self.state_path / 'nova_snap-1'
         scratch.mkdir()
-        os.chown(scratch, *NOVA)
+        os.chown(scratch, *swapped.NOVA)
         self.useFixture(program.Program('qemu-nbd', f"""\
 mv {scratch} {scratch}-aside
 ln -s {self.roots} {scratch}
@@ -241,20 +185,19 @@ rm -f $path
 touch $path
 """))
         serving = qemu_nbd_module.QemuNbd().serving(
-            (layer_model.Layer('/srv/disk', 'raw'),),
-            str(scratch / self.file.name))
+            CHAIN, str(scratch / self.file.name))
         error = self.assertRaises(errors.StorageError, serving.__enter__)
         self.assertIn(str(scratch), str(error))
         self.assertEqual([self.file], list(self.roots.iterdir()))
 
 
-class JournalTestCase(SwappedTestCase):
+class JournalTestCase(swapped.SwappedTestCase):
 
     def setUp(self):
         super().setUp()
         self.journal_dir = self.state_path / 'nova_snap'
         self.records = self.journal_dir / 'records'
-        self.store = store_module.Store(str(self.journal_dir), NOVA)
+        self.store = store_module.Store(str(self.journal_dir), swapped.NOVA)
 
     def write(self):
         self.store.write(records.record())
@@ -279,7 +222,8 @@ class JournalTestCase(SwappedTestCase):
             make(self.file, partial)
             self.write()
             self.check()
-        self.assertEqual(NOVA, self.owner(self.records / 'a-record.json'))
+        self.assertEqual(swapped.NOVA,
+                         self.owner(self.records / 'a-record.json'))
 
     def test_nor_is_one_that_comes_while_it_is_written(self):
         self.store.prepare()
@@ -304,19 +248,20 @@ class JournalTestCase(SwappedTestCase):
         self.store.prepare()
         self.swap(self.records)
         self.write()
-        self.assertEqual(ROOT, self.owner(self.roots / 'a-record.json'))
+        self.assertEqual(swapped.ROOT,
+                         self.owner(self.roots / 'a-record.json'))
 
 
-class LocksTestCase(SwappedTestCase):
+class LocksTestCase(swapped.SwappedTestCase):
 
     def setUp(self):
         super().setUp()
         self.journal_dir = self.state_path / 'nova_snap'
         self.path = self.journal_dir / 'locks'
-        self.locks = locks_module.Locks(str(self.journal_dir), NOVA)
+        self.locks = locks_module.Locks(str(self.journal_dir), swapped.NOVA)
         with self.locks.instance('first'):
             pass
-        os.chown(self.path, *NOVA)
+        os.chown(self.path, *swapped.NOVA)
         self.lock = self.path / 'an-instance'
 
     def hold(self):

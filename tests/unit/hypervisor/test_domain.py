@@ -164,6 +164,11 @@ class FreezeStatusTestCase(DomainTestCase):
         ask.assert_called_once_with(
             self.handle, '{"execute": "guest-fsfreeze-status"}', 10, 0)
 
+    def test_it_says_brackets_without_end(self):
+        ask = self.host.connection.qemu.qemuAgentCommand
+        ask.return_value = '{"return":' + '[' * 100_000
+        self.assertRaises(errors.QuiesceFailed, self.domain.is_thawed, 10)
+
     def test_it_says_nothing(self):
         self.host.connection.qemu.qemuAgentCommand.side_effect = (
             test_errors.libvirt_error(libvirt.VIR_ERR_AGENT_UNRESPONSIVE))

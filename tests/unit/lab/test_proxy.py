@@ -118,6 +118,31 @@ class ProxyTest(base.BaseTestCase):
         self.assert_cut(drop_after=HALF + 1)
         self.assertEqual(HALF + 1, self.proxy.seen[0].body)
 
+    @ddt.data(True, False)
+    def test_only_the_first_bytes_are_kept(self, chunked):
+        fault = self.fault(keep=HALF + 1)
+        self.assertEqual(200, self.put(chunked)[0])
+        self.assertEqual(BODY[:HALF + 1], self.received()[0])
+        self.assertTrue(fault.happened.is_set())
+
+    def test_one_byte_is_changed(self):
+        self.fault(alter=HALF)
+        self.assertEqual(200, self.put()[0])
+        received = self.received()[0]
+        self.assertEqual(len(BODY), len(received))
+        self.assertEqual([HALF], [place for place in range(len(BODY))
+                                  if received[place] != BODY[place]])
+
+    def test_headers_of_an_answer(self):
+        self.fault(status=429, headers={'Retry-After': '7'})
+        host = self.proxy.endpoint.removeprefix('http://')
+        conn = http.client.HTTPConnection(host, timeout=TIMEOUT)
+        self.addCleanup(conn.close)
+        conn.request('PUT', PATH, body=BODY)
+        response = conn.getresponse()
+        self.assertEqual((429, '7'), (response.status,
+                                      response.getheader('Retry-After')))
+
     def test_only_the_nth_request_meets_the_fault(self):
         self.fault(nth=2, status=503)
         self.assertEqual([200, 503, 200],
@@ -142,6 +167,19 @@ class ProxyTest(base.BaseTestCase):
                    call=lambda: called.append(self.proxy.seen[0].body))
         self.assertEqual(200, self.put()[0])
         self.assertEqual([HALF], called)
+        self.assertEqual(BODY, self.received()[0])
+
+    def test_a_buffered_body_is_handed_on_whole_and_late(self):
+        fault = self.fault(buffers=TIMEOUT)
+        answers = []
+        done = threading.Thread(target=lambda: answers.append(self.put()[0]))
+        done.start()
+        self.assertTrue(fault.happened.wait(TIMEOUT))
+        self.assertEqual(0, self.proxy.seen[0].body)
+        self.assertEqual([], self.service.received)
+        self.proxy.stopped.set()
+        done.join(TIMEOUT)
+        self.assertEqual([200], answers)
         self.assertEqual(BODY, self.received()[0])
 
     def test_hanging_request_ends_with_the_proxy(self):

@@ -11,6 +11,7 @@
 #    under the License.
 
 import dataclasses
+import operator
 import re
 
 import ddt
@@ -155,11 +156,31 @@ class DiskTestCase(base.BaseTestCase):
         guest = domain_model.parse(etree.tostring(tree, encoding='unicode'))
         self.assertEqual(root, guest.root_disk.target_dev)
 
-    def test_a_disk_may_be_transient(self):
+    @ddt.data('transient', 'shareable')
+    def test_a_disk_may_be(self, word):
         xml = data.xml('raw-root.live')
-        self.assertFalse(domain_model.parse(xml).root_disk.is_transient)
-        xml = xml.replace('</disk>', '<transient/></disk>', 1)
-        self.assertTrue(domain_model.parse(xml).root_disk.is_transient)
+        of_it = operator.attrgetter(f'root_disk.is_{word}')
+        self.assertFalse(of_it(domain_model.parse(xml)))
+        xml = xml.replace('</disk>', f'<{word}/></disk>', 1)
+        self.assertTrue(of_it(domain_model.parse(xml)))
+
+    @ddt.named_data(
+        ('no thread', '', '', False),
+        ('one that its driver names', "iothread='1'", '', True),
+        ('one of its controller', '', "<driver iothread='1'/>", True))
+    @ddt.unpack
+    def test_a_disk_has(self, driver, controller, expected):
+        bus = 'scsi' if controller else 'virtio'
+        model = domain_model.parse(f"""<domain><uuid>u</uuid><devices>
+          <disk type='file' device='disk'>
+            <driver name='qemu' type='raw' {driver}/><source file='/a'/>
+            <target dev='sda' bus='{bus}'/>
+            <address type='drive' controller='1' bus='0' target='0'/>
+          </disk>
+          <controller type='scsi' index='0'/>
+          <controller type='scsi' index='1'>{controller}</controller>
+        </devices></domain>""")
+        self.assertEqual(expected, model.root_disk.has_iothread)
 
     def test_discs_are_not_among_the_disks(self):
         guest = data.domain('cdrom-first.live')

@@ -29,6 +29,10 @@ def make(*lengths, first_is_zero=False):
     return found
 
 
+def merge(*arguments, **limit):
+    return list(extents_model.merge(*arguments, **limit))
+
+
 @ddt.ddt
 class MergeTestCase(base.BaseTestCase):
 
@@ -37,12 +41,12 @@ class MergeTestCase(base.BaseTestCase):
 
         self.assertEqual(
             [extent(0, 3, False), extent(3, 7, True), extent(10, 1, False)],
-            extents_model.merge(
+            merge(
                 [extent(0, 1, False), extent(1, 2, False), extent(3, 5, True),
                  extent(8, 2, True), extent(10, 1, False)], 11))
 
     def test_a_disk_of_no_bytes_has_none(self):
-        self.assertEqual([], extents_model.merge([], 0))
+        self.assertEqual([], merge([], 0))
 
     @ddt.data(
         [],
@@ -56,19 +60,19 @@ class MergeTestCase(base.BaseTestCase):
     )
     def test_what_is_not_the_whole_disk_is_refused(self, found):
         self.assertRaises(
-            ValueError, extents_model.merge,
+            ValueError, merge,
             [extents_model.Extent(*extent) for extent in found], 10)
 
     def test_too_many_become_fewer_by_reading_the_shortest_zeros(self):
         found = make(10, 5, 10, 1, 10, 7, 10, 2, 10)
 
         self.assertEqual(make(10, 5, 21, 7, 22),
-                         extents_model.merge(found, 65, most=5))
+                         merge(found, 65, most=5))
 
     def test_no_more_than_needed_are_read(self):
         found = make(*200 * [4], first_is_zero=True)
 
-        coarse = extents_model.merge(found, 800, most=150)
+        coarse = merge(found, 800, most=150)
 
         # The first one leaves its neighbour, the other 25 take one with them.
         self.assertEqual(149, len(coarse))
@@ -81,13 +85,23 @@ class MergeTestCase(base.BaseTestCase):
             found = make(*(rng.randint(1, 9) for _ in range(500)),
                          first_is_zero=first_is_zero)
 
-            coarse = extents_model.merge(found, found[-1].end, most=most)
+            coarse = merge(found, found[-1].end, most=most)
 
             self.assertLessEqual(len(coarse), most)
-            self.assertEqual(coarse, extents_model.merge(
+            self.assertEqual(coarse, merge(
                 coarse, found[-1].end))
             zeros = {at for extent in coarse if extent.is_zero
                      for at in range(extent.offset, extent.end)}
             self.assertEqual(
                 set(), zeros & {at for extent in found if not extent.is_zero
                                 for at in range(extent.offset, extent.end)})
+
+    def test_each_is_found_by_its_place(self):
+        found = make(1, 2, 3, first_is_zero=True)
+
+        merged = extents_model.merge(found, 6)
+
+        self.assertEqual(found, [merged[place] for place in range(3)])
+        self.assertEqual(found[-1], merged[-1])
+        self.assertEqual(found[1:], merged[1:])
+        self.assertRaises(IndexError, lambda: merged[3])

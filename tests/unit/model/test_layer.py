@@ -38,6 +38,10 @@ class StorageTestCase(base.BaseTestCase):
         self.assertEqual(expected,
                          layer_model.storage_of(xml_type, protocol))
 
+    def test_images_are_made_of_disks_on_three_kinds(self):
+        self.assertEqual({Storage.FILE, Storage.BLOCK, Storage.RBD},
+                         {kind for kind in Storage if kind.is_read})
+
     def test_only_files_and_block_devices_are_in_the_tree_of_the_host(self):
         self.assertEqual({Storage.FILE, Storage.BLOCK},
                          {kind for kind in Storage if kind.is_local})
@@ -58,13 +62,32 @@ class LayerTestCase(base.BaseTestCase):
         self.assertEqual(
             expected, layer_model.Layer(path, 'raw', storage).protocol())
 
+    def test_qemu_is_told_how_to_reach_ceph(self):
+        layer = layer_model.Layer(
+            'vms/a_disk', 'raw', Storage.RBD,
+            layer_model.CephClient('cinder', '/etc/ceph/two.conf'))
+        self.assertEqual(
+            {'driver': 'rbd', 'pool': 'vms', 'image': 'a_disk',
+             'conf': '/etc/ceph/two.conf', 'user': 'cinder'},
+            layer.protocol())
+
+    def test_a_disk_that_is_served_has_a_socket_and_a_name(self):
+        layer = layer_model.Layer.exported('/srv/a:b/nbd', 'vda')
+        self.assertEqual(('/srv/a:b/nbd', 'vda'), layer.export())
+        self.assertEqual(
+            {'driver': 'nbd', 'export': 'vda',
+             'server': {'type': 'unix', 'path': '/srv/a:b/nbd'}},
+            layer.protocol())
+
     def test_of_other_storage_qemu_is_given_nothing(self):
         layer = layer_model.Layer('nbd://host', 'raw', Storage.OTHER)
         self.assertRaises(ValueError, layer.protocol)
 
     @ddt.data(*Storage)
     def test_it_is_rebuilt_from_what_json_holds(self, storage):
-        layer = layer_model.Layer('/srv/a', 'qcow2', storage)
+        layer = layer_model.Layer(
+            '/srv/a', 'qcow2', storage, layer_model.CephClient('cinder')
+            if storage == Storage.RBD else None)
         written = json.loads(json.dumps(dataclasses.asdict(layer)))
         self.assertEqual(layer, layer_model.Layer.from_dict(written))
 

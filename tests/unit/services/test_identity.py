@@ -30,11 +30,12 @@ class IdentityTestCase(base.BaseTestCase):
         self.auth = fake_keystone.make_auth()
         self.session = sessions.make_session(self.auth, {})
 
-    def test_keystone_says_project_and_roles(self):
+    def test_keystone_says_user_project_and_roles(self):
         self.keystone.roles = ('member', 'reader')
 
         self.assertEqual(
-            identity.Identity('infra', frozenset({'member', 'reader'})),
+            identity.Identity('infra', frozenset({'member', 'reader'}),
+                              fake_keystone.USER),
             identity.who(self.session, self.auth))
 
     def test_without_roles_there_are_none(self):
@@ -56,7 +57,7 @@ class IdentityTestCase(base.BaseTestCase):
         auth = cinder_noauth.CinderNoAuthPlugin(
             'operator', 'infra', endpoint='http://cinder.test/v3')
 
-        self.assertEqual(identity.Identity('infra', None),
+        self.assertEqual(identity.Identity('infra', None, 'operator'),
                          identity.who(self.session, auth))
 
     def test_who_is_not_let_in_is_told_by_keystone(self):

@@ -12,12 +12,15 @@
 
 import logging
 
+import ddt
 import fixtures
+from keystoneauth1 import exceptions as ksa_exc
 from keystoneauth1 import noauth
 from oslotest import base
 from requests_mock.contrib import fixture as requests_fixture
 
 from nova_snap.services import sessions
+from tests.unit.services import slow
 
 
 class SessionTestCase(base.BaseTestCase):
@@ -60,3 +63,33 @@ class SessionTestCase(base.BaseTestCase):
         self.get()
 
         self.assertIn('req-of-theirs', log.output)
+
+
+@ddt.ddt
+class EndTestCase(base.BaseTestCase):
+    """An answer that comes a byte a second."""
+
+    def setUp(self):
+        super().setUp()
+        self.http = self.useFixture(requests_fixture.Fixture())
+        self.slow = slow.Slow(self)
+
+    def get(self, **options):
+        return sessions.make_session(noauth.NoAuth(), options).get(
+            'http://x/')
+
+    @ddt.data(200, 500)
+    def test_it_is_given_up(self, status):
+        self.http.get('http://x/', body=self.slow.body(b'.' * 1000),
+                      status_code=status)
+        self.assertRaises(ksa_exc.ConnectTimeout, self.get, timeout=60)
+        self.assertLess(self.slow.seconds, 60 + sessions.PIECE_BYTES + 1)
+
+    def test_one_that_is_in_time_is_whole(self):
+        self.http.get('http://x/', body=self.slow.body(b'0123456789' * 10))
+        self.assertEqual('0123456789' * 10, self.get(timeout=200).text)
+        self.assertEqual(100, self.slow.seconds)
+
+    def test_our_own_timeout_counts_where_none_is_set(self):
+        self.http.get('http://x/', body=self.slow.body(b'.' * 200))
+        self.assertRaises(ksa_exc.ConnectTimeout, self.get)

@@ -183,7 +183,7 @@ class StageTestCase(GroundTest):
         self.assertIn(r' run ^([^(]*\.)?tests\.flow\.test_live', line)
 
     def test_the_lab_needs_root(self):
-        for name in ('functional', 'volumes'):
+        for name in ('functional', 'nova-libvirt', 'kills', 'volumes'):
             failed = self.assertRaises(errors.LabError, self.perform, name,
                                        root=False)
             self.assertIn('must be run as root', str(failed))

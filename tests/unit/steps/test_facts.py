@@ -22,6 +22,8 @@ from nova_snap.flows import recovery
 from nova_snap.journal import record as record_model
 from nova_snap.model import layer as layer_model
 from nova_snap.steps import backup as backup_step
+from nova_snap.steps import ceph as ceph_step
+from nova_snap.steps import checkpoint as checkpoint_step
 from nova_snap.steps import freeze as freeze_step
 from nova_snap.steps import hostdev as hostdev_step
 from nova_snap.steps import image as image_step
@@ -39,13 +41,33 @@ STEPS = (
         uuid='u', qemu_id=3, socket='/srv/nova_snap-1/qemu/nbd',
         scratches=[['vda', '/srv/nova_snap-1/qemu/scratch-vda']],
         was_running=True),
+    ceph_step.CloneData(
+        conf='/etc/ceph/ceph.conf', user='cinder', pool='images',
+        image_id='i', owner='p', size=1 << 30, base='h'),
+    ceph_step.CloneDisk(
+        conf='/etc/ceph/ceph.conf', user='cinder',
+        parent=['vms', 'u_disk', 'nova_snap-i'], pool='images', image_id='i',
+        owner='p'),
+    ceph_step.MakeData(
+        conf='/etc/ceph/ceph.conf', user='cinder', pool='images',
+        image_id='i', owner='p', size=1 << 30),
+    ceph_step.SnapshotDisk(
+        conf='/etc/ceph/ceph.conf', user='cinder', pool='vms', disk='u_disk',
+        snapshot='nova_snap-i', clone=['images', 'i']),
+    checkpoint_step.KeepBase(
+        uuid='u', kept={'version': 1, 'target_dev': 'vda'}, before=None),
+    checkpoint_step.TrackChanges(
+        uuid='u', target_dev='vda', checkpoint='nova_snap-i',
+        base='nova_snap-h', stale=['nova_snap-g']),
     freeze_step.BoundAgentWaits(uuid='u', timeout=60),
     freeze_step.FreezeFilesystems(uuid='u', qemu_id=3, timeout=60),
     hostdev_step.DetachHostdev(uuid='u', qemu_id=3, xml='<hostdev/>',
                           is_defined=True, timeout=60, is_released=True),
     image_step.AdoptImage(image_id='i'),
     image_step.CreateImage(spec={'image_id': 'i', 'properties': {'a': 'b'}}),
+    image_step.DiscardImage(image_id='i', owner='p'),
     memory_step.SaveMemory(uuid='u', qemu_id=3, paused=True, timeout=1800),
+    memory_step.StartPaused(uuid='u', paused=False, qemu_id=4),
     mirror_step.StartMirror(uuid='u', qemu_id=3, target_dev='vda',
                        path='/srv/nova_snap-1/delta', bandwidth=7,
                        transient_job=False),

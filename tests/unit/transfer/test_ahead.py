@@ -17,6 +17,7 @@ from hypothesis import strategies
 from oslotest import base
 
 from nova_snap.transfer import ahead
+from tests.fakes import examples
 
 # Seconds for what needs none.
 SOON = 10
@@ -33,6 +34,7 @@ class AheadTestCase(base.BaseTestCase):
         self.addCleanup(made.close)
         return made
 
+    @examples.settings()
     @hypothesis.given(strategies.lists(strategies.binary(min_size=1)))
     def test_it_is_all_there_in_order(self, chunks):
         made = ahead.Ahead(iter(chunks))
@@ -58,6 +60,20 @@ class AheadTestCase(base.BaseTestCase):
         # It waits for room now, but for what it had in its hands.
         self.assertEqual(b'1', made.next())
         self.assertLessEqual(len(asked), ahead.DEPTH + 3)
+
+    def test_before_a_wait_for_the_reader_nothing_is_left_under_way(self):
+        settled = threading.Event()
+        made = ahead.Ahead(iter([b'chunk'] * (ahead.DEPTH + 2)), settled.set)
+        self.addCleanup(made.close)
+        self.assertTrue(settled.wait(SOON))
+
+    def test_while_there_is_room_it_goes_on(self):
+        settled = []
+        made = ahead.Ahead(iter([b'chunk'] * ahead.DEPTH),
+                           lambda: settled.append(True))
+        self.addCleanup(made.close)
+        take_all(made)
+        self.assertEqual([], settled)
 
     def test_an_error_comes_behind_what_was_made_before(self):
         def chunks():

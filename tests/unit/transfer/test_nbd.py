@@ -15,6 +15,7 @@ import random
 import threading
 
 import ddt
+import fixtures
 
 from nova_snap import errors
 from nova_snap.transfer import nbd
@@ -40,7 +41,7 @@ class ExtentsTestCase(exports.ExportTestCase):
 
     def extents(self):
         with self.export() as export:
-            return export.extents()
+            return list(export.extents())
 
     def test_an_empty_disk_has_none(self):
         server = self.serve(b'')
@@ -155,11 +156,46 @@ class ExtentsTestCase(exports.ExportTestCase):
                       self.failure(nbd.Export.extents, timeout=SHORT))
 
     def test_more_extents_than_memory_should_hold_become_fewer(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.transfer.nbd.MOST_EXTENTS', 1000))
         count = 4 * nbd.MOST_EXTENTS
         self.serve_status(*[(1, at % 2 * 2) for at in range(count)],
                           size=count)
 
         self.assertLessEqual(len(self.extents()), nbd.MOST_EXTENTS)
+
+
+class ChangedTestCase(exports.ExportTestCase):
+
+    def changed(self, bitmap='day'):
+        with nbd.Export(self.path, bitmap=bitmap) as export:
+            return [(extent.offset, extent.length)
+                    for extent in export.unchanged()
+                    if not extent.is_zero]
+
+    def test_what_the_bitmap_has_and_no_more(self):
+        self.serve(context=b'qemu:dirty-bitmap:day', extents=[
+            (BLOCK, 0), (BLOCK, 1), (2 * BLOCK, 1),
+            (len(DISK) - 5 * BLOCK, 0), (BLOCK, 1)])
+
+        self.assertEqual([(BLOCK, 3 * BLOCK), (len(DISK) - BLOCK, BLOCK)],
+                         self.changed())
+
+    def test_nothing_has_changed(self):
+        self.serve(context=b'qemu:dirty-bitmap:day')
+
+        self.assertEqual([], self.changed())
+
+    def test_a_server_without_this_bitmap(self):
+        server = self.serve(context=b'qemu:dirty-bitmap:day', options={
+            fake_nbd.SET_META_CONTEXT: lambda option, _: [
+                fake_nbd.option_reply(option, fake_nbd.ACK)]})
+
+        error = self.assertRaises(errors.ExportFailed, self.changed, 'night')
+
+        self.assertIn('does not tell what has changed '
+                      '(qemu:dirty-bitmap:night)', error.reason)
+        self.assertEqual([], server.asked)
 
 
 @ddt.ddt
@@ -201,6 +237,24 @@ class ReadTestCase(exports.ExportTestCase):
             for _ in range(3):
                 self.assertTrue(self.told.acquire(timeout=LONG))
         self.assertEqual(3, len(server.asked))
+
+    def test_what_is_settled_needs_no_server_any_more(self):
+        server = fake_nbd.Server(self.path, DISK).__enter__()
+        with self.export() as export:
+            views = export.read([(at, BLOCK) for at in range(5)], depth=4)
+            first = bytes(next(views))
+            export.settle()
+            server.__exit__()
+            found = [first, *map(bytes, views)]
+        self.assertEqual([DISK[at:at + BLOCK] for at in range(5)], found)
+
+    def test_with_nothing_under_way_all_is_settled(self):
+        server = self.serve()
+        with self.export() as export:
+            export.settle()
+            self.assertEqual(DISK, read_all(export))
+            export.settle()
+        self.assertEqual(11, len(server.asked))
 
     def read_and_tell(self, cookie, offset, length):
         self.told.release()
@@ -266,7 +320,7 @@ class ReadTestCase(exports.ExportTestCase):
 
             self.assertEqual(DISK, read_all(export))
             self.assertEqual(data_at((0, len(DISK), False)),
-                             export.extents())
+                             list(export.extents()))
 
     @ddt.data((0, 0), (-1, 5), (0, units.MiB + 1), (len(DISK) - 1, 2),
               (0, -1))

@@ -63,6 +63,14 @@ class SourceTestCase(base.BaseTestCase):
 
         self.assertEqual(hashlib.sha512(DATA).hexdigest(), reader.sha512())
 
+    def test_a_pass_that_is_not_hashed_has_the_same_bytes(self):
+        made = self.useFixture(fixtures.MockPatch('hashlib.sha512')).mock
+        sent = source_module.FileSource(self.path)
+        with sent.open(is_hashed=False) as reader:
+            self.assertEqual(DATA, self.read_all(reader))
+
+        made.assert_not_called()
+
     def test_a_read_is_not_longer_than_asked(self):
         with source_module.FileSource(self.path).open() as reader:
             self.assertEqual(DATA[:7], reader.read(7))
@@ -159,11 +167,12 @@ class SourceTestCase(base.BaseTestCase):
 
     def test_an_error_while_reading_is_refused(self):
         # It opens, and nothing is mapped at address 0.
-        sent = source_module.FileSource('/proc/self/mem')
+        path = f'/proc/{os.getpid()}/mem'
+        sent = source_module.FileSource(path)
         with sent.open() as reader:
             refused = self.assertRaises(errors.StorageError, reader.read)
 
-        self.assertIn('/proc/self/mem', str(refused))
+        self.assertIn(path, str(refused))
 
     def test_leaving_the_pass_closes_the_file(self):
         with source_module.FileSource(self.path).open() as reader:

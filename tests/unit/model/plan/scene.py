@@ -57,7 +57,7 @@ def _disks(guest, changes):
     """Take what is said of the root disk out of the changes."""
     about = {name: changes.pop(name)
              for name in ('chain', 'virtual_size', 'allocations', 'measured',
-                          'block_job', 'first')
+                          'block_job', 'first', 'may_be_cloned')
              if name in changes}
     if guest.root_disk is None:
         return ()

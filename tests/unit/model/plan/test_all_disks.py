@@ -123,7 +123,10 @@ class SetTestCase(scene.PlanTestCase):
         self.assertEqual(2, len(made.images))
 
     @ddt.named_data(
-        ('on the net', {'source_type': 'network', 'protocol': 'rbd'}),
+        ('on the net', {'source_type': 'network', 'protocol': 'iscsi'}),
+        ('of vhost-user', {'source_type': 'vhostuser'}),
+        ('of NVMe', {'source_type': 'nvme'}),
+        ('shareable', {'is_shareable': True}),
         ('encrypted', {'encrypted': True}),
         ('transient', {'is_transient': True}))
     def test_one_that_cannot_be_read_refuses_all(self, about):

@@ -10,10 +10,13 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import dataclasses
+
 import ddt
 
 from nova_snap import errors
 from nova_snap.model.plan import plan as plan_model
+from tests.unit import data
 from tests.unit.model.plan import scene
 
 Method = plan_model.Method
@@ -69,6 +72,48 @@ class BackupTestCase(scene.PlanTestCase):
             scene.facts(libvirt_version=TOO_OLD, **about),
             live_method='auto')
         self.assertEqual(method, made.method)
+        self.assertIn('it is not taken by a backup job: libvirt 7.1.0 has no',
+                      str(made.remarks))
+
+    def test_auto_says_nothing_where_cold_is_asked_for(self):
+        made = self.plan(scene.facts(libvirt_version=TOO_OLD),
+                         scene.request(cold=True), live_method='auto')
+        self.assertNotIn('backup job', str(made.remarks))
+
+    @ddt.named_data(
+        ('a file', {}, 'auto', Method.LIVE),
+        ('a block device', {'chain': (scene.BLOCK,)}, 'auto', Method.BACKUP),
+        ('a file, as the operator wants it', {}, 'backup', Method.BACKUP))
+    @ddt.unpack
+    def test_with_a_scratch_across_a_network(self, about, live_method,
+                                             method):
+        """A guest waits for it, and where it need not, it must not."""
+        made = self.plan(scene.facts(
+            libvirt_version=SUPPORTED, network_file_system='nfs4', **about),
+            live_method=live_method)
+        self.assertEqual(method, made.method)
+        self.assertIn('network file system (nfs4)', str(made.remarks))
+        self.assertEqual(method == Method.LIVE,
+                         'is not taken by a backup' in str(made.remarks))
+
+    @ddt.named_data(
+        ('an old QEMU', (8, 2, 9), {'has_iothread': True}, False),
+        ('a new one', (9, 0, 0), {'has_iothread': True}, True),
+        ('a disk that QEMU has no thread for', (7, 2, 22), {}, True))
+    @ddt.unpack
+    def test_a_disk_with_a_thread_of_its_own(self, version, about, can_be):
+        """A QEMU that is too old would crash when it has been read."""
+        guest = data.domain('agent-connected.live')
+        guest = dataclasses.replace(guest, drives=(dataclasses.replace(
+            guest.drives[0], **about),))
+        facts = scene.facts(guest, libvirt_version=SUPPORTED,
+                            qemu_version=version)
+        self.assertEqual(Method.BACKUP if can_be else Method.LIVE,
+                         self.plan(facts, live_method='auto').method)
+        if not can_be:
+            said = self.refusal(errors.Unsupported, facts)
+            self.assertIn('QEMU 8.2.9 may crash', said)
+            self.assertIn('iothread (vda)', said)
 
     def test_the_image_is_streamed_whatever_upload_says(self):
         self.assertTrue(self.plan(upload='file').is_streamed)
@@ -94,3 +139,36 @@ class BackupTestCase(scene.PlanTestCase):
         self.assertIn('backup snapshot of', said)
         self.assertIn('stays defined', said)
         self.assertIn('made while it is sent', said)
+
+
+@ddt.ddt
+class ColdTestCase(scene.PlanTestCase):
+    """A cold guest whose disk is streamed goes on before that is read."""
+
+    def plan(self, about=None, **options):
+        facts = scene.facts(**{'libvirt_version': SUPPORTED, **(about or {})})
+        return super().plan(facts, scene.request(cold=True),
+                            **{'upload': 'stream', **options})
+
+    def test_a_backup_job_holds_its_disk(self):
+        made = self.plan()
+        self.assertEqual((Method.COLD, True, True),
+                         (made.method, made.is_held, made.is_streamed))
+        self.assertEqual(0, made.need.least)
+        self.assertLess(0, made.need.likely)
+        self.assertIn('it stands still for the moment in which a backup job '
+                      'begins', '\n'.join(made.sentences()))
+
+    @ddt.named_data(
+        ('a file is sent', {}, {'upload': 'file'}),
+        ('libvirt is too old', {'libvirt_version': TOO_OLD}, {}),
+        ('no running guest may have a job', {},
+         {'disable_libvirt_livesnapshot': True}),
+        ('it would wait for a network', {'network_file_system': 'nfs4'}, {}))
+    @ddt.unpack
+    def test_it_stands_still_where(self, about, options):
+        made = self.plan(about, **options)
+        self.assertEqual((Method.COLD, False, False),
+                         (made.method, made.is_held, made.is_streamed))
+        self.assertIn('it stands still while some 2.0 GiB of its disk are '
+                      'read', '\n'.join(made.sentences()))

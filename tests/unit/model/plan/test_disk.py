@@ -31,7 +31,6 @@ class UnsupportedTestCase(scene.PlanTestCase):
     @ddt.named_data(
         ('a container', 'lxc.live', (), 'container'),
         ('a guest without a disk', 'no-disk.live', (), 'it has no disk'),
-        ('a disk in Ceph', 'network-disk.live', (), 'type network'),
         ('a volume of a pool', 'pool-volume.live', (), 'type volume'),
         (
             'a disk without a source',
@@ -84,6 +83,19 @@ class UnsupportedTestCase(scene.PlanTestCase):
         self.assertIn(words, said)
         self.assertIn('guest', said)
 
+    @ddt.named_data(
+        ('in another format', {'driver_format': 'qcow2'}, 'qcow2 in Ceph'),
+        ('of a snapshot', {'ceph_snapshot': 'snap'}, 'the snapshot snap of'),
+        ('in a namespace', {'source_path': 'vms/ns/disk'}, 'vms/ns/disk'),
+    )
+    def test_a_disk_in_ceph_that_is_not_read(self, about, words):
+        guest = data.domain('network-disk.live')
+        said = self.refusal(errors.Unsupported, scene.facts(
+            dataclasses.replace(guest, drives=(dataclasses.replace(
+                guest.drives[0], **about),)), chain=()))
+        self.assertIn('its root disk vda', said)
+        self.assertIn(words, said)
+
     @ddt.data(State.RUNNING, State.SHUTOFF)
     def test_a_transient_disk_is_refused(self, state):
         guest = data.domain('agent-connected.live')
@@ -92,6 +104,25 @@ class UnsupportedTestCase(scene.PlanTestCase):
             dataclasses.replace(guest, drives=(dataclasses.replace(
                 disk, is_transient=True), *others)), state=state))
         self.assertIn('its root disk vda is transient', said)
+
+    @ddt.named_data(
+        ('shareable', {'is_shareable': True}, 'is shareable'),
+        ('a LUN', {'device': 'lun'}, 'is a LUN'),
+    )
+    def test_one_whose_writes_qemu_does_not_see_is_not_taken_live(
+            self, about, words):
+        guest = data.domain('agent-connected.live')
+        guest = dataclasses.replace(guest, drives=(dataclasses.replace(
+            guest.drives[0], **about),))
+        facts = scene.facts(guest, libvirt_version=(7, 2, 0))
+        for method in ('rebase', 'copy', 'backup', 'auto'):
+            said = self.refusal(errors.Unsupported, facts,
+                                live_method=method)
+            self.assertIn(f'its disk vda {words}', said)
+            self.assertIn('--cold', said)
+        for asked, state in ((True, State.RUNNING), (False, State.SHUTOFF)):
+            self.plan(dataclasses.replace(facts, state=state),
+                      scene.request(cold=asked))
 
     def test_a_node_of_containers_is_refused(self):
         said = self.refusal(errors.Unsupported, scene.facts(), virt_type='lxc')

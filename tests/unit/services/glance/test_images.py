@@ -22,6 +22,7 @@ from oslotest import base
 from requests_mock.contrib import fixture as requests_fixture
 
 from nova_snap import errors
+from nova_snap.model import consistency as consistency_model
 from nova_snap.model import image as image_model
 from nova_snap.services import identity
 from tests.fakes.glance import mocked as fake_glance
@@ -247,6 +248,28 @@ class CreateTestCase(ImagesBase):
             self.assertIn(word, str(refused))
         self.assertEqual(['POST'], self.methods())
 
+    def test_a_remark_that_glance_protects_is_left_out(self):
+        create = self.glance.images
+        said = {**SPEC.properties, **consistency_model.say('an-id', 'none')}
+
+        def protect(request, context):
+            values = request.json()
+            if consistency_model.PROPERTY in values:
+                context.status_code = 403
+                return {}
+            create['an-id'] = {**values, 'status': 'queued'}
+            context.status_code = 201
+            return create['an-id']
+
+        self.http.post(IMAGES, json=protect)
+
+        self.images.create(dataclasses.replace(SPEC, properties=said))
+
+        self.assertEqual(SPEC.properties,
+                         {name: value for name, value
+                          in create['an-id'].items() if name in said})
+        self.assertEqual(['POST', 'POST'], self.methods())
+
     def test_for_ourselves_glances_own_words_are_told(self):
         self.http.post(IMAGES, status_code=403, text='read only',
                        headers={'Content-Type': 'text/plain'})
@@ -393,6 +416,22 @@ class HiddenTestCase(ImagesBase):
         self.images = fake_glance.make_images(self.clock)
 
         self.settle('shop')
+
+    def test_the_role_for_locations_is_given_to_the_user_that_we_are(self):
+        self.assertIn(
+            f'"openstack role add --user {fake_keystone.USER} --project '
+            'infra service" makes us one', self.images.why_no_location())
+
+    def test_without_keystone_no_role_is_to_be_given(self):
+        self.assertNotIn('openstack', fake_glance.make_images(
+            self.clock).why_no_location())
+
+    def test_nova_compute_sends_a_service_along(self):
+        said = fake_glance.make_images(self.clock, us=identity.Identity(
+            'infra', frozenset(), 'tenant')).why_no_location()
+
+        self.assertIn('send_service_user_token = true', said)
+        self.assertNotIn('tenant', said)
 
     def test_who_asks_may_be_said_besides_the_session(self):
         # Nova's context signs each request and names no project to others.

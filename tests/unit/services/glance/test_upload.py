@@ -470,8 +470,12 @@ class UploadTestCase(base.BaseTestCase):
             become(image_id, status, b'x' + body[1:])
 
         become, self.glance.become = self.glance.become, change
+        hashed = self.useFixture(fixtures.MockPatch(
+            'nova_snap.transfer.ahead._hashed')).mock
 
         self.assertEqual('active', self.upload(verify=False).status)
+        # Nor is one made.
+        hashed.assert_not_called()
 
     def test_without_verification_the_size_is_compared(self):
         def cut(image_id, status, body):

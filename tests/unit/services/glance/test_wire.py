@@ -30,6 +30,7 @@ from nova_snap.services import sessions
 from nova_snap.transfer import source as source_module
 from tests.fakes.glance import mocked as fake_glance
 from tests.unit.services import fake_keystone
+from tests.unit.services import slow
 
 IMAGES = f'{fake_glance.ENDPOINT}/v2/images'
 SPEC = image_model.ImageSpec(
@@ -121,6 +122,17 @@ class WireTestCase(base.BaseTestCase):
                           ('DELETE', 7)],
                          [(request.method, request.timeout)
                           for request in self.http.request_history])
+
+    def test_each_answer_ends_where_the_session_would_wait_for_ever(self):
+        self.wire = wire_module.Wire(
+            session.Session(noauth.NoAuth()),
+            {'endpoint_override': fake_glance.ENDPOINT},
+            sessions.Timeouts(answer=7))
+        self.http.get(f'{IMAGES}/an-id',
+                      body=slow.Slow(self).body(b'{"id": "an-id"}' * 99))
+
+        self.assertRaises(errors.ImageServiceUnavailable, self.wire.look,
+                          'an-id')
 
     def test_each_call_is_one_request(self):
         fake_glance.FakeGlance(self.http, fake_glance.Clock())
