@@ -60,7 +60,7 @@ def _measure(options: options_module.Options) -> None:
             ending.callback(scene_module.stop,
                             place.lab_dir() / scene_module.RUN)
         rounds_module.say('starting libvirt and Glance')
-        scene = scene_module.Scene()
+        scene = scene_module.Scene(in_ceph=options.ceph)
         found = results.Results(machine.facts(scene))
         try:
             for shape in options.shapes:
@@ -103,8 +103,9 @@ def _plot(path: pathlib.Path, rows: list[figures.Row]) -> None:
     python = place.lab_dir() / 'bench-plot' / 'bin' / 'python'
     process.run([str(python), '-m', 'bench.plot', str(path.absolute())],
                 cwd=place.CHECKOUT, stdin=json.dumps(
-                    [[row.shape, row.variant, row.ratio] for row in rows
-                     if row.ratio is not None]))
+                    [[row.shape, row.variant, row.ratio,
+                      variants_module.VARIANTS[row.variant].colour]
+                     for row in rows if row.ratio is not None]))
 
 
 def _list() -> None:

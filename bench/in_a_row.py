@@ -71,7 +71,8 @@ def measure(scene: scene_module.Scene, shape: shapes.Shape,
 def _take(scene: scene_module.Scene, guest: guest_domain.Guest,
           variant: variants_module.Variant, count: int) -> list[list[int]]:
     report = scene.folder / 'row.json'
-    config = scene.config(variant.name, variant.method, variant.upload)
+    config = scene.config(variant.name, variant.method, variant.upload,
+                          variant.deliver, variant.incremental)
     process.run([sys.executable, '-m', 'bench.row', str(report), str(count),
                  scene.glance.endpoint, '--config-file', str(config),
                  '--quiet', 'image-create', '--json', guest.spec.uuid,

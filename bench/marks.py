@@ -53,13 +53,17 @@ def used() -> dict[str, float]:
 
 
 def io_of(text: str) -> dict[str, ty.Any]:
-    """Return the bytes read from files and written to disks.
+    """Return the bytes read from files and disks, and written to disks.
 
-    The first are those of system calls, wherever the bytes came from; the
-    second are those that went into the page cache or past it.
+    The first are those of system calls, wherever the bytes came from, but for
+    asynchronous ones; the second are those that were fetched from a disk; the
+    last are those that went into the page cache or past it.
 
     :param text: of a file /proc/PID/io
-    :source: Linux, Documentation/filesystems/proc.rst
+    :source: Linux, Documentation/filesystems/proc.rst; fs/aio.c aio_read,
+        which counts no rchar
     """
     lines = dict(line.split(': ') for line in text.splitlines())
-    return {'read': int(lines['rchar']), 'written': int(lines['write_bytes'])}
+    return {'read': int(lines['rchar']),
+            'fetched': int(lines['read_bytes']),
+            'written': int(lines['write_bytes'])}

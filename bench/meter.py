@@ -107,7 +107,9 @@ def pids(run_dir: pathlib.Path, guest: guest_domain.Guest) -> dict[str, int]:
     return {
         'qemu': int((folder / 'run' / 'qemu'
                      / f'{guest.spec.name}.pid').read_text()),
-        'glance': process.Daemon('glance', run_dir / 'services').pid or 0,
+        'glance': (process.Daemon('glance', run_dir / 'services').pid
+                   or process.Daemon('glance-ceph', run_dir / 'services').pid
+                   or 0),
         'libvirtd': process.Daemon('libvirtd', folder).pid or 0}
 
 

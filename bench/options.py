@@ -36,6 +36,7 @@ class Options:
     :ivar again: files of earlier results, in place of new ones
     :ivar many: so many guests at once
     :ivar in_a_row: so many snapshots one after the other
+    :ivar ceph: into a Glance whose images lie in Ceph
     """
 
     shapes: tuple[shapes.Shape, ...]
@@ -47,6 +48,7 @@ class Options:
     plot: pathlib.Path | None = None
     many: int = 0
     in_a_row: int = 0
+    ceph: bool = False
     keep: bool = False
     down: bool = False
     list: bool = False
@@ -70,8 +72,8 @@ def parse(arguments: cabc.Sequence[str]) -> Options:
         tuple(variants_module.VARIANTS[name]
               for name in said.variant or variants_module.VARIANTS),
         rounds, tuple(said.again), said.json, said.rst, said.plot,
-        many=said.many, in_a_row=said.in_a_row, keep=said.keep,
-        down=said.down, list=said.list)
+        many=said.many, in_a_row=said.in_a_row, ceph=said.ceph,
+        keep=said.keep, down=said.down, list=said.list)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,6 +91,6 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(name, type=pathlib.Path, metavar='FILE')
     parser.add_argument('--again', type=pathlib.Path, action='append',
                         default=[], metavar='FILE')
-    for name in ('--keep', '--down', '--list'):
+    for name in ('--ceph', '--keep', '--down', '--list'):
         parser.add_argument(name, action='store_true')
     return parser

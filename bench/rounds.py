@@ -87,6 +87,7 @@ def _sample(scene: scene_module.Scene, guest: guest_domain.Guest,
             client: variants_module.Client,
             variant: variants_module.Variant, *, shape: str,
             number: int) -> figures.Sample:
+    before_it = _base(scene, guest, client, variant, shape, number)
     come_to_rest(guest)
     if variant.name == figures.BARE:
         # It is the least that an upload can take: without the disk.
@@ -100,7 +101,9 @@ def _sample(scene: scene_module.Scene, guest: guest_domain.Guest,
     if not meter_module.is_live(guest.domain):
         raise errors.LabError(f'{variant.name} has lost the guest')
     size = scene.image_size(image_id)
-    scene.delete_image(image_id)
+    # A clone goes before what it is a clone of.
+    for one in (image_id, *before_it):
+        scene.delete_image(one)
     return figures.Sample(
         shape=shape, variant=variant.name, round=number,
         seconds=used['seconds'], load_seconds=used['load_seconds'],
@@ -110,6 +113,17 @@ def _sample(scene: scene_module.Scene, guest: guest_domain.Guest,
         cpu_seconds={'client': used['cpu_seconds'], **services.cpu_seconds},
         memory_bytes=int(used['memory_bytes']), stall_seconds=stall,
         frozen_seconds=console.frozen_seconds)
+
+
+def _base(scene: scene_module.Scene, guest: guest_domain.Guest,
+          client: variants_module.Client, variant: variants_module.Variant,
+          shape: str, number: int) -> list[str]:
+    """Take the image that a variant begins as, if it begins as one."""
+    if variant.incremental == 'none':
+        return []
+    image_id, _ = client.take(variant)
+    shapes.change(guest.domain, shapes.find(shape), number)
+    return [image_id]
 
 
 def come_to_rest(guest: guest_domain.Guest) -> None:

@@ -19,10 +19,10 @@ import json
 import pathlib
 import shutil
 import typing as ty
-import urllib.request
 import uuid as uuid_module
 
 from bench import shapes
+from tests.lab import ceph as ceph_module
 from tests.lab import errors
 from tests.lab import glance as glance_module
 from tests.lab.guest import build as guest_build
@@ -51,12 +51,20 @@ auth_type = none
 endpoint = {endpoint}
 live_method = {method}
 upload = {upload}
+deliver = {deliver}
+incremental = {incremental}
+"""
+
+# Of a Glance whose images lie in Ceph.
+CEPH_CONFIG = """\
+rbd_glance_pool = {pool}
+
+[libvirt]
+rbd_user = {user}
+images_rbd_ceph_conf = {conf}
 """
 
 PROPERTIES = {'hw_qemu_guest_agent': 'yes'}
-
-# Seconds for one request.
-REQUEST_TIMEOUT = 60
 
 
 class Scene:
@@ -64,15 +72,22 @@ class Scene:
 
     :ivar folder: for what the benchmark writes
     :ivar snapshots: where upstream's path writes
+    :ivar ceph: where Glance's images lie; None where they are files
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_ceph: bool = False) -> None:
         """Start what does not run yet.
 
         :raises LabError: when something does not start
         """
         self.run_dir = place.lab_dir() / RUN
-        self.glance = glance_module.Glance(self.run_dir).start(wait=False)
+        self.ceph = ceph_module.Ceph(self.run_dir) if in_ceph else None
+        self.glance = glance_module.Glance(self.run_dir)
+        if self.ceph is not None:
+            self.ceph.start()
+            self.ceph.wait_ready()
+            self.glance = glance_module.CephGlance(self.run_dir, self.ceph)
+        self.glance.start(wait=False)
         guest_build.parts()
         self.libvirtd = hypervisor.Libvirtd(self.run_dir).start()
         self.glance.wait_ready()
@@ -81,14 +96,21 @@ class Scene:
         self.snapshots = place.make_dir(self.instances / 'snapshots')
         self._remove_earlier()
 
-    def config(self, name: str, method: str, upload: str) -> pathlib.Path:
+    def config(self, name: str, method: str, upload: str,
+               deliver: str, incremental: str) -> pathlib.Path:
         """Write a nova.conf and return its path."""
         state = place.make_dir(self.folder / 'state')
         path = self.folder / f'{name}.conf'
         path.write_text(CONFIG.format(
             state=state, instances=self.instances, uri=self.libvirtd.uri,
-            endpoint=self.glance.endpoint, method=method, upload=upload))
+            endpoint=self.glance.endpoint, method=method, upload=upload,
+            deliver=deliver, incremental=incremental) + self._ceph_config())
         return path
+
+    def _ceph_config(self) -> str:
+        return '' if self.ceph is None else CEPH_CONFIG.format(
+            pool=ceph_module.IMAGES, user=ceph_module.CLIENT,
+            conf=self.ceph.config_file)
 
     @contextlib.contextmanager
     def guest(self, shape: shapes.Shape
@@ -104,7 +126,6 @@ class Scene:
             load=shape.load.words))
         try:
             guest.boot()
-            guest.wait_for('^LOAD ')
             yield guest
         finally:
             guest.remove()
@@ -125,13 +146,14 @@ class Scene:
         image = self._ask('GET', f'/{image_id}')
         if image['status'] != 'active':
             raise errors.LabError(f'image {image_id} is {image["status"]}')
-        proof.assert_sound(self.glance.folder / 'images' / image_id,
-                           str(image['disk_format']))
+        if self.ceph is None:
+            proof.assert_sound(self.glance.folder / 'images' / image_id,
+                               str(image['disk_format']))
         return int(image['size'])
 
     def delete_image(self, image_id: str) -> None:
         """Delete an image with its data."""
-        self._ask('DELETE', f'/{image_id}')
+        self.glance.delete_image(image_id)
 
     def delete_images(self) -> None:
         """Delete all images; a benchmark that was killed leaves one."""
@@ -145,13 +167,8 @@ class Scene:
     def _ask(self, method: str, path: str,
              body: ty.Mapping[str, ty.Any] | None = None
              ) -> dict[str, ty.Any]:
-        request = urllib.request.Request(
-            f'{self.glance.endpoint}/v2/images{path}', method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={'Content-Type': 'application/json'})
-        with urllib.request.urlopen(request,
-                                    timeout=REQUEST_TIMEOUT) as answer:
-            found: dict[str, ty.Any] = json.loads(answer.read() or '{}')
+        found: dict[str, ty.Any] = json.loads(
+            self.glance.ask(f'images{path}', method, body))
         return found
 
     def _remove_earlier(self) -> None:
@@ -171,6 +188,9 @@ class Scene:
 def stop(run_dir: pathlib.Path) -> None:
     """End all that runs in a folder; the bases stay for the next time."""
     hypervisor.Libvirtd(run_dir).stop()
-    glance_module.Glance(run_dir).stop()
+    ceph = ceph_module.Ceph(run_dir)
+    for service in (glance_module.Glance(run_dir),
+                    glance_module.CephGlance(run_dir, ceph), ceph):
+        service.stop()
     for name in ('instances', 'work/state'):
         shutil.rmtree(run_dir / name, ignore_errors=True)

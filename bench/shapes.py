@@ -26,6 +26,8 @@ import os
 import pathlib
 import random
 
+import libvirt
+
 from nova_snap import units
 from tests.lab.guest import build as guest_build
 from tests.lab.guest import disk as guest_disk
@@ -50,6 +52,11 @@ TEXT = b'The quick brown fox jumps over the lazy dog, %08x times.\n'
 
 # As many as the guest's area of them has.
 RECORDS = guest_build.RECORDS_SIZE // records.RECORD_SIZE
+
+# The part of the data that changes between two images, and the bytes that
+# change together.
+CHANGED = 0.02
+RUN = units.MiB
 
 # Bytes that the data are cut out of.
 POOL = 64 * units.MiB
@@ -160,6 +167,28 @@ def make(shape: Shape, bases: pathlib.Path,
     process.run(['qemu-img', 'rebase', '-u', '-f', 'qcow2', '-F', 'raw',
                  '-b', str(base), str(disk)])
     return guest_disk.Disk(disk, 'qcow2', ((base, 'raw'),))
+
+
+def find(name: str) -> Shape:
+    """Return the shape of this name, which may be a quick one."""
+    name, is_quick, _ = name.partition('/')
+    shape = {**SHAPES, **SCALE, SMALL.name: SMALL}[name]
+    return shape.quick() if is_quick else shape
+
+
+def change(domain: libvirt.virDomain, shape: Shape, seed: int) -> None:
+    """Write over a part of the data, here and there.
+
+    QEMU does, as if the guest did.
+    """
+    source = random.Random(seed)
+    places = [offset for offset, _, _ in shape.pieces()]
+    length = min(RUN, shape.piece)
+    for _ in range(max(1, int(shape.data * CHANGED) // length)):
+        at = source.choice(places) + source.randrange(
+            shape.piece // length) * length
+        guest_disk.ask_qemu_io(
+            domain, f'write -P {source.randrange(256)} {at} {length}')
 
 
 def evict(*paths: pathlib.Path) -> None:

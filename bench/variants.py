@@ -33,27 +33,48 @@ LIMIT = 3600
 class Variant:
     """One way.
 
+    :ivar colour: of its bars, whichever others are drawn
     :ivar method: of ours, [nova_snap]live_method; '' where it is not ours
     :ivar upload: of ours, [nova_snap]upload
+    :ivar deliver: of ours, [nova_snap]deliver
+    :ivar incremental: of ours, [nova_snap]incremental; then an image is taken
+        before that is not measured, and the guest changes a part of its disk
     """
 
     name: str
     title: str
+    colour: str
     method: str = ''
     upload: str = ''
+    deliver: str = 'glance'
+    incremental: str = 'none'
+
+    @property
+    def needs_ceph(self) -> bool:
+        """Tell whether Glance's images must lie in Ceph."""
+        return self.deliver == 'rbd'
 
 
 VARIANTS = {variant.name: variant for variant in (
-    Variant(figures.BARE, 'the bare PUT of the image that Nova\'s path makes'),
-    Variant('upstream', 'Nova\'s own calls, in their order'),
+    Variant(figures.BARE, 'the bare PUT of the image that Nova\'s path makes',
+            '#9e9e9e'),
+    Variant('upstream', 'Nova\'s own calls, in their order', '#c0504d'),
     Variant('rebase', 'nova-snap, live_method = rebase, upload = file',
-            'rebase', 'file'),
+            '#4f81bd', 'rebase', 'file'),
     Variant('rebase-stream', 'nova-snap, live_method = rebase, '
-            'upload = stream', 'rebase', 'stream'),
+            'upload = stream', '#1f497d', 'rebase', 'stream'),
     Variant('copy', 'nova-snap, live_method = copy, upload = file',
-            'copy', 'file'),
+            '#8064a2', 'copy', 'file'),
     Variant('backup', 'nova-snap, live_method = backup, upload = stream',
-            'backup', 'stream'),
+            '#4e9a06', 'backup', 'stream'),
+    Variant('backup-rbd', 'nova-snap, live_method = backup, deliver = rbd; '
+            'with --ceph alone', '#e69f00', 'backup', 'stream', 'rbd'),
+    Variant('flat', 'backup-rbd with incremental = flat, after 2 % of the '
+            'data have changed', '#d55e00', 'backup', 'stream', 'rbd',
+            'flat'),
+    Variant('clone', 'backup-rbd with incremental = clone, after 2 % of the '
+            'data have changed', '#cc79a7', 'backup', 'stream', 'rbd',
+            'clone'),
 )}
 
 
@@ -75,6 +96,8 @@ class Client:
         """Return why a variant cannot be taken; '' when it can."""
         if not variant.method:
             return ''
+        if variant.needs_ceph and self._scene.ceph is None:
+            return 'it is measured with --ceph'
         done = subprocess.run(
             [*self._ours(variant), '--dry-run'], capture_output=True,
             text=True, cwd=place.CHECKOUT)
@@ -139,7 +162,8 @@ class Client:
 
     def _ours(self, variant: Variant) -> list[str]:
         config: pathlib.Path = self._scene.config(
-            variant.name, variant.method, variant.upload)
+            variant.name, variant.method, variant.upload, variant.deliver,
+            variant.incremental)
         return _python('bench.ours', '--config-file', str(config), '--quiet',
                        'image-create', self._guest.spec.uuid, 'bench')
 

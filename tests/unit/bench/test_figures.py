@@ -144,6 +144,11 @@ class RowTestCase(base.BaseTestCase):
     def test_one_look_says_nothing(self):
         self.assertEqual([], row.grown([(1, 80 * MIB, 5, 2)], {}))
 
+    def test_connections_that_are_kept_have_not_grown(self):
+        looks = [(number, 80 * MIB, descriptors, 2) for number, descriptors
+                 in ((10, 5), (100, 9), (150, 7), (200, 7))]
+        self.assertEqual([], row.grown(looks, {}))
+
     def test_what_has_grown_is_named(self):
         looks = [(number, (80 + number * 2) * MIB, 9 + number, 2)
                  for number in range(10)]

@@ -11,6 +11,9 @@
 #    under the License.
 
 
+import re
+import shlex
+
 import ddt
 from oslotest import base
 
@@ -19,8 +22,19 @@ from bench import reader
 from bench import reader_report
 from bench import shapes
 from nova_snap import units
+from tests.lab import place
+
+# What help says in the place of a value, and one.
+VALUES = {'S': 'mixed', 'V': 'backup', 'N': '2', 'FILE': 'file'}
+# Where help begins to say what a call does.
+HELP_COLUMN = 36
+PAGE = 'doc/source/admin/performance.rst'
 
 ALL = options_module.SHAPES
+
+
+def read(path):
+    return (place.CHECKOUT / path).read_text()
 
 
 @ddt.ddt
@@ -87,6 +101,30 @@ class OptionsTestCase(base.BaseTestCase):
         found = options_module.parse(['--scale'])
         sizes = [shape.virtual // units.GiB for shape in found.shapes]
         self.assertEqual([10, 100, 1024], sizes)
+
+    def test_help_says_what_can_be_said(self):
+        calls = [line[:HELP_COLUMN].partition('bench/run ')[2]
+                 for line in read('bench/run').splitlines()
+                 if line.startswith('#   bench/run ')]
+        self.assert_parsed([call for call in calls if call.strip()])
+
+    def test_so_does_the_page(self):
+        self.assert_parsed(re.findall(
+            r'^    bench/run (.*)', read(PAGE).replace('\\\n', ''),
+            re.MULTILINE))
+
+    def assert_parsed(self, calls):
+        self.assertLess(3, len(calls))
+        for words in calls:
+            options_module.parse([
+                VALUES.get(word, word)
+                for word in shlex.split(re.sub(r'[][]', '', words))])
+
+    def test_help_names_all_of_it(self):
+        said = read('bench/run').replace('\n', ' ')
+        for action in options_module._parser()._actions:
+            if '--help' not in action.option_strings:
+                self.assertIn(f' {action.option_strings[0]} ', said)
 
 
 class ReaderTestCase(base.BaseTestCase):
