@@ -34,7 +34,11 @@ SERVICES = {
 CUSTOMER = 'customer'
 
 FLAVOR = 'e2e'
+# With a disk of its own size, in GiB.
+LARGER, LARGER_DISK = 'e2e-larger', 1
 IMAGE = 'e2e-root'
+# The same in Ceph, where Glance keeps its images there, with an agent.
+CEPH_IMAGE = 'e2e-ceph-root'
 # For a guest with an agent and a second disk.
 VOLUME_IMAGE = 'e2e-volume'
 # The word by which it writes to both; see tests/lab/guest/init.
@@ -102,11 +106,12 @@ def make_user(cloud: connection.Connection, where: layout.Layout, name: str,
                                              identity.find_role(role))
 
 
-def make_flavor(cloud: connection.Connection) -> None:
-    """Make the one flavor, as small as the guest; its disk is the image's."""
-    cloud.compute.create_flavor(
-        name=FLAVOR, vcpus=1, disk=0,
-        ram=guest_domain.MEMORY // units.MiB)
+def make_flavors(cloud: connection.Connection) -> None:
+    """Make them as small as the guest; the disk of one is the image's."""
+    for name, disk in ((FLAVOR, 0), (LARGER, LARGER_DISK)):
+        cloud.compute.create_flavor(
+            name=name, vcpus=1, disk=disk,
+            ram=guest_domain.MEMORY // units.MiB)
 
 
 def make_image(cloud: connection.Connection) -> None:
@@ -120,6 +125,16 @@ def make_image(cloud: connection.Connection) -> None:
     _upload(cloud, VOLUME_IMAGE, 'raw', str(parts.root_disk), **made,
             hw_qemu_guest_agent='yes', os_command_line=' '.join(
                 (*guest_domain.KERNEL_WORDS, SECOND_DISK)))
+
+
+def make_image_in_ceph(cloud: connection.Connection) -> None:
+    """Upload the guest's root disk once more, to Glance's default store."""
+    kernel, ramdisk = (cloud.image.find_image(name)
+                       for name in (KERNEL, RAMDISK))
+    _upload(cloud, CEPH_IMAGE, 'raw', str(guest_build.parts().root_disk),
+            kernel_id=kernel.id, ramdisk_id=ramdisk.id,
+            hw_qemu_guest_agent='yes',
+            os_command_line=' '.join(guest_domain.KERNEL_WORDS))
 
 
 def _upload(cloud: connection.Connection, name: str, kind: str, path: str,

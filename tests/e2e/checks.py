@@ -24,6 +24,7 @@ from tests.e2e import cloud as cloud_module
 from tests.e2e import layout
 from tests.e2e import server as server_module
 from tests.e2e import waiting
+from tests.lab import ceph as ceph_module
 from tests.lab import errors
 from tests.lab import process
 from tests.lab import proof
@@ -72,7 +73,7 @@ def nothing_is_left(cloud: cloud_module.Cloud, *,
 
     def is_clean() -> bool:
         seen[:] = [*_snapshot_files(cloud), *_unfinished_images(cloud),
-                   *_converters(cloud)]
+                   *_converters(cloud), *_in_ceph(cloud)]
         # A program to start: only where all the rest is clean.
         seen.extend([] if seen else _records(cloud))
         return not seen
@@ -104,6 +105,20 @@ def _unfinished_images(cloud: cloud_module.Cloud) -> list[str]:
     return [f'image {image.name} ({image.status})'
             for image in cloud.customer.image.images()
             if image.status != 'active']
+
+
+def _in_ceph(cloud: cloud_module.Cloud) -> list[str]:
+    """List what no image of Glance and no disk of Nova has in Ceph."""
+    if not cloud.has_images_in_ceph:
+        return []
+    ceph = cloud.volumes.ceph
+    known = {image.id for image in cloud.customer.image.images()}
+    return [*(f'data of image {image}'
+              for image in ceph.images(ceph_module.IMAGES)
+              if image not in known),
+            *(f'snapshot {snapshot} of {disk}'
+              for disk in ceph.images(ceph_module.DISKS)
+              for snapshot in ceph.snapshots(disk, ceph_module.DISKS))]
 
 
 def _converters(cloud: cloud_module.Cloud) -> list[str]:
@@ -140,4 +155,12 @@ def stored_image_is_sound(cloud: cloud_module.Cloud, image_id: str,
 
     :raises ProofFailed: naming what is wrong
     """
-    proof.assert_sound(cloud.layout.stored_images / image_id, fmt)
+    if not cloud.has_images_in_ceph:
+        proof.assert_sound(cloud.layout.stored_images / image_id, fmt)
+        return
+    path = cloud.layout.run_dir / 'exported'
+    cloud.volumes.ceph.export(f'{image_id}@snap', path, ceph_module.IMAGES)
+    try:
+        proof.assert_sound(path, fmt)
+    finally:
+        path.unlink()

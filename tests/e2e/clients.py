@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The commands a customer has: ``nova`` and ``openstack``."""
+"""The commands of a customer, and ours, which an operator has."""
 
 import os
 import subprocess
@@ -19,6 +19,7 @@ from tests.e2e import catalog
 from tests.e2e import config
 from tests.e2e import layout
 from tests.lab import errors
+from tests.lab import process
 
 # Seconds.
 COMMAND_TIMEOUT = 300
@@ -38,6 +39,14 @@ def run(where: layout.Layout, program: str, *arguments: str) -> str:
         raise errors.LabError(f'{program} {" ".join(arguments)} failed '
                               f'({done.returncode}): {done.stderr.strip()}')
     return done.stdout
+
+
+def nova_snap(*arguments: str) -> str:
+    """Run our command on the node, with its nova.conf.
+
+    :raises LabError: when it fails, with what it said
+    """
+    return process.run([layout.program('nova', 'nova-snap'), *arguments])
 
 
 def _environment(where: layout.Layout) -> dict[str, str]:

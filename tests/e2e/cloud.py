@@ -33,6 +33,7 @@ from tests.e2e import layout
 from tests.e2e import machine
 from tests.e2e import volumes
 from tests.e2e import waiting
+from tests.lab import ceph as ceph_module
 from tests.lab.guest import build as guest_build
 from tests.lab import process
 
@@ -132,9 +133,9 @@ class Cloud:
         # :source: neutron 29, GET /v2.0/ports: "type object 'Port' has no
         # attribute 'port_forwardings'" until SQLAlchemy knows all relations
         list(admin.network.networks())
-        catalog.make_flavor(admin)
+        catalog.make_flavors(admin)
         catalog.make_image(admin)
-        self._done('flavor and image')
+        self._done('flavors and image')
         self.wait_compute()
         self._done('nova-compute')
 
@@ -179,6 +180,36 @@ class Cloud:
             # only a new one leads to a Cinder that has just come up.
             self.customer.session.invalidate()
             self._done('Ceph and Cinder')
+
+    @property
+    def has_images_in_ceph(self) -> bool:
+        """Whether Glance keeps its images in Ceph."""
+        config_file = self.layout.etc / 'glance' / 'glance-api.conf'
+        return self.volumes.ceph.running and config_file.read_text() == (
+            config.render(config.glance(self.layout, in_ceph=True)))
+
+    def need_images_in_ceph(self) -> None:
+        """Have Glance keep its images in Ceph, from the first such case on.
+
+        :raises LabError: when Ceph or Glance does not start
+        """
+        if self.has_images_in_ceph:
+            return
+        self._began = time.monotonic()
+        self.volumes.start_ceph()
+        ceph = self.volumes.ceph
+        self.machine.write('ceph/ceph.conf', ceph.client_config())
+        for client in (ceph_module.CLIENT, ceph_module.GLANCE):
+            self.machine.write(f'ceph/ceph.client.{client}.keyring',
+                               ceph.client_keyring(client))
+        self.machine.write('glance/glance-api.conf', config.render(
+            config.glance(self.layout, in_ceph=True)))
+        glance = self.apis['glance']
+        glance.stop()
+        glance.start()
+        glance.wait_ready()
+        catalog.make_image_in_ceph(self.connect('admin'))
+        self._done('images in Ceph')
 
     def wait_compute(self) -> None:
         """Wait until nova-compute takes orders.

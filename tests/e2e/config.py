@@ -16,6 +16,8 @@ import collections.abc
 import typing as ty
 
 from tests.e2e import layout
+from tests.lab import ceph as ceph_module
+from tests.lab import cinder as cinder_module
 
 Sections = dict[str, dict[str, ty.Any]]
 
@@ -33,6 +35,12 @@ DISCOVER_INTERVAL = 2
 
 # The work factor of a stored password: these live too short to be guessed.
 PASSWORD_ROUNDS = 4
+
+# Where the clients of Ceph look, and the name of Glance's store there.
+CEPH_CONF = '/etc/ceph/ceph.conf'
+CEPH_STORE = 'ceph'
+# Seconds for Glance to connect: without a bound it waits for ever.
+CEPH_TIMEOUT = 20
 
 # nova's policy.yaml. A disk of the image's own size, not of whole GiB, is
 # for administrators alone by default; it makes a raw image a third as big.
@@ -79,9 +87,25 @@ def keystone(where: layout.Layout) -> Sections:
     }
 
 
-def glance(where: layout.Layout) -> Sections:
-    """Return glance-api.conf; see tests/lab/glance.py for the reasons."""
+def glance(where: layout.Layout, *, in_ceph: bool = False) -> Sections:
+    """Return glance-api.conf; see tests/lab/glance.py for the reasons.
+
+    :param in_ceph: images are kept there; those that are files stay
+    """
     folder = where.run_dir / 'glance'
+    if in_ceph:
+        return merge(glance(where), {
+            'DEFAULT': {
+                'enabled_backends': f'{CEPH_STORE}:rbd, file:file',
+                # As Nova's own code wants it.
+                'show_multiple_locations': True,
+                'show_image_direct_url': True},
+            'glance_store': {'default_backend': CEPH_STORE},
+            CEPH_STORE: {
+                'rbd_store_pool': ceph_module.IMAGES,
+                'rbd_store_user': ceph_module.GLANCE,
+                'rbd_store_ceph_conf': CEPH_CONF,
+                'rados_connect_timeout': CEPH_TIMEOUT}})
     return {
         'DEFAULT': {
             **LOG,
@@ -102,6 +126,21 @@ def glance(where: layout.Layout) -> Sections:
         'oslo_messaging_notifications': {'driver': 'noop'},
         'keystone_authtoken': _middleware(where, 'glance', 'image'),
     }
+
+
+def disks_in_ceph() -> Sections:
+    """Return what nova.conf says where root disks lie in Ceph."""
+    return {'libvirt': {
+        **ceph_client()['libvirt'],
+        'images_type': 'rbd',
+        'images_rbd_pool': ceph_module.DISKS,
+        'rbd_secret_uuid': cinder_module.SECRET_UUID}}
+
+
+def ceph_client() -> Sections:
+    """Return how nova.conf says that Ceph is reached."""
+    return {'libvirt': {'images_rbd_ceph_conf': CEPH_CONF,
+                        'rbd_user': ceph_module.CLIENT}}
 
 
 def placement(where: layout.Layout) -> Sections:
@@ -157,6 +196,8 @@ def nova(where: layout.Layout, *, driver: str, libvirt_uri: str,
             'transport_url': where.transport,
             'compute_driver': driver,
             'report_interval': REPORT_INTERVAL,
+            # There is no other.
+            'allow_resize_to_same_host': True,
             # The machine is not for guests alone, and they are small.
             'reserved_host_memory_mb': 0,
         },

@@ -17,10 +17,12 @@ import re
 import threading
 import typing as ty
 
+from tests.e2e import catalog
 from tests.e2e import checks
 from tests.e2e import clients
 from tests.e2e import cloud as cloud_module
 from tests.e2e import compute
+from tests.e2e import config
 from tests.e2e import server as server_module
 from tests.e2e import waiting
 from tests.lab import errors
@@ -68,6 +70,7 @@ class Scene:
         self.api = cloud.customer
         self.between = _Proxy(cloud.layout.url('glance'))
         self._server: server_module.Server | None = None
+        self._is_in_ceph = False
 
     def close(self) -> None:
         """End the proxy."""
@@ -78,17 +81,61 @@ class Scene:
         return {'glance': {'endpoint_override': self.between.endpoint},
                 'nova_snap': {'bandwidth': SLOWLY}}
 
+    def in_ceph(self, **own: ty.Any) -> compute.Options:
+        """Return the options for root disks in Ceph, and images there.
+
+        :param own: options of our own
+        """
+        self.cloud.need_images_in_ceph()
+        return self._counted(config.disks_in_ceph(), own)
+
+    def into_ceph(self, **own: ty.Any) -> compute.Options:
+        """Return the options for images in Ceph, of disks that are files."""
+        self.cloud.need_images_in_ceph()
+        # Glance tells their pool to the service user, and to no customer.
+        return self._counted(config.ceph_client(),
+                             {**own, 'deliver': 'rbd'})
+
+    def _counted(self, sections: config.Sections,
+                 own: dict[str, ty.Any]) -> compute.Options:
+        """Let what Glance is asked be seen."""
+        return {**sections, 'nova_snap': own,
+                'glance': {'endpoint_override': self.between.endpoint}}
+
+    @property
+    def has_disks_in_ceph(self) -> bool:
+        """Whether the servers that nova-compute boots now are in Ceph."""
+        return self.cloud.compute.options.get('libvirt', {}).get(
+            'images_type') == 'rbd'
+
+    @property
+    def image_format(self) -> str:
+        """Of the images that nova-compute makes now, unless one is named."""
+        own = self.cloud.compute.options.get('nova_snap', {})
+        return ('raw' if self.has_disks_in_ceph
+                or own.get('deliver') == 'rbd' else 'qcow2')
+
+    def boot(self, name: str) -> server_module.Server:
+        """Boot a server whose root disk is where nova.conf has it."""
+        image = (catalog.CEPH_IMAGE if self.has_disks_in_ceph
+                 else catalog.IMAGE)
+        return server_module.Server.boot(
+            self.cloud, name, self.api.image.find_image(image).id)
+
     def server(self) -> server_module.Server:
         """Return a guest that is active and writes; a new one if need be."""
         if self._server is not None:
             try:
+                checks.expect(self._is_in_ceph == self.has_disks_in_ceph,
+                              'its disk is not where nova.conf has it')
                 self._server.wait_status('ACTIVE', timeout=0)
                 checks.is_whole(self._server, None)
             except Exception:
                 self._server.delete()
                 self._server = None
         if self._server is None:
-            self._server = server_module.Server.boot(self.cloud, 'e2e')
+            self._server = self.boot('e2e')
+            self._is_in_ceph = self.has_disks_in_ceph
         return self._server
 
     def tidy_up(self) -> None:
@@ -138,11 +185,13 @@ class Scene:
         server.wait_status(status)
         return Taken(image, before, server.last_record())
 
-    def prove(self, taken: Taken, fmt: str = 'qcow2') -> None:
+    def prove(self, taken: Taken, fmt: str | None = None) -> None:
         """Prove that an image is the disk at one instant, and boots.
 
+        :param fmt: that it has to have; by default what nova.conf leads to
         :raises ProofFailed: saying what is wrong
         """
+        fmt = fmt or self.image_format
         image = self.api.image.get_image(taken.image.id)
         checks.expect(image.disk_format == fmt,
                       f'the image is {image.disk_format}, not {fmt}')

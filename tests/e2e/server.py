@@ -119,6 +119,17 @@ class Server:
         getattr(self.api.compute, f'{action}_server')(self.id)
         self.wait_status(status)
 
+    def resize(self, flavor: str, status: str) -> None:
+        """Have Nova give a server another flavor, and confirm it.
+
+        :param status: that it has before and afterwards
+        """
+        compute = self.api.compute
+        compute.resize_server(self.id, compute.find_flavor(flavor).id)
+        self.wait_status('VERIFY_RESIZE')
+        compute.confirm_server_resize(self.id)
+        self.wait_status(status)
+
     def delete(self) -> None:
         """Delete the server and wait until it is gone."""
         with contextlib.suppress(exceptions.NotFoundException):

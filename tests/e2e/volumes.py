@@ -10,9 +10,8 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Cinder on Ceph, brought up for the first case that needs volumes."""
+"""Ceph, and Cinder on it, brought up for the first case that needs them."""
 
-import base64
 import collections.abc
 import pathlib
 
@@ -65,8 +64,8 @@ class Volumes:
         """
         if self.running:
             return
-        self.stop()
-        self.ceph.start()
+        self.cinder.stop()
+        self.start_ceph()
         process.run(['mariadb', '--no-defaults', f'--socket={socket}'],
                     stdin=f'DROP DATABASE IF EXISTS {DATABASE};'
                           f'CREATE DATABASE {DATABASE};')
@@ -76,13 +75,19 @@ class Volumes:
         self._start_cinder()
         catalog.register(admin, USER, 'block-storage',
                          f'{self.cinder.api.url}/v3/$(project_id)s')
-        with self._libvirtd.connection() as conn:
-            conn.secretDefineXML(guest_volumes.SECRET).setValue(
-                base64.b64decode(self.ceph.key()))
         # Signed in anew: the catalog has it now.
         cinder = connect().block_storage
         waiting.wait_until(lambda: any(cinder.backend_pools()),
                            timeout=SPACE_TIMEOUT, what='space for volumes')
+
+    def start_ceph(self) -> None:
+        """Start Ceph, unless it runs, and tell libvirt its key.
+
+        :raises LabError: when it does not start; a log says why
+        """
+        if not self.ceph.running:
+            self.ceph.start()
+            guest_volumes.tell_secret(self._libvirtd, self.ceph)
 
     def _start_cinder(self) -> None:
         """Start its services, which ask Keystone."""

@@ -20,6 +20,9 @@ import collections.abc
 import dataclasses
 
 from tests.e2e.cases import by_backup
+from tests.e2e.cases import ceph_faults
+from tests.e2e.cases import in_ceph
+from tests.e2e.cases import incremental
 from tests.e2e.cases import kills
 from tests.e2e.cases import requests
 from tests.e2e.cases import snapshots
@@ -100,9 +103,39 @@ CASES = (
     Case('backup-job-paused', snapshots.paused, _slowly_by_backup),
     Case('backup-job-killed', by_backup.killed, _slowly_by_backup),
     Case('backup-job-deleted', by_backup.deleted, _slowly_by_backup),
+    Case('backup-job-attach', by_backup.attached, _slowly_by_backup),
     Case('backup-job-stop', by_backup.stopped, _crawling_by_backup),
     Case('volumes', volumes_cases.by_nova, _as_installed),
     Case('volumes-by-command', volumes_cases.by_command, _as_installed),
     Case('api-killed-in-freeze', volumes_cases.api_is_killed, _thawing_soon),
     Case('thaw-is-late', volumes_cases.thaw_is_late, _thawing_soon),
+    Case('as-novas', in_ceph.as_novas, _as_installed),
+    Case('ceph', in_ceph.by_ceph(snapshots.live), scenes.Scene.in_ceph),
+    Case('ceph-stopped', in_ceph.by_ceph(snapshots.stopped),
+         scenes.Scene.in_ceph),
+    Case('ceph-backup', in_ceph.by_ceph(snapshots.backup),
+         scenes.Scene.in_ceph),
+    Case('ceph-shelve', in_ceph.by_ceph(snapshots.shelve),
+         scenes.Scene.in_ceph),
+    Case('ceph-lives', in_ceph.by_ceph(in_ceph.lives), scenes.Scene.in_ceph),
+    Case('ceph-killed-in-clone', in_ceph.killed_in_clone,
+         scenes.Scene.in_ceph),
+    Case('ceph-killed-in-flatten', in_ceph.killed_in_flatten,
+         scenes.Scene.in_ceph),
+    Case('ceph-killed-in-location', in_ceph.killed_in_location,
+         scenes.Scene.in_ceph),
+    Case('ceph-as-novas', in_ceph.as_novas, scenes.Scene.in_ceph),
+    Case('ceph-dead-osd', ceph_faults.dead_osd, scenes.Scene.in_ceph),
+    Case('ceph-wrong-key', ceph_faults.wrong_key, scenes.Scene.in_ceph),
+    Case('ceph-small-caps', ceph_faults.small_caps, scenes.Scene.in_ceph),
+    Case('ceph-no-pool', ceph_faults.no_pool, scenes.Scene.in_ceph),
+    Case('into-ceph', in_ceph.by_ceph(snapshots.live),
+         scenes.Scene.into_ceph),
+    Case('into-ceph-killed', in_ceph.killed_in_write,
+         scenes.Scene.into_ceph),
+    Case('incremental-flat', in_ceph.by_ceph(incremental.in_a_row),
+         incremental.flat),
+    Case('incremental-resized', incremental.resized, incremental.flat),
+    Case('incremental-clone', in_ceph.by_ceph(incremental.in_a_row),
+         incremental.clone),
 )

@@ -12,7 +12,11 @@
 
 """Snapshots by a backup job, and what is done to the server while it runs."""
 
+import contextlib
+import threading
+
 import libvirt
+from openstack import exceptions
 
 from tests.e2e.cases import kills
 from tests.e2e.cases import snapshots
@@ -25,6 +29,12 @@ from tests.lab import proxy
 
 # Seconds for Nova to delete a server.
 DELETED_TIMEOUT = 60
+# Seconds for Nova to attach a volume, or to detach one: libvirt itself waits
+# for the end of a job that hinders it half a minute.
+# :source: libvirt src/qemu/qemu_domainjob.c, QEMU_JOB_WAIT_TIME
+ATTACH_TIMEOUT = 25
+# Seconds that an upload may stand still: less than makes us give it up.
+STILL_SECONDS = 100
 
 
 def _is_backed_up(server: server_module.Server) -> bool:
@@ -74,3 +84,88 @@ def deleted(scene: scenes.Scene) -> None:
 def stopped(scene: scenes.Scene) -> None:
     """The service is stopped while the disk is read."""
     stop.stop_when(scene, _is_backed_up)
+
+
+def attached(scene: scenes.Scene) -> None:
+    """A volume comes and goes, and the server is rebooted, in an upload.
+
+    Nova refuses that, until an administrator resets the server's state: Nova
+    does not know of the snapshot any more then, and the snapshot fails.
+    """
+    scene.cloud.need_volumes()
+    server = scene.server()
+    volume = _volume(scene)
+    go_on = threading.Event()
+    fault = scene.between.inject(proxy.Fault(
+        'PUT', proxy.FILE, call_after=kills.UPLOADED,
+        call=lambda: go_on.wait(STILL_SECONDS)))
+
+    def act() -> None:
+        try:
+            _refused(server, volume)
+            scene.cloud.connect('admin').compute.reset_server_state(
+                server.id, 'active')
+            _attach_and_detach(server, volume)
+            checks.expect(_is_backed_up(server), 'the job has ended')
+            server.api.compute.reboot_server(server.id, 'HARD')
+            server.wait_status('ACTIVE')
+        finally:
+            go_on.set()
+
+    with scenes.watching(fault.happened.is_set, act,
+                         timeout=2 * STILL_SECONDS, what='an upload'):
+        scene.run('nova', 'image-create', server.id, 'attached')
+    scene.between.clear()
+    waiting.wait_until(lambda: not scene.image_names(),
+                       timeout=DELETED_TIMEOUT, what='no image of it')
+    server.wait_status('ACTIVE')
+    server.wait_writing(-1)
+    checks.is_whole(server, None)
+    checks.nothing_is_left(scene.cloud)
+    scene.api.block_storage.delete_volume(volume)
+
+
+def _volume(scene: scenes.Scene) -> str:
+    """Make a volume, and return its id."""
+    storage = scene.api.block_storage
+    made = storage.create_volume(size=server_module.VOLUME_GIB)
+    waiting.wait_until(
+        lambda: storage.get_volume(made.id).status == 'available',
+        timeout=server_module.VOLUME_TIMEOUT, what='a volume')
+    return str(made.id)
+
+
+def _refused(server: server_module.Server, volume: str) -> None:
+    """Check that Nova refuses at once what would disturb the snapshot."""
+    compute = server.api.compute
+    for what, call in (
+            ('an attachment', lambda: compute.create_volume_attachment(
+                server.id, volume_id=volume)),
+            ('a soft reboot', lambda: compute.reboot_server(
+                server.id, 'SOFT')),
+            ('a hard reboot', lambda: compute.reboot_server(
+                server.id, 'HARD'))):
+        with contextlib.suppress(exceptions.ConflictException):
+            call()
+            checks.expect(False, f'Nova takes {what} during a snapshot')
+
+
+def _attach_and_detach(server: server_module.Server, volume: str) -> None:
+    compute = server.api.compute
+    compute.create_volume_attachment(server.id, volume_id=volume)
+    _wait_for_volume(server, volume, 'in-use', 2)
+    compute.delete_volume_attachment(server.id, volume)
+    _wait_for_volume(server, volume, 'available', 1)
+
+
+def _wait_for_volume(server: server_module.Server, volume: str, status: str,
+                     disks: int) -> None:
+    """Wait until Cinder says so, and the guest has so many disks."""
+    def is_so() -> bool:
+        with server.domain() as domain:
+            return (server.api.block_storage.get_volume(volume).status
+                    == status
+                    and domain.XMLDesc().count('<disk ') == disks)
+
+    waiting.wait_until(is_so, timeout=ATTACH_TIMEOUT,
+                       what=f'volume {volume} {status}')

@@ -22,11 +22,14 @@ from tests.lab import proxy
 # Bytes of an image after which its upload is under way.
 UPLOADED = 1 << 20
 
+# The name of the image.
+KILLED = 'killed'
+
 
 def in_mirror(scene: scenes.Scene) -> None:
     """While libvirt copies the disk."""
     server = scene.server()
-    _killed_when(scene, server, server.is_mirrored, 'a block job')
+    killed_when(scene, server, server.is_mirrored, 'a block job')
 
 
 def in_convert(scene: scenes.Scene) -> None:
@@ -38,7 +41,7 @@ def in_convert(scene: scenes.Scene) -> None:
                    str(scene.cloud.layout.snapshots) in command
                    for _, command in checks.processes('qemu-img'))
 
-    _killed_when(scene, server, is_converted, 'qemu-img convert')
+    killed_when(scene, server, is_converted, 'qemu-img convert')
 
 
 def in_upload(scene: scenes.Scene) -> None:
@@ -46,7 +49,7 @@ def in_upload(scene: scenes.Scene) -> None:
     server = scene.server()
     fault = scene.between.inject(proxy.Fault(
         'PUT', proxy.FILE, call=lambda: None, call_after=UPLOADED))
-    _killed_when(scene, server, fault.happened.is_set, 'an upload')
+    killed_when(scene, server, fault.happened.is_set, 'an upload')
 
 
 def while_saved(scene: scenes.Scene) -> None:
@@ -57,23 +60,35 @@ def while_saved(scene: scenes.Scene) -> None:
         with server.domain() as domain:
             return not domain.isActive() and domain.hasManagedSaveImage()
 
-    _killed_when(scene, server, is_saved, 'a saved guest', same_qemu=False)
+    killed_when(scene, server, is_saved, 'a saved guest', same_qemu=False)
     checks.expect(not scenes.BOOTED.search(server.console()),
                   'the guest was booted, not resumed')
 
 
-def _killed_when(scene: scenes.Scene, server: server_module.Server,
-                 look: collections.abc.Callable[[], object], what: str, *,
-                 same_qemu: bool = True) -> None:
+def killed_when(scene: scenes.Scene, server: server_module.Server,
+                look: collections.abc.Callable[[], object], what: str, *,
+                same_qemu: bool = True,
+                then: collections.abc.Callable[[], object] | None = None,
+                may_be_made: bool = False) -> None:
     """Kill nova-compute at a moment, and check what its next start mends.
 
+    :param then: called when it is dead, before it is started
+    :param may_be_made: the image may be there in the end, whole
     :raises ProofFailed: naming what was not mended
     """
     compute = scene.cloud.compute
     qemu_pid = server.qemu_pid() if same_qemu else None
-    with scenes.watching(look, compute.kill, timeout=scenes.MOMENT_TIMEOUT,
+
+    def kill() -> None:
+        compute.kill()
+        if then is not None:
+            then()
+
+    with scenes.watching(look, kill, timeout=scenes.MOMENT_TIMEOUT,
                          what=what):
-        scene.run('nova', 'image-create', server.id, 'killed')
+        before = server.last_record()
+        scene.run('nova', 'image-create', server.id, KILLED)
+    after = server.last_record()
     scene.between.clear()
     compute.start()
     scene.cloud.wait_compute()
@@ -81,4 +96,7 @@ def _killed_when(scene: scenes.Scene, server: server_module.Server,
     checks.is_whole(server, qemu_pid)
     checks.nothing_is_left(scene.cloud)
     names = scene.image_names()
+    if may_be_made and names:
+        scene.prove(scenes.Taken(scene.wait_image(KILLED), before, after))
+        return
     checks.expect(not names, f'there is an image of it: {names}')

@@ -18,12 +18,11 @@ import signal
 import typing as ty
 
 from tests.e2e import checks
-from tests.e2e import layout
+from tests.e2e import clients
 from tests.e2e import scene as scenes
 from tests.e2e import server as server_module
 from tests.e2e import waiting
 from tests.lab import errors
-from tests.lab import process
 from tests.lab import proof
 
 # Seconds for nova-compute to be told that all snapshots are made.
@@ -72,12 +71,12 @@ def by_command(scene: scenes.Scene) -> None:
     scene.api.compute.reboot_server(server.id, 'HARD')
     server.wait_status('ACTIVE')
     server.wait_writing(-1)
-    _wait_agent(server)
+    wait_agent(server)
     qemu_pid = server.qemu_pid()
     scene.take(server, 'novas')
     before = server.last_record()
-    said = _nova_snap('image-create', server.id, 'ours',
-                      '--quiesce', 'require')
+    said = clients.nova_snap('image-create', server.id, 'ours',
+                             '--quiesce', 'require')
     taken = scenes.Taken(scene.wait_image('ours'), before,
                          server.last_record())
     checks.is_whole(server, qemu_pid)
@@ -87,7 +86,7 @@ def by_command(scene: scenes.Scene) -> None:
         checks.expect(of_it(novas) == of_it(ours),
                       f'{of_it(ours)} is not {of_it(novas)}')
     _prove(scene, taken)
-    _nova_snap('image-delete', taken.image.id, '--yes')
+    clients.nova_snap('image-delete', taken.image.id, '--yes')
     snapshots = {entry['snapshot_id']
                  for entry in json.loads(ours['block_device_mapping'])}
     left = {one.id for one in scene.api.block_storage.snapshots()}
@@ -135,11 +134,6 @@ def thaw_is_late(scene: scenes.Scene) -> None:
     server.delete()
 
 
-def _nova_snap(*arguments: str) -> str:
-    """Run the command on the node, with its nova.conf."""
-    return process.run([layout.program('nova', 'nova-snap'), *arguments])
-
-
 def _entries(image: dict[str, ty.Any]) -> list[dict[str, ty.Any]]:
     """Return the entries of a mapping, but for whose snapshots they are."""
     entries = json.loads(image['block_device_mapping'])
@@ -158,11 +152,12 @@ def _server(scene: scenes.Scene) -> server_module.Server:
     """Return a new server whose disks are volumes, its agent connected."""
     scene.cloud.need_volumes()
     server = server_module.Server.boot_from_volumes(scene.cloud, 'volumes')
-    _wait_agent(server)
+    wait_agent(server)
     return server
 
 
-def _wait_agent(server: server_module.Server) -> None:
+def wait_agent(server: server_module.Server) -> None:
+    """Wait until the agent of a guest is connected."""
     def has_agent() -> bool:
         with server.domain() as domain:
             return "state='connected'" in domain.XMLDesc()
