@@ -34,8 +34,8 @@ from tests.stages import processes
 from tests.stages import report as report_module
 from tests.stages import stages
 
-# The niceness of what runs at the same time as the lab: an emulated guest,
-# and a test that waits for one, must not be slowed down.
+# The niceness of what may run at the same time as emulated guests: they, and a
+# test that waits for one, must not be slowed down.
 NICENESS = 10
 
 # Seconds for a lane to see that all is being ended.
@@ -56,10 +56,12 @@ class Session:
         self.runner = processes.Processes()
         self.ground = ground_module.Ground(self.runner)
         self.logs = place.make_dir(self.ground.folder / 'test')
+        self._niceness = NICENESS if any(
+            stage.has_guests for stage in options.wanted) else 0
         self._threads: list[threading.Thread] = []
 
     def perform(self) -> None:
-        """Perform all stages; those of two lanes at the same time."""
+        """Perform all stages; those of other lanes at the same time."""
         for stage in self.options.left_out:
             self.report.left_out(stage.name, '--fast was given')
         for lane in self._lanes():
@@ -81,13 +83,19 @@ class Session:
 
     def _lanes(self) -> list[Chore]:
         """Return what is done at the same time."""
-        lab, alone = ([stage for stage in self.options.wanted
-                       if stage.lane is lane]
-                      for lane in (stages.Lane.LAB, stages.Lane.ALONE))
-        if not lab or not alone:
-            return [functools.partial(self._perform_lane, lab or alone)]
-        return [functools.partial(self._perform_lane, lab),
-                functools.partial(self._perform_next_to_lab, alone)]
+        on_labs = [
+            [stage for stage in self.options.wanted if stage.lane is lane]
+            for lane in (stages.Lane.LAB, stages.Lane.SECOND_LAB)]
+        alone = [stage for stage in self.options.wanted
+                 if stage.lane is stages.Lane.ALONE]
+        lanes: list[Chore] = [
+            functools.partial(self._perform_lane, wanted)
+            for wanted in on_labs if wanted]
+        if alone:
+            lanes.append(functools.partial(
+                self._perform_next_to_lab if lanes else self._perform_lane,
+                alone))
+        return lanes
 
     def _perform_lane(self, wanted: list[stages.Stage]) -> None:
         """Perform stages one after the other."""
@@ -96,23 +104,15 @@ class Session:
                 self._perform(stage)
 
     def _perform_next_to_lab(self, wanted: list[stages.Stage]) -> None:
-        """Perform stages while the lab's lane runs."""
-        niceness = os.getpriority(os.PRIO_PROCESS, 0)
-        # Of this thread and of what it starts. The call sets a niceness; what
-        # is meant comes on top of the one that tools/test was started with.
-        os.setpriority(os.PRIO_PROCESS, 0, niceness + NICENESS)
+        """Perform stages while those on a lab run."""
         # What is quick comes first, and the packages of the hypervisor.
         self._perform_lane([one for one in wanted if not one.has_tests])
         if stages.BY_NAME['volumes'] in wanted:
             # Their own stage says what is wrong.
-            with contextlib.suppress(errors.LabError, processes.Stopped):
+            with (_niceness(self._niceness),
+                  contextlib.suppress(errors.LabError, processes.Stopped)):
                 stages.prepare_volumes(self.ground)
-        self._perform_lane([one for one in wanted
-                            if one.has_tests and not one.has_guests])
-        # Root alone may, and starts guests.
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, 0, niceness)
-        self._perform_lane([one for one in wanted if one.has_guests])
+        self._perform_lane([one for one in wanted if one.has_tests])
 
     def _perform(self, stage: stages.Stage) -> None:
         began = time.monotonic()
@@ -121,7 +121,8 @@ class Session:
             self.options.releases)
         counted, why = figures.Figures(), ''
         try:
-            with lock.held(self.logs / f'{stage.name}.lock'):
+            with (lock.held(self.logs / f'{stage.name}.lock'),
+                  _niceness(0 if stage.has_guests else self._niceness)):
                 run.log.write_text('')
                 counted = stage.perform(run)
         except errors.LabError as exc:
@@ -132,6 +133,22 @@ class Session:
             raise processes.Stopped
         self.report.ended(stage.name, counted, time.monotonic() - began,
                           run.log, names=self.options.names, why=why)
+
+
+@contextlib.contextmanager
+def _niceness(more: int) -> cabc.Iterator[None]:
+    """Make this thread, and what it starts, nicer than tools/test is.
+
+    :param more: what comes on top of the niceness of tools/test
+    """
+    niceness = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, niceness + more)
+    try:
+        yield
+    finally:
+        # Root alone may, and starts guests.
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, niceness)
 
 
 def main(arguments: cabc.Sequence[str]) -> int:

@@ -169,12 +169,44 @@ class LanesTestCase(SessionTest):
         self.run_stages(
             self.stage('unit', do=self.meet('unit')),
             self.stage('functional', do=self.meet('functional'),
-                       lane=stages.Lane.LAB))
+                       lane=stages.Lane.LAB, has_guests=True))
         self.assertEqual(figures.Figures(2), self.ran.report.total)
         self.assertEqual(
             {'functional': before,
              'unit': min(before + main_module.NICENESS, 19)}, self.niceness)
         self.assertEqual(before, os.getpriority(os.PRIO_PROCESS, 0))
+
+    def test_two_labs_at_the_same_time(self):
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        self.run_stages(
+            self.stage('faults', do=self.meet('faults'),
+                       lane=stages.Lane.SECOND_LAB),
+            self.stage('functional', do=self.meet('functional'),
+                       lane=stages.Lane.LAB))
+        self.assertEqual(figures.Figures(2), self.ran.report.total)
+        self.assertEqual(dict.fromkeys(('faults', 'functional'), before),
+                         self.niceness)
+
+    def test_without_a_guest_nothing_is_slowed_down(self):
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        self.run_stages(
+            self.stage('unit', do=self.meet('unit')),
+            self.stage('nova', do=self.meet('nova'),
+                       lane=stages.Lane.SECOND_LAB))
+        self.assertEqual(dict.fromkeys(('unit', 'nova'), before),
+                         self.niceness)
+
+    def test_a_lab_that_follows_is_not_slowed_down(self):
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        self.run_stages(
+            self.stage('nova', lane=stages.Lane.SECOND_LAB),
+            self.stage('kills', do=self.meet('kills'), has_guests=True,
+                       lane=stages.Lane.SECOND_LAB),
+            self.stage('functional', do=self.meet('functional'),
+                       lane=stages.Lane.LAB, has_guests=True))
+        if os.geteuid() == 0:
+            self.assertEqual(dict.fromkeys(('functional', 'kills'), before),
+                             self.niceness)
 
     def test_guests_next_to_the_lab_are_not_slowed_down(self):
         before = os.getpriority(os.PRIO_PROCESS, 0)
