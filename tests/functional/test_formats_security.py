@@ -189,16 +189,16 @@ class HeaderTest(base.FunctionalTest):
         expected = self.folder / 'expected'
         process.run(['qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw',
                      str(disk.path), str(expected)])
-        *above, (base, base_format) = (
+        *above, (lowest, lowest_format) = (
             (disk.path, disk.driver_format), *disk.backing)
         forget_format(above[-1][0])
-        self.use_as_image_cache(base.parent)
+        self.use_as_image_cache(lowest.parent)
         result = self.take(guest)
         [image] = result.plan.images
-        self.assertEqual([*(name for _, name in above), base_format],
+        self.assertEqual([*(name for _, name in above), lowest_format],
                          [layer.format for layer in image.disk.chain])
         [remark] = result.plan.remarks
-        self.assertIn(f'no header names the format of {base}', remark)
+        self.assertIn(f'no header names the format of {lowest}', remark)
         process.run(['qemu-img', 'compare', '-f', image.image_format,
                      '-F', 'raw', str(self.download(image.image_id)),
                      str(expected)])

@@ -25,11 +25,11 @@ import libvirt
 from lxml import etree
 
 from nova_snap import errors
+from nova_snap.flows import recovery
 from nova_snap.hypervisor import connection as connection_module
 from tests.functional import agent
 from tests.functional import base
 from tests.functional import disguise
-from tests.functional import test_hostdevs
 from tests.lab import process
 
 COMMAND = re.compile(
@@ -125,6 +125,18 @@ class FrozenTest(RemedyTest):
     def status(self, guest):
         return agent.command(guest, 'guest-fsfreeze-status')
 
+    def save_and_start(self, guest):
+        """Save the guest, and start it as the message of a recovery says."""
+        node = self.node()
+        # As a cold snapshot begins.
+        recovery.thaw_later(node, recovery.status(node))
+        guest.domain.managedSave(0)
+        ended = self.nova_snap('recover')
+        self.assertNotEqual(0, ended.returncode)
+        done = self.follow(ended.stdout + ended.stderr)
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertEqual('frozen', self.status(guest))
+
     def assert_recovered(self):
         ended = self.nova_snap('recover')
         self.assertEqual(0, ended.returncode, ended.stderr)
@@ -133,6 +145,7 @@ class FrozenTest(RemedyTest):
     def test_an_agent_that_answers_again_thaws_it(self):
         guest, message = self.frozen()
         self.assertIn('"nova-snap recover"', message)
+        self.save_and_start(guest)
         done = self.follow(message)
         self.assertEqual(0, done.returncode, done.stderr)
         self.assertEqual('thawed', self.status(guest))
@@ -167,14 +180,14 @@ class DeviceTest(RemedyTest):
 
     def test_it_is_given_back(self):
         guest = self.guest(extra_devices=disguise.cards(1))
-        cards = test_hostdevs.has_cards(guest)
+        cards = disguise.has_cards(guest)
         error = self.assertRaises(
             errors.HostdevStuck, self.take, guest,
             base.Hooks({'domain.detach_device': lambda call, *_: None}),
             cold=True)
         guest.domain.detachDeviceFlags(disguise.cards(1),
                                        libvirt.VIR_DOMAIN_AFFECT_LIVE)
-        process.wait_until(lambda: not test_hostdevs.has_cards(guest),
+        process.wait_until(lambda: not disguise.has_cards(guest),
                            timeout=RELEASE_TIMEOUT, what='the release')
         # libvirt knows the card as what it is.
         port = re.search("'(<interface .*)'", str(error))[1]
@@ -184,4 +197,4 @@ class DeviceTest(RemedyTest):
         done = self.run_in_shell(command.replace(
             port, etree.tostring(card, encoding='unicode')))
         self.assertEqual(0, done.returncode, done.stderr)
-        self.assertEqual(cards, test_hostdevs.has_cards(guest))
+        self.assertEqual(cards, disguise.has_cards(guest))

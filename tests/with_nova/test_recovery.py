@@ -9,10 +9,13 @@
 #    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 #    License for the specific language governing permissions and limitations
 #    under the License.
+
 """What a dead nova-compute left, settled by init_host() of the next one."""
 
 import threading
+import time
 from unittest import mock
+import uuid
 
 import ddt
 import fixtures
@@ -23,6 +26,7 @@ from nova import exception
 from nova import objects
 from oslo_db import exception as db_exc
 
+from nova_snap.driver import recovery as recovery_module
 from nova_snap import errors
 from nova_snap.flows import recovery
 from nova_snap.flows import snapshot
@@ -44,6 +48,10 @@ RECORD = image_model.ImageSpec(
 
 SECOND = '22222222-2222-4222-8222-222222222222'
 
+# The scene lets a start wait longer.
+START_SECONDS = recovery_module.START_SECONDS
+RECORDS = 100
+
 LIVE = 'blockRebase'
 COLD = 'managedSave'
 
@@ -58,16 +66,16 @@ class LeftTestCase(scene.SceneTestCase):
         """
         self.fake.set(disable_libvirt_livesnapshot=call == COLD)
         self.fake.glance.create(image_record.of_spec(RECORD))
-        process = self.fake.process()
-        process.calls.kill_named(call)
+        dying = self.fake.process()
+        dying.calls.kill_named(call)
         try:
-            snapshot.take(process.node, request_model.Request(
+            snapshot.take(dying.node, request_model.Request(
                 scene.UUID, (request_model.RequestedImage(
                     IMAGE, 'nightly', request_model.Party.NOVA,
                     owner=owner),)))
         except (fake_calls.Killed, errors.SnapError):
             pass
-        self.assertTrue(process.calls.is_dead)
+        self.assertTrue(dying.calls.is_dead)
         self.assertNotEqual([], self.records())
 
     def start(self):
@@ -230,6 +238,14 @@ class ImageTestCase(LeftTestCase):
         self.assertIn(IMAGE, self.glance.images)
         self.assert_settled()
 
+    def test_an_active_one_with_other_bytes_than_were_sent_is_deleted(self):
+        self.fake.glance.corrupts = True
+        self.die('delete')
+        self.glance.images[IMAGE]['status'] = 'active'
+        self.start()._recovery.images_too()
+        self.assertNotIn(IMAGE, self.glance.images)
+        self.assert_settled()
+
     def test_a_retry_by_another_project_leaves_it_to_the_service(self):
         self.die('convert', owner='admins')
         self.glance.images[IMAGE]['owner'] = 'admins'
@@ -325,15 +341,31 @@ class StartTestCase(LeftTestCase):
             'nova.virt.libvirt.driver.LibvirtDriver.resume_state_on_host_boot',
             lambda *_: seen.append(bool(self.guest.isActive()))))
         driver = self.start()
-        nova = threading.Thread(target=driver.resume_state_on_host_boot,
-                                args=(self.context, self.instance, None))
-        nova.start()
-        nova.join(0.2)
+        # nova-compute is starting still: it does not wait here.
+        driver.resume_state_on_host_boot(self.context, self.instance, None)
         self.assertEqual([], seen)
         released.set()
-        nova.join(scene.PATIENCE_SECONDS)
+        process.wait_until(lambda: seen, timeout=scene.PATIENCE_SECONDS,
+                           what='Nova\'s turn')
         self.assertEqual([True], seen)
         self.assert_guest_whole()
+
+    def test_what_nova_raises_after_its_guest_came_back_is_logged(self):
+        self.die(COLD)
+        released = self.hold_up()
+
+        def fail(*_):
+            raise exception.NovaException('no disk')
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.virt.libvirt.driver.LibvirtDriver.resume_state_on_host_boot',
+            fail))
+        driver = self.start()
+        driver.resume_state_on_host_boot(self.context, self.instance, None)
+        released.set()
+        process.wait_until(
+            lambda: 'is not resumed' in self.stdlog.logger.output,
+            timeout=scene.PATIENCE_SECONDS, what='the line in the log')
 
     def test_a_guest_that_does_not_answer_holds_up_no_other(self):
         """Each is settled in a thread of its own."""
@@ -353,6 +385,28 @@ class StartTestCase(LeftTestCase):
         self.assertTrue(done.is_set())
         self.assertNotIn('is not settled', self.stdlog.logger.output)
 
+    def test_a_hundred_records_take_less_than_a_start_waits(self):
+        self.die(LIVE)
+        self.multiply_record(RECORDS)
+        # However busy the machine is.
+        began = time.process_time()
+        self.start()
+        self.assertLess(time.process_time() - began, START_SECONDS)
+        self.assert_guest_whole()
+        self.assertEqual(RECORDS, len(self.lines()))
+
+    def multiply_record(self, count):
+        """Let as many instances have the same in the journal."""
+        (record_id,) = self.records()
+        path = self.fake.folder.joinpath('journal', 'records',
+                                         f'{record_id}.json')
+        text = path.read_text()
+        for number in range(1, count):
+            other = f'{number:032x}'
+            path.with_name(f'{other}.json').write_text(
+                text.replace(record_id, other).replace(
+                    scene.UUID, str(uuid.UUID(int=number))))
+
     def test_a_journal_that_cannot_be_kept(self):
         driver = self.start_driver()
         (self.fake.folder / 'journal').write_text('a file')
@@ -362,6 +416,18 @@ class StartTestCase(LeftTestCase):
         self.start()
         self.assertEqual([], self.lines())
         self.assertEqual([], self.calls.changes())
+
+    def test_a_record_that_cannot_be_read(self):
+        self.die(LIVE)
+        [record] = (self.fake.folder / 'journal' / 'records').iterdir()
+        record.write_text('{"version": 2')
+        driver = self.start()
+        # Its guest is undefined: it is said once, and loudly.
+        driver._recovery.images_too()
+        [line] = self.lines()
+        self.assertIn(str(record), line)
+        self.assertIn('ERROR', line)
+        self.assertFalse(self.guest.isPersistent())
 
     def test_the_record_of_another_host(self):
         self.die(LIVE)
