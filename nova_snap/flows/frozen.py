@@ -121,14 +121,17 @@ class Freeze:
     """How a guest is held while the block of :func:`frozen` runs.
 
     :ivar step: what holds it; None when it is not frozen
-    :ivar seconds: how long it was held, after the block; None if it was not
     """
 
     def __init__(self, plan: Frozen, watchdog: Watchdog | None) -> None:
         self._plan = plan
         self._watchdog = watchdog
         self.step: freeze_step.FreezeFilesystems | None = None
-        self.seconds: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the guest was held; None if it was not, or is still."""
+        return None if self.step is None else self.step.seconds
 
     @contextlib.contextmanager
     def bounded(self, watchdog: Watchdog) -> cabc.Iterator[None]:
@@ -186,17 +189,16 @@ def frozen(txn: world_module.Transaction, plan: Frozen,
     :param watchdog: for a block that may last
     :raises QuiesceFailed: when it is required and cannot be done; thawed
     """
-    world = txn.world
     held = Freeze(plan, watchdog)
-    watch = world.clock.stopwatch()
     try:
         with contextlib.ExitStack() as thaw:
             if plan.wants_freeze:
+                # A guest that is frozen must not wait for the journal's disk.
+                thaw.enter_context(txn.outcomes_later())
                 held.step = _freeze(txn, plan, thaw, watchdog)
             yield held
     finally:
-        if held.step is not None:
-            held.seconds = watch.seconds()
+        if held.seconds is not None:
             LOG.info('Guest %s frozen for %.2f s', plan.instance_name,
                      held.seconds)
 

@@ -23,7 +23,8 @@ A flow is a nest of ``with`` blocks over one transaction::
 The laws of a step:
 
 1. it holds names and the state before, never handles;
-2. its intent is on the disk before it acts, its outcome after;
+2. its intent is on the disk before it acts, its outcome after; that of a hold
+   may be written later, for recovery undoes what is intended as well;
 3. ``undo`` runs even if ``do`` failed;
 4. ``undo`` is idempotent and accepts that nothing happened;
 5. ``undo`` asks the world, not memory;
@@ -107,6 +108,8 @@ class Transaction(ty.Generic[World]):
                  record: record_model.Record, world: World) -> None:
         self._store = store
         self._helds: list[Held[World]] = []
+        self._outcomes_wait = False
+        self._is_behind = False
         self.record = record
         self.world = world
 
@@ -180,6 +183,24 @@ class Transaction(ty.Generic[World]):
                 step=held.step.kind,
                 reason=str(held.failure)) from held.failure
 
+    @contextlib.contextmanager
+    def outcomes_later(self) -> cabc.Iterator[None]:
+        """Write the outcome of no hold while the block runs.
+
+        For a block that must not wait for the disk: it is written with the
+        next intent or undo, or after the block.
+
+        :raises JournalError: when the block went well and that cannot be
+            written
+        """
+        self._outcomes_wait = True
+        try:
+            yield
+        finally:
+            self._outcomes_wait = False
+        if self._is_behind:
+            self._write()
+
     def commit(self) -> None:
         """Say durably that the operation succeeded.
 
@@ -187,7 +208,7 @@ class Transaction(ty.Generic[World]):
         """
         self.record.committed = True
         try:
-            self._store.write(self.record)
+            self._write()
         except BaseException:
             self.record.committed = False
             raise
@@ -199,7 +220,7 @@ class Transaction(ty.Generic[World]):
         """
         if self.record.reservations:
             self.record.reservations = []
-            self._store.write(self.record)
+            self._write()
 
     def settle(self, *, artifacts: bool = True) -> bool:
         """Undo what must not remain, the last step first, and forget.
@@ -242,8 +263,16 @@ class Transaction(ty.Generic[World]):
         """
         held.entry.phase = phase
         held.entry.facts = held.step.facts()
-        self._store.write(self.record)
         LOG.debug('%s %s: %s', self.record.id, held.step.kind, phase)
+        if (self._outcomes_wait and phase == Phase.DONE
+                and held.entry.role == Role.HOLD):
+            self._is_behind = True
+        else:
+            self._write()
+
+    def _write(self) -> None:
+        self._store.write(self.record)
+        self._is_behind = False
 
     def _begin(self, step: Step[World],
                role: record_model.Role) -> Held[World]:

@@ -17,6 +17,7 @@ import dataclasses
 
 from oslo_log import log as logging
 
+from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.hypervisor import domain as domain_module
 from nova_snap.model import remedy
@@ -92,6 +93,8 @@ class FreezeFilesystems(step_module.Step):
         no text
     :ivar thawed: how many file systems the undo has found frozen; none, when
         they had been thawed before
+    :ivar seconds: from the question to freeze to the answer to the thaw; None
+        before that
     """
 
     uuid: str
@@ -102,6 +105,8 @@ class FreezeFilesystems(step_module.Step):
         self.frozen = 0
         self.thawed = 0
         self.is_refused = False
+        self.seconds: float | None = None
+        self._since: clock_module.Stopwatch | None = None
 
     def do(self, world: world_module.World) -> None:
         """Freeze.
@@ -115,6 +120,7 @@ class FreezeFilesystems(step_module.Step):
             raise errors.QuiesceFailed(
                 instance=self.uuid,
                 reason='the guest was stopped or started since')
+        self._since = world.clock.stopwatch()
         try:
             self.frozen = domain.freeze()
         except errors.QuiesceFailed as exc:
@@ -139,6 +145,8 @@ class FreezeFilesystems(step_module.Step):
                 domain.set_agent_timeout(self.timeout)
                 try:
                     self._thaw(world, domain)
+                    if self._since is not None:
+                        self.seconds = self._since.seconds()
                 finally:
                     domain.set_agent_timeout(None)
 

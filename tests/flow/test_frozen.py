@@ -15,9 +15,11 @@
 import dataclasses
 
 import ddt
+import fixtures
 
 from nova_snap import errors
 from nova_snap.flows import recovery
+from nova_snap.journal import store as store_module
 from nova_snap.model import consistency as consistency_model
 from nova_snap.steps import freeze as freeze_step
 from tests.fakes import agent as fake_agent
@@ -84,6 +86,21 @@ class MoodsTestCase(QuiesceTestCase):
                           quiesce='require')
 
         self.assert_nothing_left(before)
+
+    @ddt.data('rebase', 'backup')
+    def test_while_it_is_frozen_it_does_not_wait_for_the_journal(self, way):
+        frozen_at = []
+        write = store_module.Store.write
+
+        def look(store, record):
+            frozen_at.append(self.agent.frozen)
+            write(store, record)
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_snap.journal.store.Store.write', look))
+        self.fake.set(live_method=way)
+        self.assertEqual('frozen', self.take(quiesce='require').consistency)
+        self.assertEqual({False}, set(frozen_at))
 
     def test_thawed_before_the_mirror_ended_it_was_not_frozen(self):
         before = self.state()

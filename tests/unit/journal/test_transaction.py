@@ -139,6 +139,40 @@ class Law2TestCase(steps.TransactionTestCase):
         self.assertEqual([('image', 'done'), ('hold', 'done')],
                          hold.seen['undo'])
 
+    def test_the_outcome_of_a_hold_may_come_later(self):
+        with self.transaction() as txn, txn.hold(Step('job'),
+                                                 start=False) as job:
+            with txn.outcomes_later(), txn.hold(Step('frozen')):
+                job.start()
+                self.assertEqual([('job', 'intent'), ('frozen', 'intent')],
+                                 self.world.phases())
+            self.assertEqual([('job', 'done'), ('frozen', 'undone')],
+                             self.world.phases())
+
+    def test_it_comes_after_the_block_at_last(self):
+        with self.transaction() as txn, contextlib.ExitStack() as stack:
+            with txn.outcomes_later():
+                stack.enter_context(txn.hold(Step('job')))
+                self.assertEqual([('job', 'intent')], self.world.phases())
+            self.assertEqual([('job', 'done')], self.world.phases())
+
+    def test_the_outcome_of_an_artifact_does_not(self):
+        with self.transaction() as txn, txn.outcomes_later():
+            txn.artifact(Step('image'))
+            self.assertEqual([('image', 'done')], self.world.phases())
+
+    def test_killed_before_that_it_is_undone(self):
+        step = Step('job')
+        with contextlib.suppress(SystemExit), self.transaction() as txn, \
+                txn.outcomes_later(), txn.hold(step):
+            left = self.store.read('a-record')
+            raise SystemExit
+        step = Step('job')
+        self.world.there.add('job')
+        self.store.write(left)
+        self.resume(step).settle()
+        self.assert_nothing_left()
+
     def test_roles_are_on_the_disk(self):
         with self.transaction() as txn:
             txn.artifact(Step('image'))
