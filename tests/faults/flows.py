@@ -77,6 +77,8 @@ FLOWS = {flow.name: flow for flow in (
     Flow('live-copy', (), (('live_method', 'copy'),)),
     Flow('backup', ('--quiesce', 'require'), (('live_method', 'backup'),)),
     Flow('cold', ('--cold',), is_cold=True),
+    # Its disk is held by a backup job, and it goes on.
+    Flow('cold-stream', ('--cold',), (('upload', 'stream'),), is_cold=True),
     Flow('cold-paused', ('--cold',), kind=Kind.PAUSED, is_cold=True),
     Flow('stopped', kind=Kind.OFF),
     Flow('stopped-stream', (), (('upload', 'stream'),), kind=Kind.OFF),

@@ -218,11 +218,8 @@ class Wire:
         :source: glance/api/v2/discovery.py get_stores_detail
         """
         with self._records('list the stores') as images:
-            answer = images.http_client.send(
-                '/v2/info/stores/detail', 'GET',
-                timeout=self.timeouts.answer)
-            return [image_model.Store.from_glance(store)
-                    for store in answer.json()['stores']]
+            return [image_model.Store.from_glance(store) for store
+                    in images.get_stores_info_detail()['stores']]
 
     def delete(self, image_id: str) -> None:
         """Remove it; ImageGone where there is none."""
