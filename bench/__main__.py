@@ -76,7 +76,7 @@ def _measure_shape(scene: scene_module.Scene, shape: shapes.Shape,
                    options: options_module.Options,
                    found: results.Results) -> None:
     if options.many:
-        found.tables[f'{options.many} guests at once, {shape.title}'] = (
+        found.tables[f'{options.many} paused guests at once, {shape.title}'] = (
             many.lines(many.measure(scene, shape, options.variants,
                                     options.many, options.rounds),
                        options.many))

@@ -25,6 +25,7 @@ from bench import shapes
 from bench import variants as variants_module
 from nova_snap import units
 from tests.lab import errors
+from tests.lab.guest import domain as guest_domain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,14 +50,15 @@ def measure(scene: scene_module.Scene, shape: shapes.Shape,
             number_of_rounds: int) -> list[Found]:
     """Measure our variants on one guest, then on all at once.
 
-    All guests run in both cases.
+    All guests stand paused in both cases: emulated ones that write take the
+    processors for themselves.
 
     :raises LabError: when one fails
     """
     with contextlib.ExitStack() as stack:
-        guests = [stack.enter_context(scene.guest(shape))
+        guests = [stack.enter_context(_paused(scene, shape))
                   for _ in range(count)]
-        rounds_module.say(f'{count} guests of {shape.name} run')
+        rounds_module.say(f'{count} guests of {shape.name} stand paused')
         clients = [variants_module.Client(scene, one) for one in guests]
         found = []
         for variant in wanted:
@@ -71,6 +73,14 @@ def measure(scene: scene_module.Scene, shape: shapes.Shape,
             found.append(Found(variant.name, *_best(ones),
                                *_best(all_of_them)))
     return found
+
+
+@contextlib.contextmanager
+def _paused(scene: scene_module.Scene, shape: shapes.Shape
+            ) -> cabc.Iterator[guest_domain.Guest]:
+    with scene.guest(shape) as guest:
+        guest.domain.suspend()
+        yield guest
 
 
 def lines(found: list[Found], count: int) -> list[list[str]]:
