@@ -76,10 +76,10 @@ def _measure_shape(scene: scene_module.Scene, shape: shapes.Shape,
                    options: options_module.Options,
                    found: results.Results) -> None:
     if options.many:
-        found.tables[f'{options.many} paused guests at once, {shape.title}'] = (
-            many.lines(many.measure(scene, shape, options.variants,
-                                    options.many, options.rounds),
-                       options.many))
+        title = f'{options.many} paused guests at once, {shape.title}'
+        found.tables[title] = many.lines(
+            many.measure(scene, shape, options.variants, options.many,
+                         options.rounds), options.many)
     elif options.in_a_row:
         in_a_row.measure(scene, shape, options.variants, options.in_a_row,
                          found.tables)

@@ -145,8 +145,8 @@ class FreezeFilesystems(step_module.Step):
                 domain.set_agent_timeout(self.timeout)
                 try:
                     self._thaw(world, domain)
-                    if self._since is not None:
-                        self.seconds = self._since.seconds()
+                    self.seconds = (None if self._since is None
+                                    else self._since.seconds())
                 finally:
                     domain.set_agent_timeout(None)
 

@@ -50,11 +50,9 @@ FROZEN = [
     'journal write UndefineDomain undone',
     'journal write BoundAgentWaits intent',
     'libvirt agentSetResponseTimeout 10',
-    'journal write BoundAgentWaits done',
     'libvirt getTime',
-    'journal write FreezeFilesystems intent',
+    'journal write BoundAgentWaits done, FreezeFilesystems intent',
     'libvirt fsFreeze',
-    'journal write FreezeFilesystems done',
     # The point in time.
     'libvirt blockJobAbort vda ASYNC',
     'libvirt agentSetResponseTimeout 10',
