@@ -167,6 +167,8 @@ class Domain:
     """A domain as its XML describes it.
 
     :ivar agent: 'absent' (no channel), 'disconnected' or 'connected'
+    :ivar has_virtio_channel: that of an agent, or another one whose state
+        libvirt follows
     :ivar drives: each <disk> in the order of the XML, also cdroms
     :ivar hostdevs: passed-through devices that can be taken out for a save
     :ivar bound_devices: a word for each other one that forbids to save it
@@ -191,6 +193,7 @@ class Domain:
     nova: nova_model.NovaMetadata | None
     memory: int = 0
     secrets: tuple[secret_model.Secret, ...] = ()
+    has_virtio_channel: bool = False
 
     @property
     def disks(self) -> tuple[Disk, ...]:
@@ -258,6 +261,8 @@ def parse(xml: str) -> Domain:
         type=root.get('type', ''),
         drives=tuple(_disk(e) for e in root.findall('./devices/disk')),
         agent=_agent(root),
+        has_virtio_channel=root.find(
+            "./devices/channel/target[@type='virtio']") is not None,
         hostdevs=tuple(hostdev_model.find(root)),
         bound_devices=tuple(hostdev_model.find_others(root)),
         is_rescued=nova is not None and _is_rescued(root),

@@ -23,6 +23,7 @@ done by the same methods.
 import libvirt
 from lxml import etree
 
+from tests.fakes import agent as fake_agent
 from tests.fakes import backup as fake_backup
 from tests.fakes import disk as fake_disk
 from tests.fakes import guest as fake_guest
@@ -95,6 +96,7 @@ class FakeDomain(fake_guest.FakeGuest):
         self._why_paused = libvirt.VIR_DOMAIN_PAUSED_UNKNOWN
         self._state_before_save = SHUTOFF
         self._saved_xml: str | None = None
+        self._will_open_channel = False
         self._job_looks = 0
 
     # What it is
@@ -373,6 +375,10 @@ class FakeDomain(fake_guest.FakeGuest):
             self.agent.frozen = False
         paused = bool(self.saved or flags & libvirt.VIR_DOMAIN_START_PAUSED)
         self.now = PAUSED if paused else RUNNING
+        if paused and self.agent.channel == fake_agent.Channel.CONNECTED:
+            # Its channel opens when it runs.
+            self.agent.channel = fake_agent.Channel.DISCONNECTED
+            self._will_open_channel = True
         self._why_paused = (
             libvirt.VIR_DOMAIN_PAUSED_USER if self.saved is None
             else libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
@@ -427,7 +433,17 @@ class FakeDomain(fake_guest.FakeGuest):
         if self.backup is None or not self.backup.is_full:
             self.now = RUNNING
             self._has_io_error = False
+            self._open_channel()
         return 0
+
+    def _open_channel(self) -> None:
+        """Let libvirt find the agent; while a backup job runs it does not.
+
+        :source: libvirt src/qemu/qemu_driver.c processSerialChangedEvent
+        """
+        if self._will_open_channel and self.backup is None:
+            self.agent.channel = fake_agent.Channel.CONNECTED
+        self._will_open_channel = False
 
     def shutdown(self) -> int:
         """Ask the guest to end; it does so at once."""

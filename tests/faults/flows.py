@@ -20,6 +20,8 @@ class Kind(enum.Enum):
     """Which guest."""
 
     RUNNING = 'running'
+    #: running, without an agent
+    SILENT = 'silent'
     PAUSED = 'paused'
     OFF = 'off'
     #: off, and its disk is raw
@@ -78,7 +80,8 @@ FLOWS = {flow.name: flow for flow in (
     Flow('backup', ('--quiesce', 'require'), (('live_method', 'backup'),)),
     Flow('cold', ('--cold',), is_cold=True),
     # Its disk is held by a backup job, and it goes on.
-    Flow('cold-stream', ('--cold',), (('upload', 'stream'),), is_cold=True),
+    Flow('cold-stream', ('--cold',), (('upload', 'stream'),),
+         kind=Kind.SILENT, is_cold=True),
     Flow('cold-paused', ('--cold',), kind=Kind.PAUSED, is_cold=True),
     Flow('stopped', kind=Kind.OFF),
     Flow('stopped-stream', (), (('upload', 'stream'),), kind=Kind.OFF),

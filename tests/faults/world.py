@@ -93,7 +93,7 @@ def guest_problems(guest: guest_domain.Guest, before: Looked,
     said = _differences(before, now, after, is_cold=is_cold)
     if guest.domain.isActive():
         said += _jobs(guest)
-        if has_agent:
+        if has_agent and guest.spec.agent is not None:
             said += _agent(guest)
         if now.seen.state == libvirt.VIR_DOMAIN_RUNNING and (
                 not guest.is_writing()):
@@ -111,6 +111,8 @@ def restart_problems(scene: scene_module.Scene,
     libvirt keeps some things of a domain, not of its QEMU process.
     """
     scene.start(guest)
+    if guest.spec.agent is None:
+        return []
     try:
         scene.await_answer(guest, ANSWER_TIMEOUT)
     except errors.LabError:

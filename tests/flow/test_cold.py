@@ -104,6 +104,8 @@ class OrderTestCase(flow_scene.FlowTestCase):
 class HeldTestCase(flow_scene.FlowTestCase):
     """A backup job holds the disk, and the guest goes on at once."""
 
+    spec = fake_node.GuestSpec(agent=fake_agent.Channel.ABSENT)
+
     def setUp(self):
         super().setUp()
         self.fake.set(upload='stream')
@@ -126,8 +128,7 @@ class HeldTestCase(flow_scene.FlowTestCase):
         self.of_the_save(result)
         self.assertEqual(
             ['managedSave', 'createWithFlags PAUSED', 'backupBegin',
-             'resume', 'agentSetResponseTimeout 10', 'setTime',
-             'agentSetResponseTimeout -2', 'abortJob'],
+             'resume', 'abortJob'],
             [call.partition(' ')[0] if call.startswith('backupBegin')
              else call for call in self.process.calls.of('libvirt')])
         self.assertTrue(result.plan.is_streamed)
@@ -168,6 +169,20 @@ class HeldTestCase(flow_scene.FlowTestCase):
         self.fake.guest.suspend()
         self.assertEqual([recovery.Outcome.SETTLED], self.outcomes())
         self.assertEqual(PAUSED, self.fake.guest.now)
+
+    def test_libvirt_finds_the_agent_of_a_guest_that_goes_on(self):
+        """It would not, of one that a backup job holds."""
+        self.fake = self.make_node(fake_node.GuestSpec())
+        self.fake.set(upload='stream')
+        self.fake.guest.create()
+        before = self.state()
+        process = self.fake.process()
+        self.assertFalse(self.take(process, cold=True).plan.is_held)
+        self.assertNotIn('backupBegin', process.calls.names())
+        self.assertIn('setTime', process.calls.names())
+        self.assertEqual(fake_agent.Channel.CONNECTED,
+                         self.fake.guest.agent.channel)
+        self.assert_guest_untouched(before)
 
     def test_no_job_runs_where_no_live_snapshot_is_wanted(self):
         self.fake.set(disable_libvirt_livesnapshot=True)

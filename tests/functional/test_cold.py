@@ -216,6 +216,14 @@ class HeldTestCase(base.FunctionalTest):
         guest.domain.resume()
         self.assertTrue(guest.is_writing())
 
+    def test_libvirt_finds_the_agent_of_a_guest_that_goes_on(self):
+        """It would not, of one that a backup job holds."""
+        guest = self.guest(agent='run')
+        seen = base.look(guest)
+        self.assertFalse(self.take(guest, cold=True).plan.is_held)
+        # The agent says that it is thawed.
+        self.assert_guest_untouched(guest, seen, same_process=False)
+
     def test_a_block_device(self):
         guest = _BlockGuest.on_device(self)
         self.assertEqual(libvirt.VIR_DOMAIN_RUNNING, self.taken(guest))

@@ -130,11 +130,19 @@ def _is_held(settings: settings_model.Settings, facts: plan_model.Facts,
     """Tell whether a backup job holds the disks while the guest runs on.
 
     A cold guest, too, need not stand still until its disks have been read.
-    Who wants no block jobs in running guests gets none.
+    Who wants no block jobs in running guests gets none. And a channel of a
+    guest that goes on is reported to libvirt, which lets that wait for the
+    end of the job, gives it up after half a minute, and does not speak with
+    the guest's agent from then on.
+
+    :source: libvirt src/qemu/qemu_driver.c processSerialChangedEvent;
+        src/qemu/qemu_backup.c qemuBackupBegin, whose mask of jobs lacks
+        VIR_JOB_MODIFY_MIGRATION_SAFE
     """
     return method == plan_model.Method.BACKUP or (
         method == plan_model.Method.COLD and settings.upload == 'stream'
         and not settings.disable_libvirt_livesnapshot
+        and not facts.domain.has_virtio_channel
         and not backup_plan.slows_the_guest(facts)
         and backup_plan.why_not(settings, facts, disks) is None)
 

@@ -10,6 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+from tests.fakes import agent as fake_agent
 from tests.fakes import devices
 from tests.fakes import node as fake_node
 from tests.flow.crash import points
@@ -35,7 +36,8 @@ class ClonedTestCase(points.CrashTests, flow_scene.FlowTestCase):
 class HeldTestCase(points.CrashTests, flow_scene.FlowTestCase):
     """Where a backup job holds its disk, and it is back at once."""
 
-    spec = fake_node.GuestSpec(hostdev=devices.PORT)
+    spec = fake_node.GuestSpec(agent=fake_agent.Channel.ABSENT,
+                               hostdev=devices.PORT)
     asked = {'cold': True}
 
     def prepare(self, fake):
@@ -45,7 +47,7 @@ class HeldTestCase(points.CrashTests, flow_scene.FlowTestCase):
 
 class HeldPausedTestCase(HeldTestCase):
 
-    spec = fake_node.GuestSpec()
+    spec = fake_node.GuestSpec(agent=fake_agent.Channel.ABSENT)
 
     def prepare(self, fake):
         super().prepare(fake)

@@ -146,7 +146,9 @@ class ColdTestCase(scene.PlanTestCase):
     """A cold guest whose disk is streamed goes on before that is read."""
 
     def plan(self, about=None, **options):
-        facts = scene.facts(**{'libvirt_version': SUPPORTED, **(about or {})})
+        facts = scene.facts(**{
+            'guest': 'root-user.live', 'libvirt_version': SUPPORTED,
+            **(about or {})})
         return super().plan(facts, scene.request(cold=True),
                             **{'upload': 'stream', **options})
 
@@ -164,7 +166,11 @@ class ColdTestCase(scene.PlanTestCase):
         ('libvirt is too old', {'libvirt_version': TOO_OLD}, {}),
         ('no running guest may have a job', {},
          {'disable_libvirt_livesnapshot': True}),
-        ('it would wait for a network', {'network_file_system': 'nfs4'}, {}))
+        ('it would wait for a network', {'network_file_system': 'nfs4'}, {}),
+        ('libvirt would lose its agent', {'guest': 'agent-connected.live'},
+         {}),
+        ('its agent may come back', {'guest': 'agent-disconnected.live'}, {}),
+        ('it has a channel of SPICE', {'guest': 'agent-absent.live'}, {}))
     @ddt.unpack
     def test_it_stands_still_where(self, about, options):
         made = self.plan(about, **options)
