@@ -23,8 +23,11 @@ from nova_snap.hypervisor import connection as connection_module
 from nova_snap.model import backup as backup_model
 
 # Seconds. To close files and a socket takes QEMU some milliseconds, or its
-# storage hangs.
-END_TIMEOUT = 30.0
+# storage hangs. But libvirt handles one event after the other, and may first
+# have to give up, after half a minute, that of a channel of the guest.
+# :source: libvirt src/qemu/qemu_driver.c processSerialChangedEvent;
+# src/conf/virdomainjob.c virDomainObjBeginJobInternal
+END_TIMEOUT = 60.0
 FIRST_LOOK_SECONDS = 0.02
 LONGEST_LOOK_SECONDS = 0.5
 

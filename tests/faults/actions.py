@@ -275,8 +275,11 @@ class Actions:
                     return
 
     def make_read_only(self) -> None:
-        """Mount it read-only, as the kernel does after an error."""
-        process.run(['mount', '-o', 'remount,ro',
+        """Mount it read-only, as the kernel does after an error.
+
+        Also where a file is open to be written to.
+        """
+        process.run(['mount', '-o', 'remount,abort',
                      str(self._storage().path)])
 
     def break_down(self) -> None:

@@ -394,9 +394,9 @@ def _let_others_finish(case: cases_module.Case,
     if (case.fault.after == kinds.After.PAUSED
             # That one stays as it was.
             and kind != flows_module.Kind.PAUSED and guest.domain.isActive()):
-        guest.domain.resume()
-        is_cold = flows_module.FLOWS[case.flow].is_cold
-        if state != libvirt.VIR_DOMAIN_PAUSED and not is_cold:
+        if state == libvirt.VIR_DOMAIN_PAUSED:
+            guest.domain.resume()
+        elif not flows_module.FLOWS[case.flow].is_cold:
             return [f'{world.LOST}: the pause of another client']
     return []
 
