@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""qemu-img for nova-compute, which may not open block devices."""
+"""qemu-img for nova-compute, which cannot open block devices."""
 
 import collections.abc as cabc
 import contextlib

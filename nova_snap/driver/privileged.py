@@ -12,7 +12,7 @@
 
 """What root does for nova-compute, on block devices: all of it.
 
-Other users may not open them. Each function runs in Nova's privileged daemon,
+Other users cannot open them. Each function runs in Nova's privileged daemon,
 which calls what was registered with Nova's context and nothing else. It opens
 what is a block device, to read.
 

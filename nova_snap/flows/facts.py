@@ -182,7 +182,7 @@ def _allocated(world: world_module.World, domain: domain_module.Domain,
 
 def _is_closed(layer: layer_model.Layer,
                state: State = State.SHUTOFF) -> bool:
-    """Tell whether a layer need not, and may not, be opened as a file.
+    """Tell whether a layer need not, and must not, be opened as a file.
 
     nova-compute, which is not root, cannot open block devices. Of a raw one
     libvirt knows all there is, of any other one while its guest runs.

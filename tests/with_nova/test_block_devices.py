@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Root disks on block devices, which nova-compute may not open itself."""
+"""Root disks on block devices, which nova-compute cannot open itself."""
 
 import os
 import pathlib
@@ -52,7 +52,7 @@ class BlockDeviceTestCase(scene.SceneTestCase):
         self.useFixture(scene.fixtures.MonkeyPatch(
             'nova.privsep.path.chown', lambda path, **kwargs: (
                 self.given.append(path), chown(path, **kwargs))))
-        # This process may not open the device.
+        # This process cannot open the device.
         self.useFixture(scene.fixtures.MonkeyPatch(
             'nova_snap.host.files.Files.allocated_bytes', self.refuse))
         self.useFixture(scene.fixtures.MonkeyPatch(
