@@ -119,18 +119,23 @@ def _missing_names(path):
 
 @functools.cache
 def _names_in(module):
-    """Return each name that a module binds, wherever in it."""
+    """Return each name that a module binds."""
     path = PACKAGE.parent / module.replace('.', '/')
     path = path / '__init__.py' if path.is_dir() else path.with_suffix('.py')
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    return set(_bound(ast.parse(path.read_text())))
+
+
+def _bound(block):
+    """Yield the names that a block binds, but for those within functions."""
+    for node in ast.iter_child_nodes(block):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
+            yield node.name
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
         elif isinstance(node, ast.alias):
-            names.add(node.asname or node.name.partition('.')[0])
-    return names
+            yield node.asname or node.name.partition('.')[0]
+        yield from _bound(node)
 
 
 def _is_module(name):
