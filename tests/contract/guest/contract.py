@@ -39,6 +39,10 @@ PASSWORD = 'xyzzy'
 READY_TIMEOUT = 120
 STALL_TIMEOUT = 60
 AGENT_SECONDS = 2
+# A guest with its memory back has an agent, of which libvirt hears a little
+# later.
+CONNECTED_SECONDS = 60
+LOOK_SECONDS = 0.1
 # Long enough for a mirror to end that can.
 HANG_SECONDS = 2
 
@@ -132,6 +136,15 @@ class Contract:
     def device(self) -> blockjob.BlockDevice:
         """Return the guest's disk as the product has it."""
         return self.domain.block_device(DISK)
+
+    def wait_connected(self) -> None:
+        """Wait until libvirt has heard of the guest's agent."""
+        for _ in self.side.clock.looks(CONNECTED_SECONDS,
+                                       first_pause=LOOK_SECONDS,
+                                       longest_pause=LOOK_SECONDS):
+            if self.domain.model().agent == 'connected':
+                return
+        raise AssertionError('the agent is not connected')
 
     def wait_ready(self, path: str,
                    heard: events_module.BlockJobEvents | None = None) -> None:

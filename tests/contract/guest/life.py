@@ -144,6 +144,7 @@ class AgentContract(contract.Contract):
         self.domain.freeze()
         self.domain.managed_save()
         self.domain.start(paused=False)
+        self.wait_connected()
         self.domain.set_agent_timeout(contract.AGENT_SECONDS)
         self.assertRaises(errors.QuiesceFailed, self.domain.freeze)
         self.assertLess(0, self.domain.thaw())
