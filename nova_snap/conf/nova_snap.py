@@ -103,6 +103,30 @@ Related options:
 
 * ``[libvirt]images_rbd_glance_store_name``
 """),
+    cfg.StrOpt('rbd_flatten',
+               default='auto',
+               choices=[
+                   ('auto', 'by a manager of Ceph where it can, else by this '
+                            'host'),
+                   ('host', 'by this host'),
+               ],
+               help="""
+What copies the data of a clone in Ceph into it.
+
+The image of a root disk in Ceph is a clone of a snapshot of that disk, which
+is then given all data of its own (``rbd flatten``). Done by this host, as in
+Nova's own code, each object goes over the network of this host twice. A
+manager of Ceph (its module ``rbd_support``) does it without this host; it has
+one task at a time for all its clients. Where its turn has not come within ten
+seconds, where it fails, or where ``[libvirt]rbd_user`` lacks the capability
+``profile rbd`` of the managers for Glance's pool, this host does it. The guest
+runs on in each case.
+
+Related options:
+
+* ``ready_timeout``
+* ``incremental``: with ``flat``
+"""),
     cfg.StrOpt('location_hash',
                default='auto',
                choices=[
@@ -171,11 +195,12 @@ image is whole: a server boots from any of them. Where the marks are missing or
 broken, or the last image is gone, all of the disk is written, and the result
 says why.
 
-With ``flat`` no image needs another one; the copy goes within Ceph, and over
-the network of this host. With ``clone`` it is left out: the price is that of
-the change. Glance then deletes the last image into Ceph's trash while the next
-one is there, or, before 2023.1 or with clones of the first version, not at
-all. After eight clones in a row an image is written whole.
+With ``flat`` no image needs another one; the copy goes within Ceph, and, where
+this host makes it (``rbd_flatten``), over its network. With ``clone`` it is
+left out: the price is that of the change. Glance then deletes the last image
+into Ceph's trash while the next one is there, or, before 2023.1 or with clones
+of the first version, not at all. After eight clones in a row an image is
+written whole.
 
 The marks take a bit for each 64 KiB of the disk. A disk that has them cannot
 be reverted to a snapshot in the same file (``virsh snapshot-revert``).

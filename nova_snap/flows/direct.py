@@ -21,10 +21,10 @@
     image                                        location ======== | commit
 
 The moment of the snapshot is the point in time, and the guest does not feel
-the rest. Nothing is uploaded: to flatten, Ceph's client on this host reads
-each object and sends it back. Where Glance takes no locations from us, or
-keeps its images elsewhere, the snapshot of the disk is read and sent: the
-guest runs on then, too.
+the rest. Nothing is uploaded: a manager of Ceph's flattens the clone, or,
+where none does, Ceph's client on this host reads each object and sends it
+back. Where Glance takes no locations from us, or keeps its images elsewhere,
+the snapshot of the disk is read and sent: the guest runs on then, too.
 
 :source: nova/virt/libvirt/imagebackend.py Rbd.direct_snapshot; Ceph
     src/librbd/io/CopyupRequest.cc read_from_parent
@@ -36,6 +36,7 @@ import dataclasses
 from oslo_log import log as logging
 
 from nova_snap import errors
+from nova_snap.flows import flatten as flatten_flow
 from nova_snap.flows import frozen as frozen_module
 from nova_snap.flows import image as image_flow
 from nova_snap.flows import image_format as format_flow
@@ -197,7 +198,7 @@ def _fill(world: world_module.World, clone: ceph_step.CloneDisk,
     :raises Cancelled: when the operation is to end
     """
     ceph = world.ceph(clone.client)
-    in_ceph_flow.flatten(world, ceph, clone.name, size)
+    flatten_flow.flatten(world, ceph, clone.name, size)
     in_ceph_flow.make_glances_snapshot(ceph, clone.name)
 
 

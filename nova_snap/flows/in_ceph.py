@@ -99,30 +99,6 @@ def make_glances_snapshot(ceph: rbd_module.Ceph,
     ceph.protect_snapshot(snapshot)
 
 
-def flatten(world: world_module.World, ceph: rbd_module.Ceph,
-            clone: ceph_model.Name, size: int) -> None:
-    """Give a clone all data of its parent.
-
-    :param size: of the clone, bytes
-    :raises CephError: when Ceph does not
-    :raises StorageError: when it takes too long
-    :raises Cancelled: when the operation is to end
-    """
-    watch = world.clock.stopwatch()
-    world.observer.begins(phase_model.Phase.FLATTEN)
-
-    def advances(done: int, total: int) -> None:
-        # Ceph counts objects.
-        world.observer.advances(size * done // total if total else 0, size)
-        if watch.seconds() > world.settings.ready_timeout:
-            raise errors.StorageError(
-                reason=f'{clone} was not flattened within '
-                       f'{world.settings.ready_timeout} s '
-                       '([nova_snap]ready_timeout)')
-
-    ceph.flatten(clone, advances)
-
-
 def sha512(world: world_module.World, ceph: rbd_module.Ceph,
            image: ceph_model.Name) -> str:
     """Read an image once for its hash.

@@ -30,6 +30,7 @@ import typing as ty
 from oslo_log import log as logging
 
 from nova_snap import errors
+from nova_snap.flows import flatten as flatten_flow
 from nova_snap.flows import in_ceph as in_ceph_flow
 from nova_snap.host import rbd as rbd_module
 from nova_snap.host import rbd_opened
@@ -169,7 +170,7 @@ def _change(world: world_module.World, ceph: rbd_module.Ceph,
 
     ceph.fill(step.name, change)
     if world.settings.incremental == incremental_plan.FLAT:
-        in_ceph_flow.flatten(world, ceph, step.name, step.size)
+        flatten_flow.flatten(world, ceph, step.name, step.size)
 
 
 def _fill(world: world_module.World, ceph: rbd_module.Ceph,

@@ -12,39 +12,23 @@
 
 """Images in Ceph: the act, by Ceph's own Python bindings.
 
-They are Nova's and Glance's too, and in no package index: those of the
-distribution are loaded when Ceph is first asked.
-
-Each call connects anew, which takes some 20 ms, and lets go of everything: a
-step holds names, never handles. Each operation of Ceph's has a deadline, so
-each call has an end, also when no monitor and no OSD answers. All calls
-block: see :class:`nova_snap.steps.world.DiskWork`.
+A step holds names, never handles. All calls block: see
+:class:`nova_snap.steps.world.DiskWork`.
 """
 
 import collections.abc as cabc
 import contextlib
 import errno
 import hashlib
-import importlib
-import json
 import typing as ty
 
-from nova_snap import errors
+from nova_snap.host import rbd_client
 from nova_snap.host import rbd_opened
 from nova_snap.model import ceph as ceph_model
 from nova_snap import units
 
-# The package that has both bindings, and what loads it.
-PACKAGE = 'python3-rbd'
-
-# Seconds for each operation of an OSD or a monitor. Without a bound librados
-# waits for ever; a cluster that recovers answers well within this.
-# :source: ceph src/common/options rados_osd_op_timeout
-OPERATION_SECONDS = 30
 # While the guest may be frozen: below it an agent for Windows thaws by itself.
 SNAPSHOT_SECONDS = 8
-# For the question what is wrong, after another one got no answer.
-HEALTH_SECONDS = 3
 
 # What is read at once for a hash: as much as an object of Glance's holds.
 READ_BYTES = 8 * units.MiB
@@ -57,20 +41,6 @@ PROBE = 'nova_snap-is-this-pool-writable'
 # :source: nova/storage/rbd_utils.py RADOSClient.features
 LAYERING = 1
 
-_KINDS: dict[int, type[ceph_model.CephError]] = {
-    errno.EPERM: ceph_model.Refused,
-    errno.EACCES: ceph_model.Refused,
-    errno.ENOENT: ceph_model.Gone,
-    errno.EEXIST: ceph_model.Exists,
-    errno.EBUSY: ceph_model.Busy,
-    errno.ENOTEMPTY: ceph_model.Busy,
-    errno.ENOSPC: ceph_model.Full,
-    errno.EDQUOT: ceph_model.Full,
-    errno.ETIMEDOUT: ceph_model.Unavailable,
-    # What a client is answered that was banned for being silent.
-    errno.ESHUTDOWN: ceph_model.Unavailable,
-}
-
 Result = ty.TypeVar('Result')
 
 #: Takes how much is done and how much there is; may raise to end the call.
@@ -78,58 +48,12 @@ Result = ty.TypeVar('Result')
 Progress = cabc.Callable[[int, int], None]
 
 
-class Bindings(ty.NamedTuple):
-    """The two modules of Ceph's."""
-
-    rados: ty.Any
-    rbd: ty.Any
-
-
-def load() -> Bindings:
-    """Load Ceph's bindings.
-
-    :raises ConfigError: when they are not there, saying where they come from
-    """
-    try:
-        return Bindings(importlib.import_module('rados'),
-                        importlib.import_module('rbd'))
-    except ImportError as exc:
-        raise errors.ConfigError(
-            option='[libvirt]images_type',
-            reason=f'a disk in Ceph needs the Python modules rados and rbd '
-                   f'({exc}). Install them with "apt-get install {PACKAGE}" '
-                   f'or "dnf install {PACKAGE}"; a virtual environment does '
-                   'not see them unless it was made with '
-                   '--system-site-packages') from exc
-
-
-class Ceph:
+class Ceph(rbd_client.Client):
     """One cluster, as one client.
 
     Each method raises CephError, of which the kind says what is wrong, and
     ConfigError where the bindings or the configuration are not there.
-
-    :ivar client: as whom it is asked, as in ``client.nova``
     """
-
-    def __init__(self, config_file: str, user: str | None, *,
-                 connect_timeout: int,
-                 operation_timeout: int = OPERATION_SECONDS,
-                 bindings: cabc.Callable[[], Bindings] = load) -> None:
-        """Remember how the cluster is reached; nothing is asked yet.
-
-        :param config_file: '' for the places where Ceph looks by itself
-        :param user: without "client."; None for Ceph's default, admin
-        :param connect_timeout: seconds; less than 1 is no bound but the next
-        :param operation_timeout: seconds for each operation of Ceph's, of
-            which a call is several
-        """
-        self._config_file = config_file
-        self._user = user or None
-        self._timeout = connect_timeout
-        self._operation = operation_timeout
-        self._bindings = bindings
-        self.client = ceph_model.client(user)
 
     def fsid(self) -> str:
         """Return the id of the cluster."""
@@ -248,6 +172,41 @@ class Ceph:
                 raise raised[0] from None
             raise
 
+    def add_flatten(self, name: ceph_model.Name) -> None:
+        """Have a manager of Ceph's flatten a clone, some time later.
+
+        Its turn comes when the tasks of all clients before it are done. It is
+        done also when the managers are started anew.
+
+        :raises Unavailable: when no manager answers; one may do it later
+        :source: ceph src/pybind/mgr/rbd_support/task.py
+        """
+        self._manager('have a manager flatten', name,
+                      'rbd task add flatten', image_spec=str(name))
+
+    def flattening(self, name: ceph_model.Name) -> list[ceph_model.Task]:
+        """Return the tasks of the managers to flatten a clone.
+
+        One that is done, or was given up, is none of them.
+        """
+        tasks = self._manager('ask a manager of', name, 'rbd task list')
+        return [ceph_model.Task(task['id'],
+                                task.get('progress', 0.0)
+                                if task.get('in_progress') else None,
+                                task.get('retry_message', ''))
+                for task in tasks
+                if _is_to_flatten(task.get('refs', {}), name)]
+
+    def cancel_flatten(self, name: ceph_model.Name) -> None:
+        """Have the managers flatten a clone no more.
+
+        It is closed a moment later.
+        """
+        for task in self.flattening(name):
+            with contextlib.suppress(ceph_model.Gone):
+                self._manager('have no manager flatten', name,
+                              'rbd task cancel', task_id=task.key)
+
     def sha512(self, name: ceph_model.Name, progress: Progress) -> str:
         """Read a snapshot once and return its hash.
 
@@ -323,115 +282,6 @@ class Ceph:
         with self.opened(name, read_only=False) as opened:
             return write(opened)
 
-    # One call
-
-    @contextlib.contextmanager
-    def _image(self, name: ceph_model.Name, call: str, *,
-               seconds: int | None = None) -> cabc.Iterator[ty.Any]:
-        """Have an image open, to be changed."""
-        rbd = self._bindings().rbd
-        with self._in(name.pool, call, seconds=seconds) as pooled, \
-                self._translated(call, name), \
-                rbd_opened.closing(rbd.Image(pooled, name.image),
-                                   rbd.Error) as image:
-            yield image
-
-    @contextlib.contextmanager
-    def _in(self, pool: str, call: str, *,
-            seconds: int | None = None) -> cabc.Iterator[ty.Any]:
-        """Have a pool open."""
-        about = f'pool {pool}'
-        with self._connected(call, about, seconds=seconds) as cluster, \
-                self._translated(call, about, pool=pool), \
-                cluster.open_ioctx(pool) as pooled:
-            yield pooled
-
-    @contextlib.contextmanager
-    def _connected(self, call: str, name: str, *,
-                   seconds: int | None = None) -> (
-                       cabc.Iterator[ty.Any]):
-        """Have a connection for the block."""
-        rados = self._bindings().rados
-        seconds = min(seconds or self._operation, self._operation)
-        try:
-            cluster = rados.Rados(conffile=self._config_file,
-                                  rados_id=self._user)
-        except rados.Error as exc:
-            raise errors.ConfigError(
-                option='[libvirt]images_rbd_ceph_conf',
-                reason=f'{self._config_file or ceph_model.DEFAULT_CONF} '
-                       f'cannot be read: {exc}') from exc
-        with self._translated(call, name):
-            mount = self._timeout if self._timeout > 0 else seconds
-            for option, bound in (('client_mount_timeout', mount),
-                                  ('rados_mon_op_timeout', seconds),
-                                  ('rados_osd_op_timeout', seconds)):
-                cluster.conf_set(option, str(bound))
-        try:
-            self._connect(cluster, call, name)
-            yield cluster
-        finally:
-            cluster.shutdown()
-
-    def _connect(self, cluster: ty.Any, call: str, name: str) -> None:
-        try:
-            cluster.connect()
-        except self._bindings().rados.Error as exc:
-            code = getattr(exc, 'errno', None)
-            facts = {'call': call, 'name': name, 'client': self.client}
-            if code == errno.ETIMEDOUT:
-                raise ceph_model.Unavailable(
-                    **facts, reason='no monitor answers at '
-                                    f'{cluster.conf_get("mon_host")}') from exc
-            raise ceph_model.Refused(
-                **facts, reason=f'{_words(exc)}. Its key must be in a file '
-                                'that this process can read, as /etc/ceph/'
-                                f'ceph.{self.client}.keyring, and be that '
-                                f'of "ceph auth get {self.client}"') from exc
-
-    @contextlib.contextmanager
-    def _translated(self, call: str, name: ceph_model.Name | str, *,
-                    pool: str | None = None) -> cabc.Iterator[None]:
-        """Turn what the bindings raise into our errors."""
-        rados, rbd = self._bindings()
-        if isinstance(name, ceph_model.Name):
-            pool = name.pool
-        try:
-            yield
-        except (rados.Error, rbd.Error) as exc:
-            code = getattr(exc, 'errno', None)
-            kind = _KINDS.get(code or 0, ceph_model.CephError)
-            reason = _words(exc)
-            if kind is ceph_model.Refused:
-                reason += _capabilities(self.client, pool or 'POOL')
-            elif kind is ceph_model.Unavailable:
-                reason += f'. {self._health()}'
-            raise kind(call=call, name=str(name), client=self.client,
-                       reason=reason) from exc
-
-    def _health(self) -> str:
-        """Return in a sentence what the monitors say is wrong."""
-        rados = self._bindings().rados
-        cluster = rados.Rados(conffile=self._config_file,
-                              rados_id=self._user)
-        try:
-            for option in ('client_mount_timeout', 'rados_mon_op_timeout'):
-                cluster.conf_set(option, str(HEALTH_SECONDS))
-            cluster.connect()
-            code, answer, _ = cluster.mon_command(
-                json.dumps({'prefix': 'health', 'format': 'json'}), b'')
-            if code:
-                return 'Look at "ceph health detail"'
-            health = json.loads(answer)
-            checks = '; '.join(check['summary']['message']
-                               for check in health['checks'].values())
-            return f'The monitors say {health["status"]}: {checks}'
-        except (rados.Error, ValueError, KeyError):
-            return ('No monitor answers any more at '
-                    f'{cluster.conf_get("mon_host")}')
-        finally:
-            cluster.shutdown()
-
 
 def _features(cluster: ty.Any) -> int:
     return int(cluster.conf_get('rbd_default_features') or 0) or LAYERING
@@ -450,13 +300,8 @@ def _parent(rbd: ty.Any, image: ty.Any) -> ceph_model.Name | None:
         return None
 
 
-def _words(exc: Exception) -> str:
-    """Return what a binding says, without its number."""
-    said = str(exc)
-    return said.partition('] ')[2] or said
-
-
-def _capabilities(client: str, pool: str) -> str:
-    return (f'. It needs the capability "profile rbd pool={pool}" of the '
-            f'OSDs: see what it has with "ceph auth get {client}", and give '
-            'it all of that and this one with "ceph auth caps"')
+def _is_to_flatten(refs: cabc.Mapping[str, str],
+                   name: ceph_model.Name) -> bool:
+    return (refs.get('action'), refs.get('pool_name'),
+            refs.get('image_name'), refs.get('pool_namespace', '')) == (
+                'flatten', name.pool, name.image, '')

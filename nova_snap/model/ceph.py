@@ -125,6 +125,20 @@ class Image:
                 else None)
 
 
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a manager of Ceph's has to do for one of its clients.
+
+    :ivar key: its id
+    :ivar share: what is done of it, 0 to 1; None while it waits its turn
+    :ivar failure: why it is to be tried again; '' where it did not fail
+    """
+
+    key: str
+    share: float | None
+    failure: str
+
+
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class CephError(errors.StorageError):
     """Ceph did not do it.

@@ -64,6 +64,7 @@ class Settings:
     live_method: str
     upload: str
     rbd_glance_pool: str | None
+    rbd_flatten: str
     location_hash: str
     deliver: str
     incremental: str

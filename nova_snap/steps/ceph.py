@@ -12,6 +12,7 @@
 
 """A disk in Ceph at one moment, and the data of images that lie there."""
 
+import contextlib
 import dataclasses
 
 from nova_snap import errors
@@ -225,7 +226,8 @@ def _remove(world: world_module.World, ceph: rbd_module.Ceph,
             name: ceph_model.Name) -> None:
     """Remove an image with Glance's snapshot of it; it may be absent.
 
-    A client that was killed has it open for a while.
+    A client that was killed has it open for a while, and a manager until the
+    task to flatten it is cancelled.
 
     :raises CephError: when Ceph does not
     """
@@ -239,6 +241,8 @@ def _remove(world: world_module.World, ceph: rbd_module.Ceph,
             return
         except ceph_model.Busy as exc:
             failure = exc
+            with contextlib.suppress(ceph_model.CephError):
+                ceph.cancel_flatten(name)
     assert failure is not None
     raise failure
 

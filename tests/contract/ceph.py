@@ -15,6 +15,7 @@
 import typing as ty
 import uuid
 
+from nova_snap import clock as clock_module
 from nova_snap.host import rbd as rbd_module
 from nova_snap.host import rbd_opened
 from nova_snap.model import ceph as ceph_model
@@ -22,6 +23,10 @@ from nova_snap import units
 
 SIZE = 16 * units.MiB
 DATA = b'of the guest'
+
+# Seconds for a manager to flatten a clone of that, and between two looks.
+FLATTEN_TIMEOUT = 60
+LOOK_SECONDS = 0.1
 
 
 class Stop(Exception):
@@ -33,7 +38,7 @@ class CephContract:
 
     :ivar ceph: what is tried
     :ivar reader: the same cluster, of which nothing in ``images`` may be
-        written
+        written, and nothing asked of its managers
     :ivar disks: a pool
     :ivar images: another one
     """
@@ -182,6 +187,66 @@ class CephContract:
         self.assertEqual(snapshot, self.found(clone).parent)
         self.ceph.flatten(clone, lambda done, total: None)
         self.assertIsNone(self.found(clone).parent)
+
+    def wait_for_manager(self, clone: ceph_model.Name) -> None:
+        """Wait until a manager has no task for a clone any more."""
+        for _ in clock_module.Clock().looks(FLATTEN_TIMEOUT,
+                                            first_pause=LOOK_SECONDS,
+                                            longest_pause=LOOK_SECONDS):
+            if not self.ceph.flattening(clone):
+                return
+        raise AssertionError('no manager has done it')
+
+    def test_a_manager_flattens_a_clone(self):
+        _, clone = self.make_clone()
+
+        self.ceph.add_flatten(clone)
+
+        self.wait_for_manager(clone)
+        self.assertIsNone(self.found(clone).parent)
+        self.assertEqual(DATA, self.read(clone))
+
+    def test_a_manager_and_this_host_may_flatten_the_same_clone(self):
+        _, clone = self.make_clone()
+
+        self.ceph.add_flatten(clone)
+        self.ceph.flatten(clone, lambda done, total: None)
+
+        self.assertIsNone(self.found(clone).parent)
+        self.wait_for_manager(clone)
+        self.assertEqual(DATA, self.read(clone))
+
+    def test_what_a_manager_is_told_to_give_up_can_be_removed(self):
+        _, clone = self.make_clone()
+        self.ceph.add_flatten(clone)
+
+        self.ceph.cancel_flatten(clone)
+        self.ceph.cancel_flatten(clone)
+
+        self.assertEqual([], self.ceph.flattening(clone))
+        for _ in clock_module.Clock().looks(FLATTEN_TIMEOUT,
+                                            first_pause=LOOK_SECONDS,
+                                            longest_pause=LOOK_SECONDS):
+            try:
+                return self.ceph.remove(clone)
+            except ceph_model.Busy:
+                continue
+        raise AssertionError('the manager has it open still')
+
+    def test_a_manager_has_no_task_for_what_is_not_there(self):
+        name = ceph_model.Name(self.images, 'nowhere')
+
+        self.assertRaises(ceph_model.Gone, self.ceph.add_flatten, name)
+        self.assertEqual([], self.ceph.flattening(name))
+        self.ceph.cancel_flatten(name)
+
+    def test_a_client_that_must_not_ask_a_manager_hears_why(self):
+        _, clone = self.make_clone()
+
+        error = self.assertRaises(ceph_model.Refused,
+                                  self.reader.add_flatten, clone)
+
+        self.assertIn(f'profile rbd pool={self.images}', str(error))
 
     def test_an_image_has_one_name(self):
         snapshot, clone = self.make_clone()

@@ -91,6 +91,9 @@ FLOWS = {flow.name: flow for flow in (
     Flow('volumes', kind=Kind.VOLUMES, store=Store.CINDER),
     Flow('direct', ('--quiesce', 'require'), kind=Kind.IN_CEPH,
          store=Store.CEPH),
+    # This host flattens the clone, and no manager.
+    Flow('direct-host', (), (('rbd_flatten', 'host'),), kind=Kind.IN_CEPH,
+         store=Store.CEPH),
     # Glance clones no image of another format: the disk is read and sent.
     Flow('direct-read', ('--quiesce', 'require', '--format', 'qcow2'),
          kind=Kind.IN_CEPH, store=Store.CEPH),

@@ -28,6 +28,7 @@ class FakeTestCase(ceph_contract.CephContract, base.BaseTestCase):
         super().setUp()
         self.cluster = fake_cluster.FakeCluster(self.disks, self.images)
         self.ceph = self._seen(self.cluster)
+        self.cluster.is_managed = True
         reader = fake_cluster.FakeCluster()
         reader.pools = self.cluster.pools
         reader.read_only = {self.images}

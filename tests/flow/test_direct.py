@@ -110,7 +110,8 @@ class LiveTestCase(DirectTest):
         mine = f'{disk}@nova_snap-{flow_scene.IMAGE}'
         self.assertEqual(
             [f'snapshot {mine}', f'protect {mine}', f'clone {mine}',
-             f'flatten {clone}', f'snapshot {clone}@snap',
+             f'have a manager flatten {clone}', f'flatten {clone}',
+             f'snapshot {clone}@snap',
              f'protect {clone}@snap', f'remove {mine}'],
             process.calls.of('ceph'))
 
@@ -176,7 +177,7 @@ class LiveTestCase(DirectTest):
 
     def test_a_cancelled_flatten_leaves_nothing(self):
         before = self.state()
-        process = self.fake.process(_Cancels('flatten'))
+        process = self.fake.process(Cancels('flatten'))
 
         self.assertRaises(errors.Cancelled, self.take, process)
 
@@ -185,7 +186,7 @@ class LiveTestCase(DirectTest):
     def test_a_flatten_that_takes_too_long_is_given_up(self):
         before = self.state()
         self.fake.set(ready_timeout=1)
-        process = self.fake.process(_Sleeps(self.fake.clock))
+        process = self.fake.process(Sleeps(self.fake.clock))
 
         error = self.assertRaises(errors.StorageError, self.take, process)
 
@@ -207,7 +208,7 @@ class LiveTestCase(DirectTest):
         self.assert_all_or_nothing()
 
 
-class _Cancels(fake_node.Listener):
+class Cancels(fake_node.Listener):
     """Ends an operation in a phase."""
 
     def __init__(self, phase):
@@ -219,7 +220,7 @@ class _Cancels(fake_node.Listener):
             raise errors.Cancelled(reason='Ctrl-C')
 
 
-class _Sleeps(fake_node.Listener):
+class Sleeps(fake_node.Listener):
     """Lets time pass."""
 
     def __init__(self, clock):

@@ -75,7 +75,8 @@ ACTORS: dict[type, frozenset[str]] = {
         'check', 'find', 'get', 'location_way', 'stores',
         'why_no_location')),
     rbd_module.Ceph: frozenset((
-        'check_writable', 'find', 'fsid', 'opened', 'sha512')),
+        'check_writable', 'find', 'flattening', 'fsid', 'opened',
+        'sha512')),
     volumes_module.Volumes: frozenset((
         'check', 'project_id', 'acting_in', 'volume', 'limits', 'snapshot',
         'find_snapshot')),

@@ -71,10 +71,9 @@ CAPABILITIES = {
     'mgr.lab': {'mon': 'allow profile mgr', 'osd': 'allow *'},
     'osd.0': {'mon': 'allow profile osd', 'mgr': 'allow profile osd',
               'osd': 'allow *'},
-    f'client.{CLIENT}': {'mon': 'profile rbd',
-                         'osd': ', '.join(f'profile rbd pool={pool}'
-                                          for pool in POOLS),
-                         'mgr': f'profile rbd pool={POOL}'},
+    f'client.{CLIENT}': {'mon': 'profile rbd', **dict.fromkeys(
+        ('osd', 'mgr'),
+        ', '.join(f'profile rbd pool={pool}' for pool in POOLS))},
     f'client.{GLANCE}': {'mon': 'profile rbd',
                          'osd': f'profile rbd pool={IMAGES}'},
     f'client.{READER}': {'mon': 'profile rbd',

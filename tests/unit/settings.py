@@ -29,6 +29,7 @@ DEFAULTS = settings_model.Settings(
     images_rbd_ceph_conf='',
     rbd_connect_timeout=5, images_rbd_glance_store_name='',
     rbd_glance_pool=None, location_hash='auto',
+    rbd_flatten='auto',
     disable_libvirt_livesnapshot=False, ephemeral_storage_encryption=False,
     non_inheritable_image_properties=frozenset(), glance_num_retries=3,
     cinder_http_retries=3, volume_snapshot_timeout=300,

@@ -19,6 +19,7 @@ import time
 from oslotest import base
 
 from nova_snap.host import rbd as rbd_module
+from nova_snap.host import rbd_client
 from nova_snap.model import ceph as ceph_model
 from tests.contract import ceph as ceph_contract
 from tests.lab import ceph as ceph_module
@@ -55,7 +56,7 @@ class RealTestCase(ceph_contract.CephContract, base.BaseTestCase):
         self.ceph.remove(name)
 
     def client(self, user, config_file=None,
-               timeout=rbd_module.OPERATION_SECONDS):
+               timeout=rbd_client.OPERATION_SECONDS):
         return rbd_module.Ceph(str(config_file or self.lab.config_file), user,
                                connect_timeout=TIMEOUT,
                                operation_timeout=timeout)
@@ -91,6 +92,17 @@ class RealTestCase(ceph_contract.CephContract, base.BaseTestCase):
             self.client(ceph_module.CLIENT, config).fsid)
 
         self.assertIn('127.0.0.1:1', str(error))
+        self.assertLess(time.monotonic() - began, LONG)
+
+    def test_a_manager_that_is_silent_ends_a_call_in_time(self):
+        _, clone = self.make_clone()
+        self.lab.stand_still('mgr')
+        self.addCleanup(self.lab.go_on, 'mgr')
+        began = time.monotonic()
+
+        self.assertRaises(ceph_model.Unavailable, self.ceph.flattening,
+                          clone)
+
         self.assertLess(time.monotonic() - began, LONG)
 
     def test_an_osd_that_is_silent_ends_a_call_in_time(self):

@@ -202,7 +202,3 @@ class KillsTestCase(direct.DirectTest):
     def test_before_each_act_of_the_second_version(self):
         self.ceph.let_clone(2)
         self.sweep(self.agent_guest(), *self.arguments, near='Ceph')
-
-    def test_within_the_flatten(self):
-        self.kill_and_recover(self.agent_guest(), *self.arguments,
-                              inside='progress:flatten')

@@ -48,12 +48,23 @@ class Snapshot:
 
 
 @dataclasses.dataclass
+class Task:
+    """What a manager has to do; it goes on each time it is looked at.
+
+    :ivar done: objects; None until its turn has come
+    """
+
+    done: int | None = None
+
+
+@dataclasses.dataclass
 class Image:
     """An image.
 
     :ivar size: bytes
     :ivar parent: of a clone that is not flattened
     :ivar is_open: a client has it open; a dead one has, for a while
+    :ivar task: of a manager, to flatten it
     """
 
     data: bytes
@@ -61,6 +72,7 @@ class Image:
     parent: ceph_model.Name | None = None
     snapshots: dict[str, Snapshot] = dataclasses.field(default_factory=dict)
     is_open: bool = False
+    task: 'Task | None' = None
     key: int = dataclasses.field(default_factory=_KEYS.__next__)
 
 
@@ -70,6 +82,9 @@ class FakeCluster:
     :ivar pools: with their images, by name
     :ivar version: of the clones that it makes
     :ivar read_only: pools to which our client must not write
+    :ivar is_managed: managers do what we ask of them
+    :ivar waits_its_turn: they have the tasks of others before ours
+    :ivar fails_to_flatten: what they say of each try to flatten
     :ivar is_down: no monitor answers
     :ivar is_full: nothing can be written
     """
@@ -82,6 +97,9 @@ class FakeCluster:
             pool: {} for pool in pools}
         self.version = 2
         self.read_only: set[str] = set()
+        self.is_managed = False
+        self.waits_its_turn = False
+        self.fails_to_flatten = ''
         self.is_down = False
         self.is_full = False
 
@@ -196,6 +214,48 @@ class FakeCluster:
         for number in range(OBJECTS):
             progress(number, OBJECTS)
         self.let_parent_go(image)
+
+    def add_flatten(self, name: ceph_model.Name) -> None:
+        """Have a manager flatten a clone, unless it is to do so already."""
+        self._manager('have a manager flatten', name)
+        image = self.image('have a manager flatten', name)
+        image.task = image.task or Task()
+
+    def flattening(self, name: ceph_model.Name) -> list[ceph_model.Task]:
+        """Return the tasks of the managers, which go on."""
+        self._manager('ask a manager of', name)
+        image = self.pools.get(name.pool, {}).get(name.image)
+        if image is None or image.task is None:
+            return []
+        if not self.waits_its_turn:
+            self._go_on(image, image.task)
+        if image.task is None:
+            return []
+        done = image.task.done
+        return [ceph_model.Task(
+            'of our clone', None if done is None else done / OBJECTS,
+            self.fails_to_flatten)]
+
+    def cancel_flatten(self, name: ceph_model.Name) -> None:
+        """Have the managers give up what they have to do of a clone."""
+        self._manager('have no manager flatten', name)
+        image = self.pools.get(name.pool, {}).get(name.image)
+        if image is not None and image.task is not None:
+            image.task, image.is_open = None, False
+
+    def _go_on(self, image: Image, task: Task) -> None:
+        task.done = 0 if task.done is None else task.done + 1
+        image.is_open = True
+        if task.done < OBJECTS or self.fails_to_flatten:
+            return
+        self.let_parent_go(image)
+        image.task, image.is_open = None, False
+
+    def _manager(self, call: str, name: ceph_model.Name) -> None:
+        self.pool(call, name.pool)
+        if not self.is_managed:
+            raise self.error(ceph_model.Refused, call, name,
+                             f'it needs profile rbd pool={name.pool}')
 
     def let_parent_go(self, image: Image) -> None:
         """Take a child away from its parent, whose trash may go."""

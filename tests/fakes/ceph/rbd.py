@@ -127,6 +127,19 @@ class FakeCeph(rbd_module.Ceph):
                    lambda: self._cluster.flatten(name, progress),
                    half=lambda: None)
 
+    def add_flatten(self, name: ceph_model.Name) -> None:
+        self._make('have a manager flatten', name,
+                   lambda: self._cluster.add_flatten(name))
+
+    def flattening(self, name: ceph_model.Name) -> list[ceph_model.Task]:
+        return ty.cast('list[ceph_model.Task]', self._make(
+            'ask a manager of', name,
+            lambda: self._cluster.flattening(name), changes=False))
+
+    def cancel_flatten(self, name: ceph_model.Name) -> None:
+        self._make('have no manager flatten', name,
+                   lambda: self._cluster.cancel_flatten(name))
+
     def sha512(self, name: ceph_model.Name,
                progress: rbd_module.Progress) -> str:
         def read() -> str:

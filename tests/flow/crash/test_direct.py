@@ -43,6 +43,14 @@ class FirstVersionTestCase(DirectTest):
     version = 1
 
 
+class ManagerTestCase(DirectTest):
+    """Clones that a manager flattens."""
+
+    def prepare(self, fake):
+        super().prepare(fake)
+        fake.ceph.is_managed = True
+
+
 class ReadTestCase(DirectTest):
     """Where Glance takes no locations."""
 

@@ -66,6 +66,7 @@ class DefaultsTestCase(ConfTestCase):
                 images_rbd_ceph_conf='',
                 rbd_connect_timeout=5, images_rbd_glance_store_name='',
                 rbd_glance_pool=None, location_hash='auto',
+                rbd_flatten='auto',
                 disable_libvirt_livesnapshot=False,
                 ephemeral_storage_encryption=False,
                 non_inheritable_image_properties=frozenset(

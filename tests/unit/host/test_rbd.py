@@ -21,6 +21,7 @@ from oslotest import base
 
 from nova_snap import errors
 from nova_snap.host import rbd as rbd_module
+from nova_snap.host import rbd_client
 from nova_snap.model import ceph as ceph_model
 
 NAME = ceph_model.Name('vms', 'disk', 'one')
@@ -97,7 +98,7 @@ class Ceph:
 
     def load(self):
         gone = type('ObjectNotFound', (Error,), {})
-        return rbd_module.Bindings(
+        return rbd_client.Bindings(
             types.SimpleNamespace(
                 Error=Error, ObjectNotFound=gone,
                 Rados=lambda **asked: Cluster(self, **asked)),
@@ -116,9 +117,9 @@ class CephTestCase(base.BaseTestCase):
                                     bindings=self.fake.load)
 
     def test_without_the_bindings_the_package_is_named(self):
-        self.patch(rbd_module.importlib, 'import_module', self._missing)
+        self.patch(rbd_client.importlib, 'import_module', self._missing)
 
-        error = self.assertRaises(errors.ConfigError, rbd_module.load)
+        error = self.assertRaises(errors.ConfigError, rbd_client.load)
 
         self.assertIn('python3-rbd', str(error))
         self.assertIn("No module named 'rados'", str(error))
