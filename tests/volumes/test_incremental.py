@@ -35,6 +35,8 @@ ROUNDS = int(os.environ.get('NOVA_SNAP_ROUNDS', '4'))
 CLUSTER = 64 * units.KiB
 # Writes of a round, at most so long each, and not at the borders of clusters.
 WRITES, LONGEST, SECTOR = 12, 300 * units.KiB, 512
+# What is done to checkpoints, and to what is remembered of the last image.
+NEAR = ('Checkpoint', 'TrackChanges', 'KeepBase')
 # Seconds until libvirt knows that QEMU was killed.
 DEATH_SECONDS = 30
 
@@ -180,6 +182,36 @@ class RoundsTestCase(IncrementalTest):
             last = image_id
         self.assertEqual(sorted(self.taken), self.in_pool())
         self.assertEqual([], os.listdir(self.journal / 'records'))
+
+
+class KillsTestCase(IncrementalTest):
+
+    def test_after_a_kill_the_next_is_the_disk_at_its_moment(self):
+        """Killed before each act by which the base of the next changes."""
+        self.next('clone')
+        arguments = ('image-create', self.guest_.spec.name, 'image')
+        self.disk.change()
+        events = self.child(*arguments).events[:-1]
+        self.take_stock()
+        for number, done in enumerate(('', *events[:-1])):
+            if not any(word in f'{done} {events[number]}' for word in NEAR):
+                continue
+            with self.saying(f'killed before {events[number]}'):
+                self.options['nova_snap']['incremental'] = 'clone'
+                self.disk.change()
+                ended = self.kill(*arguments, before=number)
+                self.assertEqual(events[:number], ended.events)
+                self.recover(*['settled'] * len(self.left()))
+                self.take_stock()
+                self.disk.change()
+                # After eight clones in a row one is written whole.
+                _, written = self.next('flat')
+                self.assertIn('since image', written)
+
+    def take_stock(self):
+        """Know the images that a child has made."""
+        self.taken += sorted(set(self.images()) - self._images_before
+                             - set(self.taken))
 
 
 del IncrementalTest
