@@ -14,6 +14,7 @@
 
 import contextlib
 import errno
+import json
 import types
 
 import ddt
@@ -58,6 +59,10 @@ class Cluster:
         return 0, (b'{"status": "HEALTH_ERR", "checks": {"OSD_FULL": '
                    b'{"summary": {"message": "1 full osd(s)"}}}}'), ''
 
+    def mgr_command(self, words, data):
+        self.ceph.commands.append(json.loads(words))
+        return self.ceph.answers.pop(0)
+
     @contextlib.contextmanager
     def open_ioctx(self, pool):
         yield self
@@ -90,11 +95,13 @@ class Ceph:
     :ivar connect: what a connection raises
     :ivar close: what an image raises that is closed
     :ivar opened: connections that are not closed
+    :ivar answers: of a manager, to one command after the other
     """
 
     def __init__(self):
         self.fails = self.connect = self.close = None
         self.asked, self.opened = [], []
+        self.commands, self.answers = [], []
 
     def load(self):
         gone = type('ObjectNotFound', (Error,), {})
@@ -212,3 +219,84 @@ class CephTestCase(base.BaseTestCase):
              'rados_osd_op_timeout': '30'},
             {name: value for name, value in bounds.items()
              if name.endswith('timeout')})
+
+
+def task(image, **facts):
+    """Make a task as a manager lists it."""
+    return {'id': f'of {image}', 'refs': {
+        'action': 'flatten', 'pool_name': 'images', 'pool_namespace': '',
+        'image_name': image}, **facts}
+
+
+@ddt.ddt
+class ManagerTestCase(base.BaseTestCase):
+
+    name = ceph_model.Name('images', 'mine')
+
+    def setUp(self):
+        super().setUp()
+        self.fake = Ceph()
+        self.ceph = rbd_module.Ceph('/etc/ceph/a.conf', 'nova',
+                                    connect_timeout=5,
+                                    bindings=self.fake.load)
+
+    def answer(self, *tasks):
+        self.fake.answers.append((0, json.dumps(tasks).encode(), ''))
+
+    @ddt.data(
+        (-errno.EACCES, ceph_model.Refused, 'access denied'),
+        (-errno.ENOENT, ceph_model.Gone, 'image not found'),
+        (errno.ETIMEDOUT, ceph_model.Unavailable, 'no manager answers'),
+        (-errno.EINVAL, ceph_model.CephError, 'no valid command found'),
+    )
+    @ddt.unpack
+    def test_an_error_is_of_a_kind_and_says_its_words(self, code, kind, said):
+        self.fake.answers = [
+            (code, b'', '' if kind is ceph_model.Unavailable else said)]
+
+        error = self.assertRaises(ceph_model.CephError,
+                                  self.ceph.add_flatten, self.name)
+
+        self.assertIs(kind, type(error))
+        self.assertIn(said, str(error))
+        self.assertIn('images/mine', str(error))
+        self.assertEqual([], self.fake.opened)
+
+    def test_the_capability_that_is_missing_is_named(self):
+        self.fake.answers = [(-errno.EACCES, b'', 'access denied')]
+
+        error = self.assertRaises(ceph_model.Refused, self.ceph.add_flatten,
+                                  self.name)
+
+        self.assertIn('"profile rbd pool=images" of the managers', str(error))
+
+    def test_it_knows_its_own_tasks(self):
+        other_pool = task('mine')
+        other_pool['refs'] = {**other_pool['refs'], 'pool_name': 'vms'}
+        removal = task('mine')
+        removal['refs'] = {**removal['refs'], 'action': 'remove'}
+        self.answer(
+            task('theirs', in_progress=True), other_pool, removal,
+            {'id': 'of a later release'},
+            task('mine', in_progress=True, progress=0.5))
+
+        self.assertEqual([ceph_model.Task('of mine', 0.5, '')],
+                         self.ceph.flattening(self.name))
+
+    def test_one_that_waits_has_no_share(self):
+        self.answer(task('mine'), task('mine', retry_message='it failed'),
+                    task('mine', in_progress=True))
+
+        self.assertEqual(
+            [(None, ''), (None, 'it failed'), (0.0, '')],
+            [(one.share, one.failure)
+             for one in self.ceph.flattening(self.name)])
+
+    def test_each_of_its_tasks_is_cancelled_and_may_be_done_before(self):
+        self.answer(task('mine', in_progress=True), task('theirs'))
+        self.fake.answers.append((-errno.ENOENT, b'', 'No such task'))
+
+        self.ceph.cancel_flatten(self.name)
+
+        self.assertEqual({'prefix': 'rbd task cancel', 'format': 'json',
+                          'task_id': 'of mine'}, self.fake.commands[-1])
