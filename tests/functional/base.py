@@ -54,6 +54,8 @@ from tests.lab.guest import domain as guest_domain
 from tests.lab import hypervisor
 from tests.lab import place
 
+AnyGuest = ty.TypeVar('AnyGuest', bound=guest_domain.Guest)
+
 # Seconds: a snapshot takes five here; a loaded machine takes its time.
 COMMAND_TIMEOUT = 180
 # Seconds for the agent's answer to a question of the test's own.
@@ -250,20 +252,33 @@ class FunctionalTest(oslotest_base.BaseTestCase):
             it as it was. One that was left otherwise is made anew.
         :param facts: fields of the lab's ``Spec``, as ``agent`` and ``nova``
         """
-        key = (type(self), kind, json.dumps(facts, default=repr,
-                                            sort_keys=True))
-        guest = self._shared.get(key) if shared else None
-        if guest is not None:
-            if _is_well(guest):
-                return guest
-            guest.remove()
-        guest = guest_domain.Guest.create(self.lab.libvirtd, kind, **facts)
+        return self.kept(
+            (kind, json.dumps(facts, default=repr, sort_keys=True)),
+            lambda: guest_domain.Guest.create(self.lab.libvirtd, kind,
+                                              **facts),
+            boot=boot, shared=shared)
+
+    def kept(self, key: ty.Any, make: cabc.Callable[[], AnyGuest], *,
+             boot: bool = True, shared: bool) -> AnyGuest:
+        """Make a guest, or return the one that is shared; see :meth:`guest`.
+
+        :param key: which of those that the class shares
+        """
+        key = (type(self), key)
+        kept = self._shared.get(key) if shared else None
+        if kept is not None:
+            if _is_well(kept):
+                return ty.cast(AnyGuest, kept)
+            kept.remove()
+        guest = make()
         if shared:
             self._shared[key] = guest
             self.addClassCleanup(guest.remove)
         else:
             self.addCleanup(guest.remove)
-        return guest.boot() if boot else guest
+        if boot:
+            guest.boot()
+        return guest
 
     # The product
 

@@ -65,19 +65,11 @@ class DirectTest(kills.KillTest):
 
         :param shared: until the class is over
         """
-        key = (type(self), 'ceph')
-        guest = self._shared.get(key) if shared else None
-        if guest is None:
-            guest = guest_ceph.CephGuest.make(
-                self.lab.libvirtd, self.ceph, agent='run', nova=NOVA)
-            if shared:
-                self._shared[key] = guest
-                self.addClassCleanup(guest.remove)
-            else:
-                self.addCleanup(guest.remove)
-            guest.boot()
+        guest = self.kept('ceph', lambda: guest_ceph.CephGuest.make(
+            self.lab.libvirtd, self.ceph, agent='run', nova=NOVA),
+            shared=shared)
         self.await_agent(guest)
-        return ty.cast(guest_ceph.CephGuest, guest)
+        return guest
 
     def agent_guest(self) -> guest_ceph.CephGuest:
         """Return the guest of the tests of kills."""

@@ -92,24 +92,19 @@ class VolumeTest(kills.KillTest):
         :param facts: other fields of the lab's ``Spec``, as ``agent``
         """
         facts = {'agent': 'run', 'nova': NOVA, **facts}
-        key = (type(self), 'volumes', repr(facts))
-        guest = self._shared.get(key) if shared else None
-        if guest is None:
-            guest = guest_volumes.VolumeGuest.attach(
+
+        def make() -> guest_volumes.VolumeGuest:
+            return guest_volumes.VolumeGuest.attach(
                 self.lab.libvirtd, self.storage,
                 [self.cinder.make('volume', token, size=guest_volumes.SIZE,
                                   snapshot_id=self._root()),
                  self.cinder.make('volume', token, size=guest_volumes.SIZE,
                                   description='the second')], **facts)
-            if shared:
-                self._shared[key] = guest
-                self.addClassCleanup(guest.remove)
-            else:
-                self.addCleanup(guest.remove)
-            guest.boot()
+
+        guest = self.kept(('volumes', repr(facts)), make, shared=shared)
         if guest.spec.agent == 'run':
             self.await_agent(guest)
-        return ty.cast(guest_volumes.VolumeGuest, guest)
+        return guest
 
     def agent_guest(self) -> guest_volumes.VolumeGuest:
         """Return the guest of the tests of kills."""
