@@ -193,10 +193,10 @@ class KillsTestCase(IncrementalTest):
         self.disk.change()
         events = self.child(*arguments).events[:-1]
         self.take_stock()
-        for number, done in enumerate(('', *events[:-1])):
-            if not any(word in f'{done} {events[number]}' for word in NEAR):
+        for number, event in enumerate(events):
+            if not any(word in event for word in NEAR):
                 continue
-            with self.saying(f'killed before {events[number]}'):
+            with self.saying(f'killed before {event}'):
                 self.options['nova_snap']['incremental'] = 'clone'
                 self.disk.change()
                 ended = self.kill(*arguments, before=number)
