@@ -37,8 +37,10 @@ HOST = 'host'
 
 # Seconds for the turn of our task to come. A manager has one at a time.
 TURN_SECONDS = 10.0
+# Between two looks, each of which is a connection of its own. What is done is
+# seen so much later.
 FIRST_LOOK_SECONDS = 0.1
-LONGEST_LOOK_SECONDS = 1.0
+LONGEST_LOOK_SECONDS = 0.5
 
 # Takes what is done, 0 to 1; raises when it is to end.
 Advance = cabc.Callable[[float], None]
