@@ -143,7 +143,13 @@ class Client:
                 self._translated(call, name):
             code, answer, said = cluster.mgr_command(json.dumps(words), b'')
         if not code:
-            return json.loads(answer or 'null')
+            try:
+                return json.loads(answer or 'null')
+            except ValueError as exc:
+                raise ceph_model.CephError(
+                    call=call, name=str(name), client=self.client,
+                    reason=f'a manager answered what is no JSON: {exc}'
+                ) from exc
         kind = _KINDS.get(abs(code), ceph_model.CephError)
         if kind is ceph_model.Refused:
             said += (f'. It needs the capability "profile rbd pool='

@@ -248,11 +248,13 @@ class ManagerTestCase(base.BaseTestCase):
         (-errno.ENOENT, ceph_model.Gone, 'image not found'),
         (errno.ETIMEDOUT, ceph_model.Unavailable, 'no manager answers'),
         (-errno.EINVAL, ceph_model.CephError, 'no valid command found'),
+        (0, ceph_model.CephError, 'no JSON'),
     )
     @ddt.unpack
     def test_an_error_is_of_a_kind_and_says_its_words(self, code, kind, said):
         self.fake.answers = [
-            (code, b'', '' if kind is ceph_model.Unavailable else said)]
+            (code, b'Hello' if not code else b'',
+             '' if kind is ceph_model.Unavailable else said)]
 
         error = self.assertRaises(ceph_model.CephError,
                                   self.ceph.add_flatten, self.name)
