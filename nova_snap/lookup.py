@@ -201,8 +201,9 @@ class _Walk:
             self.is_anothers = True
 
     def _stand(self, there: int) -> None:
-        os.close(self.at)
-        self.at = there
+        # A signal may end this at any point: none is closed twice.
+        before, self.at = self.at, there
+        os.close(before)
 
     def _refuse_link(self, link: str, owner: int) -> None:
         self._links += 1
