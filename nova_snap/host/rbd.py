@@ -148,7 +148,7 @@ class Ceph(rbd_client.Client):
                             child.image, features=_features(cluster))
 
     def flatten(self, name: ceph_model.Name, progress: Progress) -> None:
-        """Give a clone all data of its parent; it may be done again.
+        """Give a clone all data of its parent; nothing to one that has them.
 
         :param progress: of objects; what it raises ends the call
         :source: ceph src/librbd/AsyncObjectThrottle.cc start_next_op: what
@@ -170,7 +170,10 @@ class Ceph(rbd_client.Client):
         except ceph_model.CephError:
             if raised:
                 raise raised[0] from None
-            raise
+            # Another client may have done it before, or since.
+            found = self.find(name)
+            if found is None or found.parent is not None:
+                raise
 
     def add_flatten(self, name: ceph_model.Name) -> None:
         """Have a manager of Ceph's flatten a clone, some time later.

@@ -172,6 +172,7 @@ class CephContract:
             self.assertTrue(said)
             self.assertTrue(all(done < total for done, total in said))
             self.assertEqual(DATA, self.read(clone))
+            self.ceph.flatten(clone, lambda done, total: None)
             self.ceph.remove_snapshot(snapshot)
             self.ceph.remove(snapshot)
             self.ceph.remove(clone)
