@@ -146,16 +146,13 @@ class Client:
             try:
                 return json.loads(answer or 'null')
             except ValueError as exc:
-                raise ceph_model.CephError(
-                    call=call, name=str(name), client=self.client,
-                    reason=f'a manager answered what is no JSON: {exc}'
-                ) from exc
+                raise self._error(
+                    ceph_model.CephError, call, name,
+                    f'a manager answered what is no JSON: {exc}') from exc
         kind = _KINDS.get(abs(code), ceph_model.CephError)
         if kind is ceph_model.Refused:
-            said += (f'. It needs the capability "profile rbd pool='
-                     f'{name.pool}" of the managers')
-        raise kind(call=call, name=str(name), client=self.client,
-                   reason=said or 'no manager answers')
+            said += _capabilities(self.client, name.pool, 'managers')
+        raise self._error(kind, call, name, said or 'no manager answers')
 
     @contextlib.contextmanager
     def _connected(self, call: str, name: str, *,
@@ -189,16 +186,16 @@ class Client:
             cluster.connect()
         except self._bindings().rados.Error as exc:
             code = getattr(exc, 'errno', None)
-            facts = {'call': call, 'name': name, 'client': self.client}
             if code == errno.ETIMEDOUT:
-                raise ceph_model.Unavailable(
-                    **facts, reason='no monitor answers at '
-                                    f'{cluster.conf_get("mon_host")}') from exc
-            raise ceph_model.Refused(
-                **facts, reason=f'{_words(exc)}. Its key must be in a file '
-                                'that this process can read, as /etc/ceph/'
-                                f'ceph.{self.client}.keyring, and be that '
-                                f'of "ceph auth get {self.client}"') from exc
+                raise self._error(
+                    ceph_model.Unavailable, call, name,
+                    'no monitor answers at '
+                    f'{cluster.conf_get("mon_host")}') from exc
+            raise self._error(
+                ceph_model.Refused, call, name,
+                f'{_words(exc)}. Its key must be in a file that this process '
+                f'can read, as /etc/ceph/ceph.{self.client}.keyring, and be '
+                f'that of "ceph auth get {self.client}"') from exc
 
     @contextlib.contextmanager
     def _translated(self, call: str, name: ceph_model.Name | str, *,
@@ -214,11 +211,16 @@ class Client:
             kind = _KINDS.get(code or 0, ceph_model.CephError)
             reason = _words(exc)
             if kind is ceph_model.Refused:
-                reason += _capabilities(self.client, pool or 'POOL')
+                reason += _capabilities(self.client, pool or 'POOL', 'OSDs')
             elif kind is ceph_model.Unavailable:
                 reason += f'. {self._health()}'
-            raise kind(call=call, name=str(name), client=self.client,
-                       reason=reason) from exc
+            raise self._error(kind, call, name, reason) from exc
+
+    def _error(self, kind: type[ceph_model.CephError], call: str,
+               name: ceph_model.Name | str,
+               reason: str) -> ceph_model.CephError:
+        return kind(call=call, name=str(name), client=self.client,
+                    reason=reason)
 
     def _health(self) -> str:
         """Return in a sentence what the monitors say is wrong."""
@@ -250,7 +252,7 @@ def _words(exc: Exception) -> str:
     return said.partition('] ')[2] or said
 
 
-def _capabilities(client: str, pool: str) -> str:
+def _capabilities(client: str, pool: str, daemons: str) -> str:
     return (f'. It needs the capability "profile rbd pool={pool}" of the '
-            f'OSDs: see what it has with "ceph auth get {client}", and give '
-            'it all of that and this one with "ceph auth caps"')
+            f'{daemons}: see what it has with "ceph auth get {client}", and '
+            'give it all of that and this one with "ceph auth caps"')

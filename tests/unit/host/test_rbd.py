@@ -113,8 +113,7 @@ class Ceph:
                                   Image=lambda *_, **__: Image(self)))
 
 
-@ddt.ddt
-class CephTestCase(base.BaseTestCase):
+class ClientTest(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
@@ -122,6 +121,10 @@ class CephTestCase(base.BaseTestCase):
         self.ceph = rbd_module.Ceph('/etc/ceph/a.conf', 'nova',
                                     connect_timeout=5,
                                     bindings=self.fake.load)
+
+
+@ddt.ddt
+class CephTestCase(ClientTest):
 
     def test_without_the_bindings_the_package_is_named(self):
         self.patch(rbd_client.importlib, 'import_module', self._missing)
@@ -229,16 +232,9 @@ def task(image, **facts):
 
 
 @ddt.ddt
-class ManagerTestCase(base.BaseTestCase):
+class ManagerTestCase(ClientTest):
 
     name = ceph_model.Name('images', 'mine')
-
-    def setUp(self):
-        super().setUp()
-        self.fake = Ceph()
-        self.ceph = rbd_module.Ceph('/etc/ceph/a.conf', 'nova',
-                                    connect_timeout=5,
-                                    bindings=self.fake.load)
 
     def answer(self, *tasks):
         self.fake.answers.append((0, json.dumps(tasks).encode(), ''))
