@@ -12,6 +12,7 @@
 
 """What we rely on of Ceph: true of the fake and of the real one."""
 
+import collections.abc as cabc
 import typing as ty
 import uuid
 
@@ -189,11 +190,15 @@ class CephContract:
         self.ceph.flatten(clone, lambda done, total: None)
         self.assertIsNone(self.found(clone).parent)
 
+    def looks(self) -> cabc.Iterator[None]:
+        """Yield each time to look what a manager has done, until too late."""
+        return clock_module.Clock().looks(
+            FLATTEN_TIMEOUT, first_pause=LOOK_SECONDS,
+            longest_pause=LOOK_SECONDS)
+
     def wait_for_manager(self, clone: ceph_model.Name) -> None:
         """Wait until a manager has no task for a clone any more."""
-        for _ in clock_module.Clock().looks(FLATTEN_TIMEOUT,
-                                            first_pause=LOOK_SECONDS,
-                                            longest_pause=LOOK_SECONDS):
+        for _ in self.looks():
             if not self.ceph.flattening(clone):
                 return
         raise AssertionError('no manager has done it')
@@ -225,9 +230,7 @@ class CephContract:
         self.ceph.cancel_flatten(clone)
 
         self.assertEqual([], self.ceph.flattening(clone))
-        for _ in clock_module.Clock().looks(FLATTEN_TIMEOUT,
-                                            first_pause=LOOK_SECONDS,
-                                            longest_pause=LOOK_SECONDS):
+        for _ in self.looks():
             try:
                 return self.ceph.remove(clone)
             except ceph_model.Busy:
