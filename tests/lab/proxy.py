@@ -203,8 +203,13 @@ class Proxy:
         """Tell whether a fault was not cleared."""
         return fault in self._faults and not self.stopped.is_set()
 
+    @property
+    def is_gone(self) -> bool:
+        """Tell whether it takes neither connections nor requests."""
+        return self._refuses
+
     def refuse(self) -> None:
-        """Take no connection until the proxy is cleared."""
+        """Take no connection and no request until the proxy is cleared."""
         with self._lock:
             refuses, self._refuses = self._refuses, True
         if not refuses:
@@ -259,6 +264,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _serve(self) -> None:
+        if self.owner.is_gone:
+            # Its client has kept the connection.
+            raise _Cut
         path = urllib.parse.urlsplit(self.path).path
         seen = Seen(self.command, path, dict(self.headers.items()))
         fault = self.owner.meet(seen)

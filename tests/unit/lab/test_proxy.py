@@ -161,6 +161,24 @@ class ProxyTest(base.BaseTestCase):
         self.assert_cut(lose_response=True)
         self.assertEqual(BODY, self.received()[0])
 
+    def test_one_that_is_gone_serves_no_connection_that_was_kept(self):
+        conn = http.client.HTTPConnection(
+            self.proxy.endpoint.removeprefix('http://'), timeout=TIMEOUT)
+        self.addCleanup(conn.close)
+        for _ in range(2):
+            conn.request('PUT', PATH, body=BODY)
+            answer = conn.getresponse()
+            answer.read()
+            self.assertEqual(200, answer.status)
+        self.proxy.refuse()
+        self.assertRaises((OSError, http.client.HTTPException), self.put)
+        conn.request('PUT', PATH, body=b'')
+        self.assertRaises((OSError, http.client.HTTPException),
+                          conn.getresponse)
+        self.assertEqual(2, len(self.proxy.seen))
+        self.proxy.clear()
+        self.assertEqual(200, self.put()[0])
+
     def test_call_comes_in_the_middle_and_all_goes_on(self):
         called = []
         self.fault(call_after=HALF,
