@@ -19,6 +19,7 @@ import pathlib
 from tests.lab import place
 from tests.stages import figures
 from tests.stages import ground as ground_module
+from tests.stages import packages
 from tests.stages import performance
 from tests.stages import venvs
 from tests.stages import wheel
@@ -52,6 +53,7 @@ FUNCTIONAL_LIMIT = 7200
 def with_nova(run: performance.Performance) -> figures.Figures:
     """Test the driver in each release of Nova."""
     releases = run.releases or RELEASES
+    run.ground.install(*packages.QEMU_IMG)
     _make(run.ground, *releases)
     counted = figures.Figures()
     for release in releases:

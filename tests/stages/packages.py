@@ -27,8 +27,10 @@ from tests.stages import processes
 # What pip needs to build libvirt-python and uWSGI.
 BUILD = ('gcc', 'libc6-dev', 'libvirt-dev', 'pkg-config', 'python3-dev',
          'python3-venv')
+# What the driver calls by itself.
+QEMU_IMG = ('qemu-utils',)
 # Hypervisor and its tools; what the guest is made with.
-HYPERVISOR = ('qemu-system-x86', 'qemu-utils', 'libvirt-daemon-system',
+HYPERVISOR = (*QEMU_IMG, 'qemu-system-x86', 'libvirt-daemon-system',
               'libvirt-clients', 'mount', 'cpio', 'e2fsprogs', 'xfsprogs',
               'kmod',
               # The TPM of a guest, and what makes its state.
