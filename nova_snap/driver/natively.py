@@ -17,7 +17,15 @@ disk or counts a hash holds up everything else, the heartbeat among it. Such
 calls go to eventlet's pool of real threads. What runs there must not call
 Nova's RPC, its database or its privileged calls, which belong to the hub.
 
-:source: nova/utils.py tpool_wrap (tpool_execute before Nova 33)
+Nor must it wait for a lock that the hub's threads have, too: all locks are
+eventlet's, and of two real threads none wakes the other. So it signs in
+nowhere (Nova has one plugin of keystoneauth1 for all its services, with a
+lock), and starts no process (Python takes the locks of its libraries for each
+fork).
+
+:source: nova/utils.py tpool_wrap (tpool_execute before Nova 33);
+    nova/service_auth.py get_auth_plugin; keystoneauth1/identity/base.py
+    get_access; eventlet/semaphore.py Semaphore.release
 """
 
 import collections.abc as cabc

@@ -263,7 +263,7 @@ class Runtime:
         """
         file_systems.check_local(self.settings.journal_dir)
         self.store.prepare()
-        limit = natively.call(systemd.stop_limit)
+        limit = systemd.stop_limit()
         if limit is not None:
             self.work.stop_seconds = max(
                 0.0, min(systemd.STOP_SECONDS, limit - systemd.OTHERS_SECONDS))

@@ -123,10 +123,9 @@ def locate(txn: world_module.Transaction, fsid: str, image: ceph_model.Name,
     """
     world = txn.world
     try:
-        return world.disk_work(
-            world.images.add_location, image.image,
-            image.at(ceph_model.GLANCE_SNAPSHOT).location(fsid), way,
-            size=size, sha512=sha512)
+        return world.images.add_location(
+            image.image, image.at(ceph_model.GLANCE_SNAPSHOT).location(fsid),
+            way, size=size, sha512=sha512)
     except errors.ImageCorrupt:
         upload_flow.discard(txn, image.image)
         raise

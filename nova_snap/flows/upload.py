@@ -61,10 +61,10 @@ def _send(txn: world_module.Transaction, image_id: str,
     world = txn.world
     world.observer.begins(phase_model.Phase.UPLOAD)
     try:
-        return world.disk_work(
-            world.images.upload, image_id, source,
-            progress=world.observer.advances,
-            is_replaceable=made(txn, image_id) is not None)
+        return world.images.upload(
+            image_id, source, progress=world.observer.advances,
+            is_replaceable=made(txn, image_id) is not None,
+            disk_work=world.disk_work)
     except errors.ImageCorrupt:
         # It is active. Nova deletes the image of a snapshot that failed, but
         # not that of a shelved instance, which it would be unshelved from.

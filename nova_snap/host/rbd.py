@@ -13,7 +13,7 @@
 """Images in Ceph: the act, by Ceph's own Python bindings.
 
 A step holds names, never handles. All calls block: see
-:class:`nova_snap.steps.world.DiskWork`.
+:class:`nova_snap.model.disk_work.DiskWork`.
 """
 
 import collections.abc as cabc

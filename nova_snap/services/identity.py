@@ -13,6 +13,7 @@
 """As whom a session acts: its project, its roles, and other projects."""
 
 import dataclasses
+import typing as ty
 
 from keystoneauth1 import exceptions as ksa_exc
 from keystoneauth1.identity import base as ksa_identity
@@ -51,6 +52,41 @@ def _refuse_no_url(auth: ksa_plugin.BaseAuthPlugin | None) -> None:
     if url and not url.startswith(('http://', 'https://')):
         raise ksa_exc.UnknownConnectionError(
             url, requests_exc.MissingSchema(url))
+
+
+class SignedIn(ksa_plugin.BaseAuthPlugin):
+    """What a user had to show when this was made: it does not sign in.
+
+    The plugin that signs in has a lock, which all of its users share.
+
+    :source: keystoneauth1/identity/base.py get_access
+    """
+
+    def __init__(self, session: ksa_session.Session,
+                 auth: ksa_plugin.BaseAuthPlugin | None) -> None:
+        """Sign in where that was not done.
+
+        :raises ClientException: of keystoneauth1, when it cannot
+        """
+        super().__init__()
+        self._headers = session.get_auth_headers(auth)
+        self._params = session.get_auth_connection_params(auth)
+        self._project_id = session.get_project_id(auth)
+
+    def get_headers(self, session: ksa_session.Session,
+                    **kwargs: ty.Any) -> dict[str, str] | None:
+        """Return the headers, by the name that keystoneauth1 asks for."""
+        return self._headers
+
+    def get_connection_params(self, session: ksa_session.Session
+                              ) -> 'ksa_plugin.ConnectionParams':
+        """Return what goes with each connection, by the same."""
+        return self._params
+
+    def get_project_id(self, session: ksa_session.Session,
+                       **kwargs: ty.Any) -> str | None:
+        """Return the project, which an address may have within."""
+        return self._project_id
 
 
 def sign_in(session: ksa_session.Session,

@@ -13,6 +13,7 @@
 """How we reach OpenStack's services: sign in, be known, and give up."""
 
 import collections.abc as cabc
+import contextlib
 import dataclasses
 import importlib.metadata
 import time
@@ -167,3 +168,20 @@ def make_session(
         'timeout': options.get('timeout') or Timeouts.answer,
         'user_agent': user_agent(),
     })
+
+
+@contextlib.contextmanager
+def apart(session: ksa_session.Session) -> cabc.Iterator[ksa_session.Session]:
+    """Make a session as another one is, with connections of its own.
+
+    They are closed with the block.
+    """
+    made = ksa_session.Session(
+        verify=session.verify, cert=session.cert, timeout=session.timeout,
+        original_ip=session.original_ip, user_agent=session.user_agent,
+        app_name=session.app_name, app_version=session.app_version,
+        additional_headers=session.additional_headers)
+    try:
+        yield made
+    finally:
+        made.session.close()

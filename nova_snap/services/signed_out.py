@@ -20,6 +20,7 @@ import collections.abc as cabc
 import typing as ty
 
 from nova_snap import errors
+from nova_snap.model import disk_work as disk_work_model
 from nova_snap.model import image as image_model
 from nova_snap.model import stream
 from nova_snap.model import volumes as volumes_model
@@ -71,7 +72,9 @@ class SignedOut(images_module.Images):
 
     def upload(self, image_id: str, source: stream.Source, *,
                progress: stream.Progress | None = None,
-               is_replaceable: bool = False) -> ty.NoReturn:
+               is_replaceable: bool = False,
+               disk_work: disk_work_model.DiskWork = disk_work_model.run_now
+               ) -> ty.NoReturn:
         raise self._reason
 
     def delete(self, image_id: str, *, owner: str | None = None) -> None:

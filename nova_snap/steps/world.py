@@ -32,6 +32,7 @@ from nova_snap.hypervisor import host as host_module
 from nova_snap.journal import checkpoints as checkpoints_module
 from nova_snap.journal import store as store_module
 from nova_snap.journal import transaction
+from nova_snap.model import disk_work as disk_work_model
 from nova_snap.model import domain as domain_model
 from nova_snap.model import layer as layer_model
 from nova_snap.model import observer as observer_module
@@ -41,8 +42,6 @@ from nova_snap.services.glance import images as images_module
 from nova_snap.steps import export as export_module
 
 LOG = logging.getLogger(__name__)
-
-Result = ty.TypeVar('Result')
 
 #: Takes the UUID of a guest of Nova's that is gone or off because of us, and
 #: says why it must not come back on this host (it was deleted, it was moved);
@@ -70,23 +69,6 @@ def ending(turn: DiskTurn) -> cabc.Iterator[
     with contextlib.ExitStack() as held:
         held.enter_context(turn())
         yield held.close
-
-
-class DiskWork(ty.Protocol):
-    """How a door runs what reads a whole image."""
-
-    def __call__(self, function: cabc.Callable[..., Result], /,
-                 *args: ty.Any, **kwargs: ty.Any) -> Result:
-        """Call the function where it may block.
-
-        Nothing of Nova's may be called from within.
-        """
-
-
-def run_now(function: cabc.Callable[..., Result], /, *args: ty.Any,
-            **kwargs: ty.Any) -> Result:
-    """Call the function at once, here."""
-    return function(*args, **kwargs)
 
 
 def never_away(uuid: str) -> None:
@@ -118,7 +100,7 @@ class World:
     observer: observer_module.Observer = dataclasses.field(
         default_factory=observer_module.Observer)
     disk_turn: DiskTurn = contextlib.nullcontext
-    disk_work: DiskWork = run_now
+    disk_work: disk_work_model.DiskWork = disk_work_model.run_now
     why_away: WhyAway = never_away
 
     def lets_return(self, domain: domain_model.Domain) -> bool:

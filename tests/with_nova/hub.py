@@ -28,6 +28,9 @@ import eventlet
 import eventlet.patcher
 import eventlet.tpool
 import fixtures
+from keystoneauth1.identity import base as ksa_identity
+from nova.image import glance as nova_glance
+from nova import service_auth
 
 from nova_snap import clock as clock_module
 from nova_snap.driver import devices
@@ -46,6 +49,8 @@ BEAT = 0.02
 CONVERT = 3
 LIBVIRT_CALL = 3
 UPLOAD_PAUSE = 0.02
+# What Keystone takes for a token.
+SIGN_IN = 0.2
 # The longest silence of the heart, on a machine that has other things to do.
 SILENCE = 2
 DISK_BYTES = 4 * units.MiB
@@ -92,6 +97,61 @@ class EndTestCase(HubTestCase):
         self.assertEqual('queued',
                          self.glance.images[scene.IMAGE]['status'])
         self.assert_guest_whole()
+
+
+class Token:
+    """One that runs out at once, so that each use asks for another."""
+
+    auth_token = 'service-token'
+
+    @staticmethod
+    def will_expire_soon(seconds):
+        return True
+
+
+class SlowKeystone(ksa_identity.BaseIdentityPlugin):
+    """The plugin of [service_user]: one for all of nova-compute.
+
+    Its lock, which a sign-in holds, is one of eventlet's.
+    :source: keystoneauth1/identity/base.py get_access
+    """
+
+    def get_auth_ref(self, session, **kwargs):
+        time.sleep(SIGN_IN)
+        return Token()
+
+
+class SignInTestCase(HubTestCase):
+    """Nova signs in as a service while a snapshot does."""
+
+    def setUp(self):
+        super().setUp()
+        self.send_service_token()
+        keystone = SlowKeystone()
+        self.useFixture(fixtures.MonkeyPatch(
+            'keystoneauth1.loading.load_auth_from_conf_options',
+            lambda *args, **kwargs: keystone))
+        service_auth.reset_globals()
+        self.signed_in = 0
+        nova = eventlet.spawn(self.sign_in_again_and_again)
+        self.addCleanup(nova.kill)
+
+    def sign_in_again_and_again(self):
+        session, auth = nova_glance._session_and_auth(self.context)
+        while True:
+            session.get_auth_headers(auth)
+            self.signed_in += 1
+
+    def test_neither_waits_for_ever(self):
+        driver = self.start_driver()
+        with eventlet.Timeout(scene.PATIENCE_SECONDS):
+            self.snapshot(driver)
+        self.assertEqual('active',
+                         self.glance.images[scene.IMAGE]['status'])
+        before = self.signed_in
+        with eventlet.Timeout(scene.PATIENCE_SECONDS):
+            while self.signed_in == before:
+                eventlet.sleep(BEAT)
 
 
 class GoesOnTestCase(HubTestCase):

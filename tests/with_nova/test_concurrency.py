@@ -42,7 +42,7 @@ class EventletTestCase(base.BaseTestCase):
             timeout=scene.PROCESS_SECONDS, check=False,
             env={**os.environ, 'OS_NOVA_DISABLE_EVENTLET_PATCHING': '0'})
         self.assertEqual(0, ended.returncode, ended.stdout + ended.stderr)
-        self.assertIn('Ran 6 tests', ended.stdout)
+        self.assertIn('Ran 7 tests', ended.stdout)
 
 
 class OurOwnTestCase(scene.SceneTestCase):

@@ -17,6 +17,7 @@ asked.
 """
 
 import collections.abc as cabc
+import contextlib
 import functools
 import typing as ty
 
@@ -26,6 +27,7 @@ from glanceclient.v2 import schemas
 from keystoneauth1 import session as ksa_session
 import requests
 
+from nova_snap.services import identity
 from nova_snap.services import sessions
 
 # A property that create() would take for an argument of its own: a store.
@@ -48,6 +50,22 @@ class Client(http.SessionClient):
         """
         super().__init__(session, **options)
         self._timeout = timeout
+        self._options = options
+
+    @contextlib.contextmanager
+    def apart(self) -> cabc.Iterator['Client']:
+        """Sign in, and return what asks the same Glance as the same user.
+
+        It shares no connection and no lock with this one, and does not sign
+        in again. Its connections are closed with the block.
+
+        :raises ClientException: of keystoneauth1, when it cannot sign in
+        """
+        with sessions.apart(self.session) as session:
+            yield Client(session, timeout=self._timeout, **{
+                **self._options,
+                'auth': identity.SignedIn(self.session, self.auth),
+                'endpoint_override': self.endpoint_override})
 
     def request(self, url: str, method: str, **kwargs: ty.Any) -> ty.Any:
         """Send a request for records; return the response and its content."""

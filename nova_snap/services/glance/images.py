@@ -28,6 +28,7 @@ from oslo_log import log as logging
 from nova_snap import clock as clock_module
 from nova_snap import errors
 from nova_snap.model import consistency as consistency_model
+from nova_snap.model import disk_work as disk_work_model
 from nova_snap.model import image as image_model
 from nova_snap.model import remedy
 from nova_snap.model import stream
@@ -210,7 +211,9 @@ class Images:
 
     def upload(self, image_id: str, source: stream.Source, *,
                progress: stream.Progress | None = None,
-               is_replaceable: bool = False) -> image_model.Image:
+               is_replaceable: bool = False,
+               disk_work: disk_work_model.DiskWork = disk_work_model.run_now
+               ) -> image_model.Image:
         """Send the data of an image and see that all of it arrived.
 
         Each attempt sends the source from its first byte. When this fails
@@ -218,6 +221,7 @@ class Images:
         with ImageCorrupt.
 
         :param is_replaceable: the caller can have another image instead
+        :param disk_work: runs each pass over the source
         :raises ImageStuck: when the image stays in the hands of an attempt
             that ended
         :raises ImageServiceUnavailable: when every attempt broke off
@@ -230,7 +234,8 @@ class Images:
         """
         return upload_module.Upload(
             self._wire, image_id, source, policy=self._policy,
-            clock=self._clock, is_replaceable=is_replaceable).run(progress)
+            clock=self._clock, is_replaceable=is_replaceable,
+            disk_work=disk_work).run(progress)
 
     def delete(self, image_id: str, *, owner: str | None = None) -> None:
         """Remove an image and its data; one that is absent is fine.

@@ -32,6 +32,7 @@ from oslo_log import log as logging
 
 from nova_snap import clock as clock_module
 from nova_snap import errors
+from nova_snap.model import disk_work as disk_work_model
 from nova_snap.model import image as image_model
 from nova_snap.model import stream
 from nova_snap.services.glance import wire as wire_module
@@ -69,11 +70,13 @@ class Upload:
     def __init__(self, wire: wire_module.Wire, image_id: str,
                  source: stream.Source, *, policy: sessions.Policy,
                  clock: clock_module.Clock,
-                 is_replaceable: bool = False) -> None:
+                 is_replaceable: bool = False,
+                 disk_work: disk_work_model.DiskWork) -> None:
         """Remember what is sent.
 
         :param is_replaceable: the data can be sent to another image, so that
             this one is not worth a long wait
+        :param disk_work: runs each pass over the source
         """
         self._wire = wire
         self._image_id = image_id
@@ -81,6 +84,7 @@ class Upload:
         self._policy = policy
         self._clock = clock
         self._is_replaceable = is_replaceable
+        self._disk_work = disk_work
         self._ended = 'Glance has taken all of it'
         self._sha512: str | None = None
         self._all_sent = False
@@ -107,13 +111,19 @@ class Upload:
             return image
 
     def _send(self, progress: stream.Progress | None) -> None:
+        with self._wire.sender(self._image_id) as put:
+            self._disk_work(self._pass, put, progress)
+
+    def _pass(self, put: wire_module.Put,
+              progress: stream.Progress | None) -> None:
+        """Read the source once, and send what is read."""
         is_hashed = self._policy.verify
         with self._source.open(progress=progress,
                                is_hashed=is_hashed) as reader:
             body = wire_module.Body(reader.read, self._source.size_bytes)
             self._all_sent = False
             try:
-                self._wire.put(self._image_id, body)
+                put(body)
             finally:
                 if body.sent == self._source.size_bytes:
                     self._all_sent = True
@@ -246,7 +256,7 @@ class Upload:
     def _hash(self, algorithm: str) -> str | None:
         if algorithm == OUR_ALGORITHM and self._sha512 is not None:
             return self._sha512
-        return self._source.digest(algorithm)
+        return self._disk_work(self._source.digest, algorithm)
 
     def _raise_corrupt(self, reason: str) -> None:
         raise errors.ImageCorrupt(call='upload', image_id=self._image_id,

@@ -23,6 +23,7 @@ of a half-read body after a 401 or a redirect.
 
 import collections.abc as cabc
 import contextlib
+import functools
 import http
 import itertools
 import random
@@ -74,6 +75,10 @@ class Body:
         while chunk := self._read(CHUNK_BYTES):
             self.sent += len(chunk)
             yield chunk
+
+
+# Sends a body, once.
+Put: ty.TypeAlias = cabc.Callable[[Body], None]
 
 
 class Wire:
@@ -167,8 +172,18 @@ class Wire:
         with self._records('set properties', image_id) as images:
             image_model.Image.from_glance(images.change(image_id, changes))
 
-    def put(self, image_id: str, body: Body) -> None:
-        """Send the data, once."""
+    @contextlib.contextmanager
+    def sender(self, image_id: str) -> cabc.Iterator[Put]:
+        """Sign in, and return what sends the data, once.
+
+        It shares nothing with other requests and does not sign in, so that
+        it can be called in a thread that they know nothing of.
+        """
+        with self._asked('upload', image_id) as images, \
+                images.http_client.apart() as client:
+            yield functools.partial(self._put, client, image_id)
+
+    def _put(self, client: ty.Any, image_id: str, body: Body) -> None:
         headers = {
             'Content-Type': 'application/octet-stream',
             # A proxy may turn the body into chunks; then Content-Length is
@@ -179,11 +194,9 @@ class Wire:
         # urllib3 has the first number for each piece that is sent, too.
         timeout = (self.timeouts.stall,
                    self.timeouts.after_last_byte(body.len))
-        with self._asked('upload', image_id) as images:
-            answer = images.http_client.send(
-                f'/v2/images/{image_id}/file', 'PUT', data=body,
-                headers=headers, timeout=timeout, allow_reauth=False,
-                redirect=False)
+        answer = client.send(
+            f'/v2/images/{image_id}/file', 'PUT', data=body, headers=headers,
+            timeout=timeout, allow_reauth=False, redirect=False)
         if answer.is_redirect:
             where = answer.headers.get('Location', '')
             raise errors.ImageServiceError(

@@ -17,6 +17,7 @@ import http
 import typing as ty
 
 from nova_snap import errors
+from nova_snap.model import disk_work as disk_work_model
 from nova_snap.model import image as image_model
 from nova_snap.model import stream
 from nova_snap.services.glance import errors as glance_errors
@@ -125,9 +126,11 @@ class FakeImages(images_module.Images):
 
     def upload(self, image_id: str, source: stream.Source, *,
                progress: stream.Progress | None = None,
-               is_replaceable: bool = False) -> image_model.Image:
+               is_replaceable: bool = False,
+               disk_work: disk_work_model.DiskWork = disk_work_model.run_now
+               ) -> image_model.Image:
         def upload() -> image_model.Image:
-            data = _read(source, progress)
+            data = disk_work(_read, source, progress)
             try:
                 self._glance.upload(image_id, [data], source.size_bytes)
             except fake_http.Refused as exc:

@@ -13,6 +13,7 @@
 import dataclasses
 import io
 import re
+from unittest import mock
 
 import ddt
 from keystoneauth1 import noauth
@@ -211,6 +212,56 @@ class WireTestCase(base.BaseTestCase):
         self.assertEqual('theirs', wire.who().project_id)
 
 
+class SenderTestCase(base.BaseTestCase):
+    """What sends the data shares nothing with what asks for records."""
+
+    def setUp(self):
+        super().setUp()
+        self.http = self.useFixture(requests_fixture.Fixture())
+        fake_keystone.FakeKeystone(self.http)
+        self.auth = fake_keystone.make_auth()
+        self.session = sessions.make_session(
+            self.auth, {'additional_headers': {'X-Of': 'the operator'}})
+        self.sent = self.http.put(
+            f'{fake_glance.ENDPOINT}/infra/v2/images/an-id/file',
+            status_code=204)
+
+    def sender(self):
+        return wire_module.Wire(
+            self.session, {'endpoint_override':
+                           fake_glance.ENDPOINT + '/%(project_id)s'},
+            sessions.Timeouts()).sender('an-id')
+
+    def test_it_does_not_sign_in(self):
+        with self.sender() as put:
+            # To wait for it would be without end.
+            with self.auth._lock:
+                put(wire_module.Body(io.BytesIO(b'abc').read, 3))
+
+        request = self.sent.last_request
+        self.assertEqual(self.auth.get_token(self.session),
+                         request.headers['X-Auth-Token'])
+        self.assertEqual('the operator', request.headers['X-Of'])
+        self.assertIn('nova_snap/', request.headers['User-Agent'])
+
+    def test_its_connections_are_its_own(self):
+        with self.sender() as put, \
+                mock.patch.object(self.session.session, 'request',
+                                  autospec=True) as shared:
+            put(wire_module.Body(io.BytesIO(b'abc').read, 3))
+
+        shared.assert_not_called()
+        self.assertEqual(1, self.sent.call_count)
+
+    def test_a_certificate_of_the_user_goes_with_it(self):
+        self.auth.get_connection_params = lambda *args, **kwargs: {
+            'cert': 'user.pem'}
+        with self.sender() as put:
+            put(wire_module.Body(io.BytesIO(b'abc').read, 3))
+
+        self.assertEqual('user.pem', self.sent.last_request.cert)
+
+
 @ddt.ddt
 class SeveralTestCase(base.BaseTestCase):
     """Several services share a database, as [glance]api_servers has it."""
@@ -294,8 +345,7 @@ class SignInTestCase(base.BaseTestCase):
             lambda: self.wire.post(SPEC),
             lambda: self.wire.delete('an-id'),
             lambda: self.wire.patch('an-id', {'colour': 'blue'}),
-            lambda: self.wire.put(
-                'an-id', wire_module.Body(lambda size: b'', 0)))}
+            lambda: self.wire.sender('an-id').__enter__())}
         self.assertEqual(1, len(said))
         return said.pop()
 
