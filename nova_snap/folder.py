@@ -113,8 +113,8 @@ class Folder:
             raise OSError(errno.EPERM, 'It is no plain file', name)
         return file
 
-    def take(self, name: str) -> None:
-        """Become the owner of a file that has one name alone.
+    def chown(self, name: str, uid: int) -> None:
+        """Let a file belong to a user; it has one name alone.
 
         :raises OSError: also for a link, and for a file with two names
         """
@@ -122,7 +122,7 @@ class Folder:
         try:
             if os.fstat(file).st_nlink > 1:
                 raise OSError(errno.EMLINK, 'It has a second name', name)
-            os.fchown(file, os.geteuid(), -1)
+            os.fchown(file, uid, -1)
         finally:
             os.close(file)
 

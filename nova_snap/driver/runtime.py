@@ -216,6 +216,10 @@ class NovaFiles(files_module.Files):
         """
         nova.privsep.path.chown(path, uid=os.geteuid())
 
+    def lend(self, path: str, uid: int) -> None:
+        """Give a file to QEMU's user, in a directory of ours."""
+        nova.privsep.path.chown(path, uid=uid)
+
     def make_lent(self, path: str, uid: int | None) -> None:
         """Make a directory for QEMU, below one of ours.
 

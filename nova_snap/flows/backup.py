@@ -49,7 +49,7 @@ def run(txn: world_module.Transaction, plan: plan_model.Plan,
     # let what it overwrites pile up.
     with world_module.ending(world.disk_turn) as end_turn, \
             txn.hold(scratch_step.MakeScratch(scratch)), \
-            txn.hold(held_flow.lent(plan, backup)), \
+            held_flow.prepared(txn, plan, backup), \
             incremental.tracking(txn, plan, backup) as tracking, \
             txn.hold(backup, start=False) as job:
         _refuse_busy(world, plan)

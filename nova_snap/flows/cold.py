@@ -124,7 +124,7 @@ def _held(txn: world_module.Transaction, plan: plan_model.Plan, scratch: str,
     :raises BackupFailed: when libvirt refuses the job; the guest goes on
     """
     backup = held_flow.step(plan, scratch)
-    with txn.hold(held_flow.lent(plan, backup)), \
+    with held_flow.prepared(txn, plan, backup), \
             contextlib.ExitStack() as begun:
         rest.check()
         started = memory_step.StartPaused(

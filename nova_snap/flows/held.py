@@ -47,8 +47,8 @@ from nova_snap import units
 
 LOG = logging.getLogger(__name__)
 
-# With the target of the disk.
-SCRATCH_NAME = 'scratch-{}'
+# With the target of the disk. It ends as that of a delta does.
+SCRATCH_NAME = 'scratch-{}.qcow2'
 # Between two looks at the guest and at the free space: a guest that stands
 # paused goes on within a second, also on a busy host.
 LOOK_SECONDS = 0.25
@@ -77,17 +77,29 @@ def step(plan: plan_model.Plan, scratch: str) -> backup_step.StartBackup:
         uuid=plan.instance_uuid, qemu_id=plan.qemu_id,
         socket=os.path.join(directory, backup_plan.SOCKET),
         scratches=[[disk.target_dev, os.path.join(
-            directory, SCRATCH_NAME.format(disk.target_dev))]
+            scratch, SCRATCH_NAME.format(disk.target_dev))]
             for disk in plan.disks],
         was_running=plan.state == domain_model.State.RUNNING)
 
 
-def lent(plan: plan_model.Plan,
-         backup: backup_step.StartBackup) -> scratch_step.LendDirectory:
-    """Return the directory in which QEMU keeps what is overwritten."""
-    return scratch_step.LendDirectory(
-        os.path.dirname(backup.socket),
-        plan.qemu_user[0] if plan.qemu_user else None)
+@contextlib.contextmanager
+def prepared(txn: world_module.Transaction, plan: plan_model.Plan,
+             backup: backup_step.StartBackup) -> cabc.Iterator[None]:
+    """Have ready for the block what the job needs, in a scratch directory.
+
+    It is made before the guest is frozen, or waits to go on.
+
+    :raises StorageError: when it cannot be made
+    """
+    world = txn.world
+    uid = plan.qemu_user[0] if plan.qemu_user else None
+    for disk, (_, path) in zip(plan.disks, backup.scratches, strict=True):
+        world.qemu_img.create_overlay(path, disk.virtual_size, None)
+        if uid is not None:
+            world.files.lend(path, uid)
+    with txn.hold(scratch_step.LendDirectory(
+            os.path.dirname(backup.socket), uid)):
+        yield
 
 
 def deliver(txn: world_module.Transaction, plan: plan_model.Plan,
@@ -132,7 +144,8 @@ def deliver(txn: world_module.Transaction, plan: plan_model.Plan,
 
 def _end(world: world_module.World, job: Job, used: list[int]) -> None:
     """End the job, and note what its scratch files have taken."""
-    used.append(world.files.written_bytes(os.path.dirname(job.step.socket)))
+    used.append(sum(world.files.written_bytes(path)
+                    for _, path in job.step.scratches))
     LOG.info('The scratch files of %s have taken %s', job.step.uuid,
              units.format_bytes(used[-1]))
     job.held.release_early()

@@ -243,10 +243,20 @@ class Files:
         :raises StorageError: when that is not allowed, or it is a link, also
             a second name of another file
         """
+        self._give(path, os.geteuid())
+
+    def lend(self, path: str, uid: int) -> None:
+        """Give a file of a scratch directory to QEMU's user.
+
+        :raises StorageError: as :meth:`own`
+        """
+        self._give(path, uid)
+
+    def _give(self, path: str, uid: int) -> None:
         above, name = os.path.split(path)
         try:
             with folder_module.opened(above, follow=False) as folder:
-                folder.take(name)
+                folder.chown(name, uid)
         except OSError as exc:
             raise errors.StorageError(
                 reason=f'{path} cannot be owned: {exc.strerror}') from exc

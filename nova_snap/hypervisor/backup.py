@@ -39,11 +39,14 @@ class BackupJob(connection_module.OfDomain):
               checkpoint: str | None = None) -> None:
         """Start it: this is the point in time of all its disks.
 
+        The scratch files are there: libvirt takes longer where it has to
+        make them.
+
         :param checkpoint: the XML of one to make at the same moment
         :source: virDomainBackupBegin
         """
         self._call('backupBegin', backup_model.begin_xml(backup), checkpoint,
-                   0)
+                   libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL)
 
     def running(self) -> backup_model.Backup | None:
         """Return the job that runs, also one that is not ours.

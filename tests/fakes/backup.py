@@ -63,9 +63,24 @@ class FakeBackup:
                 or self._looks_at_end <= self.life.ends_after)
 
     def leave(self) -> None:
-        """Remove its files, as libvirt does."""
-        for path in (self.socket, *self.scratches):
-            pathlib.Path(path).unlink(missing_ok=True)
+        """Remove what QEMU made; the scratch files were there before."""
+        pathlib.Path(self.socket).unlink(missing_ok=True)
+
+
+def _refuse_other_scratch(path: str, size: int) -> None:
+    """Refuse a scratch file that is not as its disk is.
+
+    :param size: of the disk, bytes
+    """
+    if not os.path.exists(path):
+        raise refusal.refusal(
+            libvirt.VIR_ERR_SYSTEM_ERROR,
+            f"Cannot access storage file '{path}': No such file or directory")
+    if fake_disk.DiskFile.load(path).virtual_size != size:
+        raise refusal.refusal(
+            libvirt.VIR_ERR_INTERNAL_ERROR, 'internal error: unable to '
+            "execute QEMU command 'transaction': Source and target image "
+            'have different sizes')
 
 
 def begin(xml: str, disks: dict[str, tuple[fake_disk.Clusters, int]],
@@ -97,8 +112,9 @@ def begin(xml: str, disks: dict[str, tuple[fake_disk.Clusters, int]],
             libvirt.VIR_ERR_INTERNAL_ERROR, 'internal error: unable to '
             "execute QEMU command 'nbd-server-start': Failed to bind socket "
             f'to {socket}: Permission denied')
-    for path in (socket, *scratches):
-        pathlib.Path(path).touch()
+    for path, (_, size) in zip(scratches, wanted.values(), strict=True):
+        _refuse_other_scratch(path, size)
+    pathlib.Path(socket).touch()
     return FakeBackup(xml, socket, scratches, wanted,
                       dataclasses.replace(life), {
                           disk.get('name'): disk.get('exportbitmap')

@@ -180,6 +180,8 @@ class FakeDomain(fake_guest.FakeGuest):
 
     def backupBegin(self, backupXML: str, checkpointXML: str | None,
                     flags: int = 0) -> int:
+        # Without it libvirt makes the scratch files.
+        assert flags == libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL
         self.require_running()
         self._require_no_job()
         if self.mirrors:

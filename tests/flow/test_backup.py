@@ -12,7 +12,10 @@
 
 """A guest whose disk a backup job holds while it is read."""
 
+import os
+
 import ddt
+import fixtures
 
 from nova_snap import errors
 from nova_snap.flows import snapshot
@@ -22,8 +25,13 @@ from tests.fakes import calls as fake_calls
 from tests.flow import scene as flow_scene
 
 # Of the calls that are looked at, those that the order of the flow is about.
-ORDER = ('make_scratch', 'make_lent', 'fsFreeze', 'backupBegin', 'fsThaw',
-         'extents', 'upload', 'abortJob', 'take_back', 'remove_scratch')
+# What is created is the record of the image, then the scratch file.
+ORDER = ('create', 'make_scratch', 'create', 'make_lent', 'fsFreeze',
+         'backupBegin', 'fsThaw', 'extents', 'upload', 'abortJob',
+         'take_back', 'remove_scratch')
+SCRATCH = 'create scratch-vda.qcow2 -'
+DAC = ("<seclabel type='dynamic' model='dac'><label>+64055:+64056</label>"
+       '</seclabel>')
 
 
 class BackupTest(flow_scene.FlowTestCase):
@@ -56,8 +64,24 @@ class OrderTestCase(BackupTest):
         self.assertEqual(set(), process.calls.names() & {
             'undefineFlags', 'defineXML', 'blockRebase', 'blockCopy',
             'convert'})
-        self.assertEqual([], process.calls.of('qemu-img'))
+        self.assertEqual([SCRATCH], process.calls.of('qemu-img'))
         self.assert_all_or_nothing()
+
+    def test_qemu_may_write_into_the_scratch_file(self):
+        guest = self.fake.guest
+        guest.live = guest.live.replace('</domain>', DAC + '</domain>')
+        os.chmod(self.fake.folder, 0o711)
+        lent = []
+        for name in ('lend', 'make_lent'):
+            # Only root gives a file to another user.
+            self.useFixture(fixtures.MonkeyPatch(
+                f'nova_snap.host.files.Files.{name}',
+                lambda files, path, uid: (
+                    lent.append((os.path.basename(path), uid)),
+                    os.path.exists(path) or os.mkdir(path))))
+        self.take()
+        self.assertEqual([('scratch-vda.qcow2', 64055), ('qemu', 64055)],
+                         lent)
 
     def test_what_the_guest_writes_while_it_is_read_is_not_in_the_image(self):
         process = self.fake.process()
@@ -82,7 +106,7 @@ class OrderTestCase(BackupTest):
         process = self.fake.process()
         self.take(process, image_format=image_format)
         self.assertEqual(
-            [f'convert nbd:vda:raw image-vda:{image_format}'],
+            [SCRATCH, f'convert nbd:vda:raw image-vda:{image_format}'],
             process.calls.of('qemu-img'))
         self.assertEqual(image_format, self.image().format)
         self.assert_guest_untouched(before)

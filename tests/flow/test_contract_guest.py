@@ -16,6 +16,7 @@ import collections.abc as cabc
 import contextlib
 import typing as ty
 
+from tests.contract.guest import backup
 from tests.contract.guest import definition
 from tests.contract.guest import life
 from tests.contract.guest import mirror
@@ -70,6 +71,12 @@ class FakeSide:
             'qcow2', fake_node.DISK_BYTES, backing=self._fake.disks[1],
             backing_format='raw'))
 
+    def make_scratch(self, size: int) -> str:
+        return self._make(fake_disk.DiskFile('qcow2', size))
+
+    def socket(self) -> str:
+        return str(self._fake.folder / 'nbd')
+
     def make_raw_file(self) -> str:
         return self._make(fake_disk.DiskFile('raw', fake_node.DISK_BYTES))
 
@@ -123,6 +130,10 @@ class FakeDefinitionTest(definition.DefinitionContract, FakeTestCase):
 
 
 class FakeMirrorTest(mirror.MirrorContract, FakeTestCase):
+    pass
+
+
+class FakeBackupTest(backup.BackupContract, FakeTestCase):
     pass
 
 

@@ -50,7 +50,8 @@ class LiveTestCase(CephTest):
         self.assertEqual(set(), process.calls.names() & {
             'undefineFlags', 'blockRebase', 'blockCopy', 'managedSave'})
         # Its QEMU reads it: nothing on the host needs a key.
-        self.assertEqual([], process.calls.of('qemu-img'))
+        self.assertEqual(['create scratch-vda.qcow2 -'],
+                         process.calls.of('qemu-img'))
         (moment,) = self.fake.libvirtd.moments
         self.assertEqual(moment.content, self.image().clusters)
         self.assertEqual('raw', self.image().format)

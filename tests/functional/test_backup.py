@@ -103,7 +103,7 @@ class BackupTest(base.FunctionalTest):
 
     def look_at_scratch(self, call, *_):
         """See that none but QEMU can read what the guest overwrites."""
-        (scratch,) = self.snapshots.rglob('scratch-vda')
+        (scratch,) = self.snapshots.rglob('scratch-vda.qcow2')
         found = scratch.stat()
         self.assertEqual(0o600, stat.S_IMODE(found.st_mode))
         self.assertEqual(pwd.getpwuid(found.st_uid).pw_name, QEMU_USER)

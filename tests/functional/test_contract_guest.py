@@ -16,6 +16,7 @@ import collections.abc as cabc
 import contextlib
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import threading
@@ -30,6 +31,7 @@ from nova_snap.hypervisor import connection as connection_module
 from nova_snap.hypervisor import host as host_module
 from nova_snap.model import layer as layer_model
 from nova_snap import units
+from tests.contract.guest import backup
 from tests.contract.guest import contract
 from tests.contract.guest import definition
 from tests.contract.guest import life
@@ -60,6 +62,9 @@ OWN = units.GiB
 # Bytes that a guest writes, and seconds for it to boot and write them.
 LAG = 64 * units.KiB
 LAG_TIMEOUT = 120
+
+# As Debian calls it.
+QEMU_USER = 'libvirt-qemu'
 
 # Seconds until a save has begun.
 SAVE_TIMEOUT = 30
@@ -105,6 +110,18 @@ class RealSide:
 
     def make_delta(self) -> str:
         return self._overlay(self.guest.folder)
+
+    def make_scratch(self, size: int) -> str:
+        path = self._name(self.guest.folder)
+        self._qemu_img.create_overlay(str(path), size, None)
+        return str(path)
+
+    def socket(self) -> str:
+        folder = self.guest.folder / 'lent'
+        if not folder.exists():
+            folder.mkdir()
+            shutil.chown(folder, QEMU_USER)
+        return str(folder / 'nbd')
 
     def make_raw_file(self) -> str:
         path = self._name(self.guest.folder)
@@ -208,6 +225,8 @@ class RealSide:
             with contextlib.suppress(libvirt.libvirtError):
                 domain.blockJobAbort(contract.DISK)
             with contextlib.suppress(libvirt.libvirtError):
+                domain.abortJob()
+            with contextlib.suppress(libvirt.libvirtError):
                 domain.resume()
         for checkpoint in domain.listAllCheckpoints():
             checkpoint.delete(
@@ -281,6 +300,10 @@ class RealDefinitionTest(definition.DefinitionContract, RealTestCase):
 
 
 class RealMirrorTest(mirror.MirrorContract, RealTestCase):
+    booted = False
+
+
+class RealBackupTest(backup.BackupContract, RealTestCase):
     booted = False
 
 

@@ -85,6 +85,12 @@ class Side(ty.Protocol):
     def make_delta(self) -> str:
         """Make an overlay over the backing file of the guest's disk."""
 
+    def make_scratch(self, size: int) -> str:
+        """Make an empty qcow2 file with so many bytes of disk."""
+
+    def socket(self) -> str:
+        """Return a path at which QEMU may make its socket."""
+
     def make_raw_file(self) -> str:
         """Make a raw file as large as the guest's disk."""
 

@@ -40,6 +40,26 @@ class LentTestCase(test_files.FilesTestCase):
         self.files.make_lent(str(self.lent), None)
         self.assertEqual(os.geteuid(), self.lent.stat().st_uid)
 
+    def test_a_file_is_lent_and_taken_back(self):
+        file = self.path / 'scratch-vda.qcow2'
+        file.touch(0o600)
+        self.files.lend(str(file), self.QEMU)
+        self.assertEqual(self.QEMU, file.stat().st_uid)
+        self.files.own(str(file))
+        self.assertEqual(os.geteuid(), file.stat().st_uid)
+
+    def test_a_link_in_place_of_a_file_is_not_lent(self):
+        other = self.folder / 'other'
+        other.touch(0o600)
+        for place in (self.path / 'link', self.path / 'second-name'):
+            if place.name == 'link':
+                place.symlink_to(other)
+            else:
+                place.hardlink_to(other)
+            self.assertRaises(errors.StorageError, self.files.lend,
+                              str(place), self.QEMU)
+        self.assertEqual(os.geteuid(), other.stat().st_uid)
+
     def test_it_is_taken_back_and_removed(self):
         self.files.make_lent(str(self.lent), self.QEMU)
         (self.lent / 'nbd').touch()

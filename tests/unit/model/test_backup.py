@@ -17,8 +17,8 @@ from nova_snap.model import backup as backup_model
 
 BACKUP = backup_model.Backup(
     '/srv/snapshots/nova_snap-1/qemu/nbd',
-    (('vda', '/srv/snapshots/nova_snap-1/qemu/scratch-vda'),
-     ('vdb', '/srv/snapshots/nova_snap-1/qemu/scratch-vdb')))
+    (('vda', '/srv/snapshots/nova_snap-1/scratch-vda.qcow2'),
+     ('vdb', '/srv/snapshots/nova_snap-1/scratch-vdb.qcow2')))
 
 # As libvirt 9.0 shows one of another program's, by TCP.
 THEIRS = """<domainbackup mode='pull'>

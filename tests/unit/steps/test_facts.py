@@ -39,7 +39,7 @@ SECRET = 'open-sesame'
 STEPS = (
     backup_step.StartBackup(
         uuid='u', qemu_id=3, socket='/srv/nova_snap-1/qemu/nbd',
-        scratches=[['vda', '/srv/nova_snap-1/qemu/scratch-vda']],
+        scratches=[['vda', '/srv/nova_snap-1/scratch-vda.qcow2']],
         was_running=True),
     ceph_step.CloneData(
         conf='/etc/ceph/ceph.conf', user='cinder', pool='images',
