@@ -50,7 +50,7 @@ CONVERT = 3
 LIBVIRT_CALL = 3
 UPLOAD_PAUSE = 0.02
 # What Keystone takes for a token.
-SIGN_IN = 0.2
+SIGN_IN = 0.05
 # The longest silence of the heart, on a machine that has other things to do.
 SILENCE = 2
 DISK_BYTES = 4 * units.MiB
