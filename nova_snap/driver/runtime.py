@@ -209,15 +209,11 @@ class NovaFiles(files_module.Files):
 
     opens_devices = False
 
-    def own(self, path: str) -> None:
-        """Take a file back that libvirt gave to QEMU's user.
+    def _give(self, path: str, uid: int) -> None:
+        """Let a file belong to a user, in a directory of ours.
 
         :source: nova/virt/libvirt/driver.py _live_snapshot
         """
-        nova.privsep.path.chown(path, uid=os.geteuid())
-
-    def lend(self, path: str, uid: int) -> None:
-        """Give a file to QEMU's user, in a directory of ours."""
         nova.privsep.path.chown(path, uid=uid)
 
     def make_lent(self, path: str, uid: int | None) -> None:

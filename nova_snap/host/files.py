@@ -253,6 +253,7 @@ class Files:
         self._give(path, uid)
 
     def _give(self, path: str, uid: int) -> None:
+        """Let a file belong to a user."""
         above, name = os.path.split(path)
         try:
             with folder_module.opened(above, follow=False) as folder:
