@@ -61,6 +61,8 @@ COMMAND_TIMEOUT = 180
 # Seconds for the agent's answer to a question of the test's own.
 AGENT_TIMEOUT = 10
 CHUNK = units.MiB
+# As which the lab's libvirt runs QEMU.
+QEMU_USER = 'libvirt-qemu'
 
 Hook = cabc.Callable[..., ty.Any]
 # Called with a call's name ('domain.freeze'), the call itself without

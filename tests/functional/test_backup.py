@@ -54,8 +54,6 @@ SLOTS = guest_build.RECORDS_SIZE // records.RECORD_SIZE
 PAUSE_LIMIT = 1.0
 WRITE_LIMIT = 2.0
 
-# As which the lab's libvirt runs QEMU.
-QEMU_USER = 'libvirt-qemu'
 # As libvirt tells it.
 QEMU_9 = 9_000_000
 # What a guest says of its load: writes, and microseconds of the longest.
@@ -106,7 +104,7 @@ class BackupTest(base.FunctionalTest):
         (scratch,) = self.snapshots.rglob('scratch-vda.qcow2')
         found = scratch.stat()
         self.assertEqual(0o600, stat.S_IMODE(found.st_mode))
-        self.assertEqual(pwd.getpwuid(found.st_uid).pw_name, QEMU_USER)
+        self.assertEqual(pwd.getpwuid(found.st_uid).pw_name, base.QEMU_USER)
         return call()
 
     def limit(self, bandwidth=SLOWLY):

@@ -63,9 +63,6 @@ OWN = units.GiB
 LAG = 64 * units.KiB
 LAG_TIMEOUT = 120
 
-# As Debian calls it.
-QEMU_USER = 'libvirt-qemu'
-
 # Seconds until a save has begun.
 SAVE_TIMEOUT = 30
 
@@ -120,7 +117,7 @@ class RealSide:
         folder = self.guest.folder / 'lent'
         if not folder.exists():
             folder.mkdir()
-            shutil.chown(folder, QEMU_USER)
+            shutil.chown(folder, base.QEMU_USER)
         return str(folder / 'nbd')
 
     def make_raw_file(self) -> str:

@@ -11,6 +11,7 @@
 #    under the License.
 
 import os
+import pathlib
 
 from nova_snap import errors
 from tests.unit.host import test_files
@@ -51,11 +52,10 @@ class LentTestCase(test_files.FilesTestCase):
     def test_a_link_in_place_of_a_file_is_not_lent(self):
         other = self.folder / 'other'
         other.touch(0o600)
-        for place in (self.path / 'link', self.path / 'second-name'):
-            if place.name == 'link':
-                place.symlink_to(other)
-            else:
-                place.hardlink_to(other)
+        for name, make in (('link', pathlib.Path.symlink_to),
+                           ('second-name', pathlib.Path.hardlink_to)):
+            place = self.path / name
+            make(place, other)
             self.assertRaises(errors.StorageError, self.files.lend,
                               str(place), self.QEMU)
         self.assertEqual(os.geteuid(), other.stat().st_uid)
